@@ -1,0 +1,1 @@
+"""fairstep: is optimizer A better than B, when both are tuned fairly?"""

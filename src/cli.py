@@ -1,0 +1,61 @@
+"""Errors on the command line: one line each, no traceback."""
+
+import difflib
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from src.errors import InputError
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Say a user's mistake in one line and leave with status 1 (2 for the command line's form).
+
+    `HYDRA_FULL_ERROR=1` shows the traceback instead. Ctrl-C leaves with status 130.
+    """
+    full = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (HydraException, OmegaConfBaseException, InputError) as error:
+        _leave(error, full)
+    except SystemExit as leaving:
+        if not isinstance(leaving.__cause__, InputError):
+            raise
+        _leave(leaving.__cause__, full)
+
+
+def _leave(error: Exception, full: bool) -> None:
+    if full:
+        raise error
+    print(f"error: {describe(error)}", file=sys.stderr)
+    sys.exit(2 if isinstance(error, OverrideParseException) else 1)
+
+
+def describe(error: BaseException) -> str:
+    """A config error in one line, with the nearest allowed name where one was misspelt."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        return f"{group}={choice}: no such choice{_nearest(choice, error.options or [])}"
+    cause = error.__cause__
+    if isinstance(cause, OmegaConfBaseException) and cause.full_key:
+        parent, key = cause.parent_node, str(cause.key)
+        names = [str(name) for name in parent] if isinstance(parent, DictConfig) else []
+        reason = "no such key" if key not in names else str(cause).splitlines()[0]
+        return f"{cause.full_key}: {reason}{_nearest(key, names)}"
+    return " ".join(str(error).split())
+
+
+def _nearest(name: str, allowed: Iterable[str]) -> str:
+    allowed = sorted(allowed)
+    near = difflib.get_close_matches(name, allowed, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"{hint} (allowed: {', '.join(allowed)})" if allowed else hint

@@ -1,0 +1,147 @@
+"""The schema behind every config group, the resolvers, and where configs are found."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from src.errors import InputError
+
+PROJECT = Path(__file__).resolve().parents[1]
+CONF = PROJECT / "conf"
+
+# The security boundary: a config may name only classes below these. To use another package's
+# optimizer, add it here; config alone can never widen this list.
+ALLOWED_TARGETS = ("src.optimizers.*", "src.models.*", "src.run.Check", "torch.optim.*")
+
+T = TypeVar("T")
+Set = Literal["train", "val", "test"]
+
+
+class Section(BaseModel):
+    """A config group: types are exact, unknown keys are refused, numbers are finite."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Data(Section):
+    name: str
+    root: str | None = None
+    batch_size: Annotated[int, Field(ge=1)]
+    validation_fraction: Annotated[float, Field(ge=0, lt=1)]
+    split_seed: Annotated[int, Field(ge=0, lt=2**32)]
+    mean: float
+    std: Annotated[float, Field(gt=0)]
+
+
+class EarlyStopping(Section):
+    patience: Annotated[int, Field(ge=1)] | None
+    min_delta: Annotated[float, Field(ge=0)]
+
+
+class Trainer(Section):
+    epochs: Annotated[int, Field(ge=1)]
+    evaluate_every: Annotated[int, Field(ge=1)]
+    evaluate: list[Set]
+    early_stopping: EarlyStopping
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    threads: Annotated[int, Field(ge=1)] | None
+    deterministic: bool
+
+
+class Objective(Section):
+    metric: Annotated[str, Field(pattern="^(train|val|test)_(loss|accuracy)$")]
+    direction: Literal["minimize", "maximize"]
+    row: Literal["best", "last"]
+
+
+class Config(Section):
+    """One run. `optimizer` and `model` are open groups: the schema behind them is the signature
+    and the checks of the class that their `_target_` names."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    optimizer: dict[str, Any]
+    model: dict[str, Any]
+    data: Data
+    trainer: Trainer
+    objective: Objective
+
+
+def register_resolvers() -> None:
+    """`${project:outputs}` is a folder of the project; `${slug:a/b}` is fit for a file name."""
+    OmegaConf.register_resolver("project", lambda name: str(PROJECT / name), replace=True)
+    OmegaConf.register_resolver("slug", lambda name: name.replace("/", "-"), replace=True)
+
+
+def parse(cfg: DictConfig) -> Config:
+    """Check a composed config (without its `hydra` node).
+
+    Raises:
+        InputError: naming the key, the value and what is allowed.
+    """
+    try:
+        config = Config.model_validate(OmegaConf.to_container(cfg, resolve=True))
+    except OmegaConfBaseException as error:
+        raise InputError(str(error).splitlines()[0]) from error
+    except ValidationError as error:
+        raise InputError(_first(error)) from error
+    _check_objective(config)
+    return config
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        return f"{key} is missing"
+    if first["type"] == "extra_forbidden":
+        return f"{key}={first['input']}: there is no such key"
+    return f"{key}={first['input']}: {first['msg'][0].lower()}{first['msg'][1:]}"
+
+
+def _check_objective(config: Config) -> None:
+    """Refuse a metric that no row of the run will hold."""
+    evaluated, metric = config.trainer.evaluate, config.objective.metric
+    if metric != "train_loss" and metric.split("_")[0] not in evaluated:
+        raise InputError(
+            f"objective.metric={metric}: trainer.evaluate={evaluated} does not evaluate that set"
+        )
+    if "val" in evaluated and config.data.validation_fraction == 0:
+        raise InputError(
+            f"trainer.evaluate={evaluated}: data.validation_fraction=0 leaves no validation set"
+        )
+
+
+def build(group: str, settings: dict[str, Any], kind: type[T], *args: Any, **kwargs: Any) -> T:
+    """Make the object that an open group's `_target_` names.
+
+    Args:
+        group: the group's name, for messages.
+        settings: the group's config; everything but `_target_` goes to the class.
+        kind: the class that the object must be an instance of.
+
+    Raises:
+        InputError: the target isn't allowed or isn't a `kind`, or the class refuses a setting.
+    """
+    target = settings.get("_target_")
+    if not isinstance(target, str):
+        raise InputError(f"{group}._target_={target}: a class's dotted path is needed")
+    try:
+        made = instantiate(
+            settings, *args, **kwargs, _convert_="all", _execution_whitelist_=list(ALLOWED_TARGETS)
+        )
+    except Exception as error:
+        raise InputError(f"{group} ({target}): {_reason(error)}") from error
+    if not isinstance(made, kind):
+        raise InputError(f"{group}._target_={target}: not a {kind.__module__}.{kind.__name__}")
+    return made
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of the cause that Hydra wrapped."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error) or type(error).__name__).splitlines()[0]

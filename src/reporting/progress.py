@@ -1,0 +1,79 @@
+"""How a run shows itself: a bar and a table on a terminal, plain lines elsewhere."""
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+METRICS = tuple(
+    f"{part}_{name}" for part in ("train", "val", "test") for name in ("loss", "accuracy")
+)
+
+
+class RunProgress:
+    """Shows the rows of one run as they come.
+
+    Args:
+        epochs: of the run.
+        samples: training samples in an epoch.
+        console: where to; standard output by default.
+    """
+
+    def __init__(self, epochs: int, samples: int, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False, soft_wrap=True)
+        self.epochs, self.samples = epochs, samples
+        self.rows: list[Mapping[str, Any]] = []
+        self.bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[losses]}"),
+            console=self.console,
+            disable=not self.console.is_terminal,
+            transient=True,
+        )
+        self.task = self.bar.add_task("", total=epochs * samples, epoch=f"1/{epochs}", losses="")
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.bar.stop()
+        if self.console.is_terminal and self.rows:
+            self.console.print(_table(self.rows))
+
+    def row(self, row: Mapping[str, Any]) -> None:
+        """Show one evaluation."""
+        self.rows.append(row)
+        epoch = f"{row['epoch']}/{self.epochs}"
+        shown = "  ".join(f"{name} {row[name]:.4f}" for name in _shown(row))
+        self.bar.update(self.task, completed=row["samples"], epoch=epoch, losses=shown)
+        if not self.console.is_terminal:
+            self.console.print(
+                f"epoch {epoch}  sample {row['sample_in_epoch']}/{self.samples}  {shown}"
+            )
+
+
+def _shown(row: Mapping[str, Any]) -> list[str]:
+    return ["batch_loss", *(name for name in METRICS if name in row)]
+
+
+def _table(rows: list[Mapping[str, Any]]) -> Table:
+    table = Table(box=None)
+    names = _shown(rows[0])
+    for heading in ("epoch", "sample", *names, "seconds"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        values = (f"{row[name]:.4f}" for name in names)
+        sample = str(row["sample_in_epoch"])
+        table.add_row(str(row["epoch"]), sample, *values, f"{row['train_seconds']:.2f}")
+    return table

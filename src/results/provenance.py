@@ -1,0 +1,72 @@
+"""What made a result: the code, the machine, the packages, the data, the command."""
+
+import hashlib
+import os
+import platform
+import re
+import shlex
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+
+def provenance(project: Path) -> dict[str, Any]:
+    """Facts of this process; the caller adds what only it knows (data, device, threads)."""
+    return {
+        "git": _git(project),
+        "python": platform.python_version(),
+        "packages": _packages(),
+        "platform": platform.platform(),
+        "cpu": _cpu(),
+        "cpu_count": os.cpu_count(),
+        "command": shlex.join(sys.orig_argv),
+        "working_directory": str(Path.cwd()),
+    }
+
+
+def _git(project: Path) -> dict[str, Any] | None:
+    """The commit, and the digest of what differs from it; None outside a repository."""
+    try:
+        commit = _run_git(project, "rev-parse", "HEAD").decode().strip()
+        diff = _run_git(project, "diff", "HEAD", "--binary")
+        status = _run_git(project, "status", "--porcelain")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return {
+        "commit": commit,
+        "dirty": bool(status.strip()),
+        "diff_sha256": hashlib.sha256(diff).hexdigest() if diff else None,
+    }
+
+
+def _run_git(project: Path, *arguments: str) -> bytes:
+    command = ["git", "-C", str(project), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, timeout=10).stdout
+
+
+def _packages() -> dict[str, str]:
+    """Versions of what the project is declared to depend on, and of what computes beneath it."""
+    try:
+        declared = metadata.requires("fairstep") or []
+    except metadata.PackageNotFoundError:  # run from a checkout that was never installed
+        declared = ["torch", "torchvision", "hydra-core", "omegaconf", "optuna"]
+    names = {re.split(r"[^A-Za-z0-9_.-]", line)[0] for line in declared if "extra ==" not in line}
+    versions = {}
+    for name in sorted(names | {"numpy", "fairstep"}):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _cpu() -> str:
+    """The processor's model, where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

@@ -1,0 +1,88 @@
+"""A run's folder: config.yaml, provenance.json, metrics.jsonl and result.json."""
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from src.errors import InputError
+
+
+def claim(folder: Path, *, exact: bool) -> Path:
+    """Make a folder that is this run's alone.
+
+    Args:
+        folder: where the run should lie.
+        exact: refuse, rather than take `folder-2`, `folder-3`, ... when it is taken.
+
+    Raises:
+        InputError: the folder can't be made, or holds a run already.
+    """
+    number = 1
+    while True:
+        place = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+        try:
+            place.mkdir(parents=True)
+            return place
+        except FileExistsError as error:
+            if exact and (not place.is_dir() or any(place.iterdir())):
+                raise InputError(f"hydra.run.dir={place}: it exists and is not empty") from error
+            if exact:
+                return place
+            number += 1
+        except OSError as error:
+            raise InputError(f"hydra.run.dir={place}: {error.strerror}") from error
+
+
+class Record:
+    """Writes a run's files; whole files are written beside their place and renamed into it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.rows: list[dict[str, Any]] = []
+
+    def config(self, text: str) -> None:
+        """The resolved config, YAML."""
+        _replace(self.folder / "config.yaml", text)
+
+    def provenance(self, facts: Mapping[str, Any]) -> None:
+        _replace(self.folder / "provenance.json", _json(facts, indent=2) + "\n")
+
+    def row(self, row: Mapping[str, Any]) -> None:
+        """Append an evaluation."""
+        self.rows.append(dict(row))
+        with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
+            file.write(_json(row) + "\n")
+
+    def result(self, result: Mapping[str, Any]) -> None:
+        _replace(self.folder / "result.json", _json(result, indent=2) + "\n")
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a value's canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _replace(place: Path, text: str) -> None:
+    beside = place.with_name(f".{place.name}.{os.getpid()}")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(place)
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: they become null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

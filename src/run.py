@@ -1,0 +1,254 @@
+"""One run: config -> data -> model -> optimizer -> training -> what it leaves behind."""
+
+import hashlib
+import math
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from torch import nn
+
+from src.config import PROJECT, Config, build, parse
+from src.data import Splits, load
+from src.errors import InputError
+from src.reporting.progress import RunProgress
+from src.results import Record, claim, digest, provenance
+from src.training.evaluation import evaluate
+from src.training.loop import Row, train
+from src.training.stopping import EarlyStopper
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a config describes, built."""
+
+    data: Splits
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    device: torch.device
+
+
+class Check(Callback):
+    """Builds everything once before Hydra makes a folder, so that bad input leaves nothing.
+
+    Hydra turns a callback's exceptions into warnings, so a mistake leaves as SystemExit with the
+    InputError as its cause; the entry point says it in one line.
+    """
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        try:
+            assemble(parse(job_config(config)))
+            given = any(item.startswith("hydra.run.dir=") for item in config.hydra.overrides.hydra)
+            folder = claim(Path(config.hydra.run.dir), exact=given)
+        except InputError as error:
+            raise SystemExit(1) from error
+        with read_write(config):
+            config.hydra.run.dir = str(folder)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        try:
+            assemble(parse(job_config(config)))
+        except InputError as error:
+            raise SystemExit(1) from error
+
+
+def job_config(config: DictConfig) -> DictConfig:
+    """A composed config without its `hydra` node."""
+    job = config.copy()
+    with read_write(job), open_dict(job):
+        job.pop("hydra", None)
+        job.pop("experiment", None)
+    return job
+
+
+def assemble(config: Config) -> Parts:
+    """Build what the config describes; the same config and seed give the same weights.
+
+    Raises:
+        InputError: a setting, a data file or a device is not what it must be.
+    """
+    device = _device(config.trainer.device)
+    settings = config.data
+    data = load(
+        settings.name,
+        settings.root,
+        settings.mean,
+        settings.std,
+        settings.validation_fraction,
+        settings.split_seed,
+    )
+    if settings.batch_size > len(data.train):
+        raise InputError(
+            f"data.batch_size={settings.batch_size}: must be from 1 to {len(data.train)}, "
+            "the size of the training set"
+        )
+    for part in config.trainer.evaluate:
+        if len(getattr(data, part)) == 0:
+            raise InputError(
+                f"data.validation_fraction={settings.validation_fraction}: leaves no image for "
+                f"trainer.evaluate={config.trainer.evaluate}"
+            )
+    torch.manual_seed(config.seed)
+    model = build("model", config.model, nn.Module, data.in_features, data.num_classes)
+    model.to(device)
+    parameters = list(model.parameters())
+    optimizer = build("optimizer", config.optimizer, torch.optim.Optimizer, parameters)
+    return Parts(data.to(device), model, optimizer, device)
+
+
+def _device(name: str) -> torch.device:
+    available = {"cpu": True, "cuda": torch.cuda.is_available()}
+    available["mps"] = torch.backends.mps.is_available()
+    if name == "auto":
+        name = next(device for device in ("cuda", "mps", "cpu") if available[device])
+    if not available[name]:
+        usable = ", ".join(device for device, there in available.items() if there)
+        raise InputError(f"trainer.device={name}: not available here; available: auto, {usable}")
+    return torch.device(name)
+
+
+def run(config: Config, snapshot: str, folder: Path) -> dict[str, Any]:
+    """Train as the config says and leave the record in `folder`.
+
+    Args:
+        config: checked.
+        snapshot: the resolved config as YAML, kept as `config.yaml`.
+        folder: exists and is this run's alone.
+
+    Returns:
+        What `result.json` holds, with the objective's value not yet rounded to JSON (a run that
+        diverged has an infinite one).
+
+    Raises:
+        KeyboardInterrupt: after the record is complete.
+    """
+    _set_up_torch(config)
+    record = Record(folder)
+    record.config(snapshot)
+    parts = assemble(config)
+    facts = {"data_sha256": parts.data.sha256, "device": _device_name(parts.device)}
+    record.provenance(
+        {**provenance(PROJECT), **facts, "threads": torch.get_num_threads(), "seed": config.seed}
+    )
+    evaluator = Evaluator(parts, config.trainer.evaluate)
+    status = _train(config, parts, evaluator, record)
+    result = _result(config, parts, evaluator, record.rows, status)
+    record.result(result)
+    if status == "interrupted":
+        raise KeyboardInterrupt
+    return result
+
+
+def _set_up_torch(config: Config) -> None:
+    if config.trainer.threads is not None:
+        torch.set_num_threads(config.trainer.threads)
+    if config.trainer.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs it to repeat
+    torch.use_deterministic_algorithms(config.trainer.deterministic)
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+class Evaluator:
+    """Evaluates the sets that the config names, and counts the seconds it takes."""
+
+    def __init__(self, parts: Parts, names: list[str]) -> None:
+        self.model = parts.model
+        self.splits = {name: getattr(parts.data, name) for name in names}
+        self.seconds = 0.0
+
+    def __call__(self) -> dict[str, float]:
+        started = time.perf_counter()
+        values = {}
+        for name, split in self.splits.items():
+            values[f"{name}_loss"], values[f"{name}_accuracy"] = evaluate(self.model, split)
+        self.seconds += time.perf_counter() - started
+        return values
+
+
+def _train(config: Config, parts: Parts, evaluator: Evaluator, record: Record) -> str:
+    """Drive the loop row by row; return how it ended."""
+    stopping, objective = config.trainer.early_stopping, config.objective
+    stopper = EarlyStopper(
+        stopping.patience, stopping.min_delta, maximize=objective.direction == "maximize"
+    )
+    rows = train(
+        parts.model,
+        parts.optimizer,
+        parts.data.train,
+        evaluator,
+        seed=config.seed,
+        epochs=config.trainer.epochs,
+        batch_size=config.data.batch_size,
+        evaluate_every=config.trainer.evaluate_every,
+    )
+    with RunProgress(config.trainer.epochs, len(parts.data.train)) as progress:
+        try:
+            for row in rows:
+                record.row(row)
+                progress.row(row)
+                if diverged(row):
+                    return "diverged"
+                if stopper.should_stop(row[objective.metric]):
+                    return "early_stopped"
+        except KeyboardInterrupt:
+            return "interrupted"
+    return "completed"
+
+
+def diverged(row: Row) -> bool:
+    """Whether any loss of the row is NaN or infinite."""
+    return not all(math.isfinite(value) for name, value in row.items() if name.endswith("_loss"))
+
+
+def _result(
+    config: Config, parts: Parts, evaluator: Evaluator, rows: list[Row], status: str
+) -> dict[str, Any]:
+    objective = config.objective
+    best, final = best_row(rows, objective.metric, objective.direction), rows[-1] if rows else None
+    counted = best if objective.row == "best" else final
+    value = counted[objective.metric] if counted else None
+    if status == "diverged":
+        value = math.inf if objective.direction == "minimize" else -math.inf
+    return {
+        "status": status,
+        "objective": {**objective.model_dump(), "value": value},
+        "best": best,
+        "final": final,
+        "steps": final["step"] if final else 0,
+        "samples": final["samples"] if final else 0,
+        "train_seconds": final["train_seconds"] if final else 0.0,
+        "eval_seconds": evaluator.seconds,
+        "parameters": sum(parameter.numel() for parameter in parts.model.parameters()),
+        "weights_sha256": weights_sha256(parts.model),
+        "config_sha256": digest(config.model_dump()),
+        "seed": config.seed,
+    }
+
+
+def best_row(rows: list[Row], metric: str, direction: str) -> Row | None:
+    """The first row with the best finite value of the metric."""
+    finite = [row for row in rows if math.isfinite(row[metric])]
+    sign = 1 if direction == "minimize" else -1
+    return min(finite, key=lambda row: sign * row[metric], default=None)
+
+
+def weights_sha256(model: nn.Module) -> str:
+    """Digest of every tensor of the state dict, names, types and shapes included."""
+    total = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        total.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
+
+
+def snapshot(cfg: DictConfig) -> str:
+    """The config with everything interpolated, as YAML."""
+    return OmegaConf.to_yaml(cfg, resolve=True)
