@@ -1,0 +1,218 @@
+"""What the methods share: the loop over groups and parameters, range checks, a few formulas.
+
+A rule is a function of tensors and scalars. A scalar is a float, or a float64 tensor with one
+value per trial, shaped (K, 1, ..., 1) so that it broadcasts against K stacked parameters. Scalars
+are combined in double and only then cast to the parameter's dtype, so that K trials at once give
+the same bits as K separate runs.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import repeat
+from numbers import Real
+from typing import Any, ClassVar, overload
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+Scalar = float | Tensor
+Group = dict[str, Any]
+State = dict[str, Any]
+
+# Elements handled at once. A method's tensors of this size fit in a core's second-level cache,
+# so that a rule of ten operations reads the memory once, not ten times.
+BLOCK = 2**18
+
+
+class Method(Optimizer):
+    """A torch optimizer that loops; the subclass checks settings, makes state and updates.
+
+    Its ``update`` serves one parameter. Where torch has a fused kernel for the same formula, the
+    subclass also has ``update_fused`` for a whole group and a setting ``fused``; the kernel is
+    then used for every group that it can serve and ``update`` for the others.
+    """
+
+    elementwise: ClassVar[bool] = True
+    allows_complex: ClassVar[bool] = True
+
+    def check(self, group: Group) -> None:
+        """Raise ValueError for settings outside their range."""
+        raise NotImplementedError
+
+    def initial_state(self, param: Tensor, group: Group) -> State:
+        """What the method remembers of a parameter before its first step."""
+        return {}
+
+    def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
+        """Take one step with one parameter."""
+        raise NotImplementedError
+
+    def update_fused(self, params: list[Tensor], grads: list[Tensor], group: Group) -> None:
+        """Take one step with all of them by torch's kernel."""
+        raise NotImplementedError
+
+    def add_param_group(self, param_group: Group) -> None:
+        """Add a group whose settings stand above the defaults, once they are found in range."""
+        self.check({**self.defaults, **param_group})
+        super().add_param_group(param_group)
+        for param in self.param_groups[-1]["params"]:
+            if param.is_complex() and not self.allows_complex:
+                self.param_groups.pop()
+                raise ValueError(f"{type(self).__name__} needs real parameters, got {param.dtype}")
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Update every parameter that has a gradient; return the closure's loss, if given."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            self._step_group(group)
+        return loss
+
+    def _step_group(self, group: Group) -> None:
+        params = [param for param in group["params"] if param.grad is not None]
+        for param in params:
+            self._prepare(param, group)
+        if group.get("fused") and self._fusible(params, group):
+            self.update_fused(params, [param.grad for param in params], group)
+            return
+        for param in params:
+            grad = -param.grad if group["maximize"] else param.grad
+            self.update(param, grad, self.state[param], group)
+
+    def _prepare(self, param: Tensor, group: Group) -> None:
+        assert param.grad is not None
+        if param.grad.layout is not torch.strided:
+            name = type(self).__name__
+            raise RuntimeError(f"{name} needs dense gradients, got {param.grad.layout}")
+        state = self.state[param]
+        if not state:
+            state.update(self.initial_state(param, group))
+
+    def _fusible(self, params: list[Tensor], group: Group) -> bool:
+        """Whether torch's kernel, which knows only flat real memory, gives what the rule gives."""
+        if not params or isinstance(group["lr"], Tensor):
+            return False
+        kind = params[0].dtype, params[0].device
+        return (
+            kind[0] in (torch.float32, torch.float64)
+            and kind[1].type in ("cpu", "cuda")
+            and all(
+                tensor.is_contiguous() and (tensor.dtype, tensor.device) == kind
+                for param in params
+                for tensor in (param, param.grad, *self.state[param].values())
+                if isinstance(tensor, Tensor)
+            )
+        )
+
+
+def blockwise(
+    rule: Callable[..., None], tensors: Sequence[Tensor | None], *scalars: Scalar
+) -> None:
+    """Call an elementwise rule on the tensors, in cache-sized pieces where they are large."""
+    present = [tensor for tensor in tensors if tensor is not None]
+    if present[0].numel() <= BLOCK or not all(tensor.is_contiguous() for tensor in present):
+        rule(*tensors, *scalars)
+        return
+    pieces = [repeat(None) if t is None else torch.split(t.view(-1), BLOCK) for t in tensors]
+    for piece in zip(*pieces, strict=False):
+        rule(*piece, *scalars)
+
+
+def zeros(param: Tensor) -> Tensor:
+    """Zeros like the parameter."""
+    return torch.zeros_like(param, memory_format=torch.preserve_format)
+
+
+def real_zeros(param: Tensor) -> Tensor:
+    """Zeros like the parameter's absolute value: real for a complex parameter."""
+    return torch.zeros_like(param.real, memory_format=torch.preserve_format)
+
+
+def cast(scalar: Scalar, param: Tensor) -> Scalar:
+    """A tensor of scalars in the parameter's precision; a float as it is."""
+    if isinstance(scalar, Tensor):
+        return scalar.to(device=param.device, dtype=param.real.dtype, non_blocking=True)
+    return scalar
+
+
+def root(scalar: Scalar) -> Scalar:
+    """The square root, rounded alike for a float and for a tensor."""
+    return scalar.sqrt() if isinstance(scalar, Tensor) else math.sqrt(scalar)
+
+
+def power(base: Scalar, exponent: Scalar) -> Scalar:
+    """base ** exponent; trial by trial, since torch rounds a vector's powers unlike a float's."""
+    like = base if isinstance(base, Tensor) else exponent
+    if not isinstance(like, Tensor):
+        return float(base**exponent)
+    bases, exponents = (
+        torch.as_tensor(value, dtype=torch.float64).expand_as(like).flatten().tolist()
+        for value in (base, exponent)
+    )
+    powers = [b**e for b, e in zip(bases, exponents, strict=True)]
+    return torch.tensor(powers, dtype=torch.float64).view(like.shape)
+
+
+def squared(grad: Tensor) -> Tensor:
+    """|g|², as the gradient times its conjugate: a new real tensor."""
+    return (grad * grad.conj()).real
+
+
+def add_l2(grad: Tensor, param: Tensor, weight_decay: Scalar) -> Tensor:
+    """The gradient of the loss with (λ/2)·|θ|² added: g + λ·θ."""
+    if not isinstance(weight_decay, Tensor) and weight_decay == 0:
+        return grad
+    return grad + param * cast(weight_decay, param)
+
+
+def average_(avg: Tensor, value: Tensor, beta: Scalar) -> None:
+    """avg ← β·avg + (1−β)·value, which may overwrite value.
+
+    An average of squares that has overflowed stays infinite, which freezes the element;
+    ``lerp_`` would subtract infinities and make it NaN. So would 0 times infinity.
+    """
+    if isinstance(beta, Tensor):
+        avg.masked_fill_((beta == 0).to(avg.device), 0)
+    elif beta == 0:
+        avg.zero_()
+    avg.mul_(cast(beta, avg)).add_(value.mul_(cast(1 - beta, avg)))
+
+
+def check_numbers(allowed: str, holds: Callable[[float], bool], settings: Group) -> None:
+    """Raise ValueError naming the first setting that is no finite number in its range."""
+    for name, value in settings.items():
+        scalar = isinstance(value, Tensor) and value.dim() == 0 and not value.is_complex()
+        number = scalar or (isinstance(value, Real) and not isinstance(value, bool))
+        if not number or not math.isfinite(value) or not holds(float(value)):
+            raise ValueError(f"{name} must be {allowed}, got {value!r}")
+
+
+def check_not_negative(**settings: object) -> None:
+    """Each is a finite number >= 0."""
+    check_numbers("a number >= 0", lambda value: value >= 0, settings)
+
+
+def check_positive(**settings: object) -> None:
+    """Each is a finite number > 0."""
+    check_numbers("a number > 0", lambda value: value > 0, settings)
+
+
+def check_fraction(**settings: object) -> None:
+    """Each is a number in [0, 1)."""
+    check_numbers("a number in [0, 1)", lambda value: 0 <= value < 1, settings)
+
+
+def check_betas(**settings: object) -> None:
+    """Each is two numbers in [0, 1)."""
+    for name, betas in settings.items():
+        if isinstance(betas, str) or not isinstance(betas, Sequence) or len(betas) != 2:
+            raise ValueError(f"{name} must be two numbers in [0, 1), got {betas!r}")
+        check_fraction(**{f"{name}[{index}]": beta for index, beta in enumerate(betas)})
