@@ -3,6 +3,7 @@
 import difflib
 import os
 import sys
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -27,6 +28,10 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(130)
     except (HydraException, OmegaConfBaseException, InputError) as error:
         _leave(error, full)
+    except ValueError as error:  # Hydra's own for a group set to a number, say; ours are bugs
+        if not _raised_in_hydra(error):
+            raise
+        _leave(error, full)
     except SystemExit as leaving:
         if not isinstance(leaving.__cause__, InputError):
             raise
@@ -40,11 +45,19 @@ def _leave(error: Exception, full: bool) -> None:
     sys.exit(2 if isinstance(error, OverrideParseException) else 1)
 
 
+def _raised_in_hydra(error: BaseException) -> bool:
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return str(frames[-1][0].f_globals.get("__name__")).startswith("hydra.")
+
+
 def describe(error: BaseException) -> str:
     """A config error in one line, with the nearest allowed name where one was misspelt."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         return f"{group}={choice}: no such choice{_nearest(choice, error.options or [])}"
+    if isinstance(error, OverrideParseException):
+        # Hydra's text ends with what the parser met and a link to the grammar.
+        return f"{error.override}: {str(error).splitlines()[-2]}"
     cause = error.__cause__
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
         parent, key = cause.parent_node, str(cause.key)

@@ -1,5 +1,6 @@
 """The schema behind every config group, the resolvers, and where configs are found."""
 
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -19,6 +20,9 @@ ALLOWED_TARGETS = ("src.optimizers.*", "src.models.*", "src.run.Check", "torch.o
 
 T = TypeVar("T")
 Set = Literal["train", "val", "test"]
+Metric = Literal[
+    "train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_loss", "test_accuracy"
+]
 
 
 class Section(BaseModel):
@@ -53,7 +57,7 @@ class Trainer(Section):
 
 
 class Objective(Section):
-    metric: Annotated[str, Field(pattern="^(train|val|test)_(loss|accuracy)$")]
+    metric: Metric
     direction: Literal["minimize", "maximize"]
     row: Literal["best", "last"]
 
@@ -105,7 +109,7 @@ def _first(error: ValidationError) -> str:
 def _check_objective(config: Config) -> None:
     """Refuse a metric that no row of the run will hold."""
     evaluated, metric = config.trainer.evaluate, config.objective.metric
-    if metric != "train_loss" and metric.split("_")[0] not in evaluated:
+    if metric.split("_")[0] not in evaluated:
         raise InputError(
             f"objective.metric={metric}: trainer.evaluate={evaluated} does not evaluate that set"
         )
@@ -126,22 +130,26 @@ def build(group: str, settings: dict[str, Any], kind: type[T], *args: Any, **kwa
     Raises:
         InputError: the target isn't allowed or isn't a `kind`, or the class refuses a setting.
     """
-    target = settings.get("_target_")
-    if not isinstance(target, str):
-        raise InputError(f"{group}._target_={target}: a class's dotted path is needed")
+    target = str(settings.get("_target_"))
+    if not any(fnmatchcase(target, pattern) for pattern in ALLOWED_TARGETS):
+        raise InputError(
+            f"{group}._target_={target}: not allowed; allowed: {', '.join(ALLOWED_TARGETS)} "
+            "(ALLOWED_TARGETS in src/config.py)"
+        )
     try:
         made = instantiate(
             settings, *args, **kwargs, _convert_="all", _execution_whitelist_=list(ALLOWED_TARGETS)
         )
     except Exception as error:
-        raise InputError(f"{group} ({target}): {_reason(error)}") from error
+        given = ", ".join(f"{key}={value}" for key, value in settings.items() if key != "_target_")
+        raise InputError(f"{group}: {target}({given}): {_reason(error)}") from error
     if not isinstance(made, kind):
         raise InputError(f"{group}._target_={target}: not a {kind.__module__}.{kind.__name__}")
     return made
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of the cause that Hydra wrapped."""
+    """What the class said, without what Hydra wrapped around it, in one line."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return (str(error) or type(error).__name__).splitlines()[0]
+    return " ".join((str(error) or type(error).__name__).split())

@@ -4,6 +4,7 @@ import hashlib
 import math
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,7 +160,7 @@ def _device_name(device: torch.device) -> str:
 class Evaluator:
     """Evaluates the sets that the config names, and counts the seconds it takes."""
 
-    def __init__(self, parts: Parts, names: list[str]) -> None:
+    def __init__(self, parts: Parts, names: Sequence[str]) -> None:
         self.model = parts.model
         self.splits = {name: getattr(parts.data, name) for name in names}
         self.seconds = 0.0

@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from src.cli import one_line_errors
-from src.config import ALLOWED_TARGETS, CONF, register_resolvers
+from src.config import ALLOWED_TARGETS, CONF, parse, register_resolvers
 
 register_resolvers()
 
@@ -17,7 +17,7 @@ register_resolvers()
 @hydra.main(config_path=str(CONF), config_name="config", execution_whitelist=list(ALLOWED_TARGETS))
 def job(cfg: DictConfig) -> float:
     """One run; returns the objective's value."""
-    from src.run import job_config, parse, run, snapshot  # torch takes seconds to import
+    from src.run import job_config, run, snapshot  # torch takes seconds to import
 
     cfg, folder = job_config(cfg), Path(HydraConfig.get().runtime.output_dir)
     result = run(parse(cfg), snapshot(cfg), folder)

@@ -30,7 +30,6 @@ def train(
     at the epoch's end. `batch_loss` is the loss of the batch just trained on. Whoever iterates
     decides whether to go on; `train_seconds` stands still meanwhile, and during evaluation.
     """
-    device = data.targets.device
     step = samples = 0
     train_seconds, started = 0.0, time.perf_counter()
     resumed = started
