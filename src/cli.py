@@ -11,6 +11,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from src.config import CONF
 from src.errors import InputError
 
 
@@ -20,7 +21,8 @@ def one_line_errors() -> Iterator[None]:
 
     `HYDRA_FULL_ERROR=1` shows the traceback instead. Ctrl-C leaves with status 130.
     """
-    full = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    given = os.environ.get("HYDRA_FULL_ERROR", "0")
+    full = given == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
     try:
         yield
@@ -36,6 +38,8 @@ def one_line_errors() -> Iterator[None]:
         if not isinstance(leaving.__cause__, InputError):
             raise
         _leave(leaving.__cause__, full)
+    finally:
+        os.environ["HYDRA_FULL_ERROR"] = given
 
 
 def _leave(error: Exception, full: bool) -> None:
@@ -54,6 +58,7 @@ def describe(error: BaseException) -> str:
     """A config error in one line, with the nearest allowed name where one was misspelt."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
+        group = group or "--config-name"
         return f"{group}={choice}: no such choice{_nearest(choice, error.options or [])}"
     if isinstance(error, OverrideParseException):
         # Hydra's text ends with what the parser met and a link to the grammar.
@@ -62,13 +67,15 @@ def describe(error: BaseException) -> str:
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
         parent, key = cause.parent_node, str(cause.key)
         names = [str(name) for name in parent] if isinstance(parent, DictConfig) else []
+        if cause.full_key == key:  # at the top, groups that add no key of their own count too
+            names += [path.name for path in CONF.iterdir() if path.is_dir()]
         reason = "no such key" if key not in names else str(cause).splitlines()[0]
         return f"{cause.full_key}: {reason}{_nearest(key, names)}"
     return " ".join(str(error).split())
 
 
 def _nearest(name: str, allowed: Iterable[str]) -> str:
-    allowed = sorted(allowed)
+    allowed = sorted({*allowed} - {"hydra"})
     near = difflib.get_close_matches(name, allowed, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     return f"{hint} (allowed: {', '.join(allowed)})" if allowed else hint

@@ -52,7 +52,7 @@ class Trainer(Section):
     evaluate: list[Set]
     early_stopping: EarlyStopping
     device: Literal["auto", "cpu", "cuda", "mps"]
-    threads: Annotated[int, Field(ge=1)] | None
+    threads: Annotated[int, Field(ge=1, le=1024)] | None
     deterministic: bool
 
 
@@ -109,6 +109,8 @@ def _first(error: ValidationError) -> str:
 def _check_objective(config: Config) -> None:
     """Refuse a metric that no row of the run will hold."""
     evaluated, metric = config.trainer.evaluate, config.objective.metric
+    if len({*evaluated}) < len(evaluated):
+        raise InputError(f"trainer.evaluate={evaluated}: names a set twice")
     if metric.split("_")[0] not in evaluated:
         raise InputError(
             f"objective.metric={metric}: trainer.evaluate={evaluated} does not evaluate that set"

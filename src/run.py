@@ -44,7 +44,8 @@ class Check(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         try:
             assemble(parse(job_config(config)))
-            given = any(item.startswith("hydra.run.dir=") for item in config.hydra.overrides.hydra)
+            overrides = config.hydra.overrides.hydra
+            given = any(item.lstrip("+").startswith("hydra.run.dir=") for item in overrides)
             folder = claim(Path(config.hydra.run.dir), exact=given)
         except InputError as error:
             raise SystemExit(1) from error
@@ -74,6 +75,7 @@ def assemble(config: Config) -> Parts:
         InputError: a setting, a data file or a device is not what it must be.
     """
     device = _device(config.trainer.device)
+    _check_settings(config)
     settings = config.data
     data = load(
         settings.name,
@@ -100,6 +102,13 @@ def assemble(config: Config) -> Parts:
     parameters = list(model.parameters())
     optimizer = build("optimizer", config.optimizer, torch.optim.Optimizer, parameters)
     return Parts(data.to(device), model, optimizer, device)
+
+
+def _check_settings(config: Config) -> None:
+    """Refuse what the model or the optimizer refuses, before any data is read or downloaded."""
+    sizes = 64, 10  # of the smallest data set; the settings don't depend on them
+    model = build("model", config.model, nn.Module, *sizes)
+    build("optimizer", config.optimizer, torch.optim.Optimizer, list(model.parameters()))
 
 
 def _device(name: str) -> torch.device:
@@ -246,7 +255,8 @@ def weights_sha256(model: nn.Module) -> str:
     total = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        total.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        flat = tensor.detach().cpu().reshape(-1)  # a scalar has no bytes to view
+        total.update(flat.view(torch.uint8).numpy().tobytes())
     return total.hexdigest()
 
 

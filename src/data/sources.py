@@ -1,12 +1,15 @@
 """Where data sets come from: scikit-learn's bundle, or torchvision's files on disk."""
 
 import hashlib
+import http.client
 import shutil
 import socket
 import tempfile
 import threading
+import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,7 +125,8 @@ def _download(dataset: Any, root: Path) -> None:
         problem = _fetch(dataset, root)
     if problem is not None:
         raise InputError(
-            f"{root / dataset.__name__} is missing and could not be downloaded: {problem}; "
+            f"{(root / dataset.__name__).absolute()} is missing and could not be downloaded: "
+            f"{problem}; "
             "name the folder that holds it with data.root, or use data=digits, which needs none"
         )
 
@@ -130,6 +134,7 @@ def _download(dataset: Any, root: Path) -> None:
 def _fetch(dataset: Any, root: Path) -> str | None:
     """Let torchvision download, check the archives' MD5 and unpack; None, or what went wrong."""
     stall = socket.getdefaulttimeout()
+    missing = [folder for folder in (root, *root.parents) if not folder.exists()]
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as beside:
@@ -142,7 +147,10 @@ def _fetch(dataset: Any, root: Path) -> str | None:
             shutil.rmtree(place, ignore_errors=True)
             place.parent.mkdir(exist_ok=True)
             raw.rename(place)
-    except (OSError, RuntimeError) as error:
+    except (OSError, http.client.HTTPException, RuntimeError) as error:
+        with suppress(OSError):
+            for folder in missing:
+                folder.rmdir()
         return " ".join(str(error).split())
     finally:
         socket.setdefaulttimeout(stall)
@@ -161,13 +169,14 @@ def _unreachable(urls: list[str]) -> str | None:
         try:
             urllib.request.urlopen(url, timeout=ANSWER_SECONDS).close()
             answers[url] = None
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             answers[url] = str(getattr(error, "reason", error))
 
     threads = [threading.Thread(target=ask, args=(url,), daemon=True) for url in urls]
     for thread in threads:
         thread.start()
+    deadline = time.monotonic() + ANSWER_SECONDS
     for thread in threads:
-        thread.join(ANSWER_SECONDS)
+        thread.join(max(0.0, deadline - time.monotonic()))
     reasons = [answers.get(url, f"no answer in {ANSWER_SECONDS:g} s") for url in urls]
     return None if None in reasons else f"{urls[0]}: {reasons[0]}"

@@ -32,7 +32,7 @@ def _git(project: Path) -> dict[str, Any] | None:
         commit = _run_git(project, "rev-parse", "HEAD").decode().strip()
         diff = _run_git(project, "diff", "HEAD", "--binary")
         status = _run_git(project, "status", "--porcelain")
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, subprocess.SubprocessError):
         return None
     return {
         "commit": commit,

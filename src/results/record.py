@@ -30,6 +30,8 @@ def claim(folder: Path, *, exact: bool) -> Path:
         except FileExistsError as error:
             if exact and (not place.is_dir() or any(place.iterdir())):
                 raise InputError(f"hydra.run.dir={place}: it exists and is not empty") from error
+            if exact and not os.access(place, os.W_OK | os.X_OK):
+                raise InputError(f"hydra.run.dir={place}: it can't be written to") from error
             if exact:
                 return place
             number += 1
