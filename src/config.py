@@ -4,8 +4,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
+from hydra.core.config_store import ConfigStore
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,7 +17,15 @@ CONF = PROJECT / "conf"
 
 # The security boundary: a config may name only classes below these. To use another package's
 # optimizer, add it here; config alone can never widen this list.
-ALLOWED_TARGETS = ("src.optimizers.*", "src.models.*", "src.run.Check", "torch.optim.*")
+ALLOWED_TARGETS = (
+    "src.optimizers.*",
+    "src.models.*",
+    "src.run.Check",
+    "src.sweeping.samplers.*",
+    "torch.optim.*",
+    "optuna.samplers.*",
+    "optuna.pruners.*",
+)
 
 T = TypeVar("T")
 Set = Literal["train", "val", "test"]
@@ -67,17 +76,44 @@ class Config(Section):
     and the checks of the class that their `_target_` names."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)]
+    search: dict[str, float]
+    trial: Annotated[int, Field(ge=0)] | None
     optimizer: dict[str, Any]
     model: dict[str, Any]
     data: Data
     trainer: Trainer
     objective: Objective
+    sampler: dict[str, Any]
+    pruner: dict[str, Any]
 
 
-def register_resolvers() -> None:
-    """`${project:outputs}` is a folder of the project; `${slug:a/b}` is fit for a file name."""
+def register() -> None:
+    """Make resolvers and the configs outside `conf/` known to Hydra, from any directory.
+
+    `${project:outputs}` is a folder of the project, `${slug:a/b}` is fit for a file name, and
+    `${one_minus:x}` turns a searched 1-beta into beta. `sweeps=NAME` is a file of `sweeps/`;
+    `experiment=STUDY/best` is what a finished sweep left.
+    """
     OmegaConf.register_resolver("project", lambda name: str(PROJECT / name), replace=True)
     OmegaConf.register_resolver("slug", lambda name: name.replace("/", "-"), replace=True)
+    OmegaConf.register_resolver("one_minus", lambda value: 1 - value, replace=True)
+    for path in sorted((PROJECT / "sweeps").glob("*.yaml")):
+        _store("sweeps", path.stem, path)
+    for path in sorted((PROJECT / "outputs" / "sweeps").glob("*/best.yaml")):
+        _store(f"experiment/{path.parent.name}", "best", path)
+
+
+def _store(group: str, name: str, path: Path) -> None:
+    node = OmegaConf.load(path)
+    ConfigStore.instance().store(group=group, name=name, node=node, package="_global_")
+
+
+def job_config(config: DictConfig) -> DictConfig:
+    """A composed config without its `hydra` node."""
+    job = config.copy()
+    with read_write(job), open_dict(job):
+        job.pop("hydra", None)
+    return job
 
 
 def parse(cfg: DictConfig) -> Config:

@@ -4,17 +4,17 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, read_write
 from torch import nn
 
-from src.config import PROJECT, Config, build, parse
+from src.config import PROJECT, Config, build, job_config, parse
 from src.data import Splits, load
 from src.errors import InputError
 from src.reporting.progress import RunProgress
@@ -53,19 +53,7 @@ class Check(Callback):
             config.hydra.run.dir = str(folder)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        try:
-            assemble(parse(job_config(config)))
-        except InputError as error:
-            raise SystemExit(1) from error
-
-
-def job_config(config: DictConfig) -> DictConfig:
-    """A composed config without its `hydra` node."""
-    job = config.copy()
-    with read_write(job), open_dict(job):
-        job.pop("hydra", None)
-        job.pop("experiment", None)
-    return job
+        import src.sweeping.sweeper  # noqa: F401, registers it before Hydra looks for it
 
 
 def assemble(config: Config) -> Parts:
@@ -122,13 +110,19 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def run(config: Config, snapshot: str, folder: Path) -> dict[str, Any]:
+def run(
+    config: Config,
+    snapshot: str,
+    folder: Path,
+    should_prune: Callable[[Row], bool] | None = None,
+) -> dict[str, Any]:
     """Train as the config says and leave the record in `folder`.
 
     Args:
         config: checked.
         snapshot: the resolved config as YAML, kept as `config.yaml`.
         folder: exists and is this run's alone.
+        should_prune: of a trial: is told every row, and ends the run; None for any other run.
 
     Returns:
         What `result.json` holds, with the objective's value not yet rounded to JSON (a run that
@@ -146,7 +140,7 @@ def run(config: Config, snapshot: str, folder: Path) -> dict[str, Any]:
         {**provenance(PROJECT), **facts, "threads": torch.get_num_threads(), "seed": config.seed}
     )
     evaluator = Evaluator(parts, config.trainer.evaluate)
-    status = _train(config, parts, evaluator, record)
+    status = _train(config, parts, evaluator, record, should_prune)
     result = _result(config, parts, evaluator, record.rows, status)
     record.result(result)
     if status == "interrupted":
@@ -183,7 +177,13 @@ class Evaluator:
         return values
 
 
-def _train(config: Config, parts: Parts, evaluator: Evaluator, record: Record) -> str:
+def _train(
+    config: Config,
+    parts: Parts,
+    evaluator: Evaluator,
+    record: Record,
+    should_prune: Callable[[Row], bool] | None,
+) -> str:
     """Drive the loop row by row; return how it ended."""
     stopping, objective = config.trainer.early_stopping, config.objective
     stopper = EarlyStopper(
@@ -199,7 +199,9 @@ def _train(config: Config, parts: Parts, evaluator: Evaluator, record: Record) -
         batch_size=config.data.batch_size,
         evaluate_every=config.trainer.evaluate_every,
     )
-    with RunProgress(config.trainer.epochs, len(parts.data.train)) as progress:
+    samples = len(parts.data.train)
+    quiet = should_prune is not None  # the sweep shows its own progress
+    with RunProgress(config.trainer.epochs, samples, quiet=quiet) as progress:
         try:
             for row in rows:
                 record.row(row)
@@ -208,6 +210,9 @@ def _train(config: Config, parts: Parts, evaluator: Evaluator, record: Record) -
                     return "diverged"
                 if stopper.should_stop(row[objective.metric]):
                     return "early_stopped"
+                trained = row["samples"] == config.trainer.epochs * samples
+                if should_prune is not None and should_prune(row) and not trained:
+                    return "pruned"
         except KeyboardInterrupt:
             return "interrupted"
     return "completed"

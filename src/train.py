@@ -9,19 +9,27 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from src.cli import one_line_errors
-from src.config import ALLOWED_TARGETS, CONF, parse, register_resolvers
+from src.config import ALLOWED_TARGETS, CONF, job_config, parse, register
 
-register_resolvers()
+register()
 
 
 @hydra.main(config_path=str(CONF), config_name="config", execution_whitelist=list(ALLOWED_TARGETS))
 def job(cfg: DictConfig) -> float:
     """One run; returns the objective's value."""
-    from src.run import job_config, run, snapshot  # torch takes seconds to import
+    from src.run import run, snapshot  # torch takes seconds to import
 
-    cfg, folder = job_config(cfg), Path(HydraConfig.get().runtime.output_dir)
-    result = run(parse(cfg), snapshot(cfg), folder)
+    cfg, hydra_config = job_config(cfg), HydraConfig.get()
+    config, folder = parse(cfg), Path(hydra_config.runtime.output_dir)
+    should_prune = None
+    if config.trial is not None:
+        from src.sweeping.report import TrialReport
+
+        should_prune = TrialReport(hydra_config.sweeper, config).should_prune
+    result = run(config, snapshot(cfg), folder, should_prune)
     objective = result["objective"]
+    if should_prune is not None:  # the sweep reports its trials
+        return float(objective["value"])
     print(f"{result['status']}: {objective['metric']} {objective['value']}")
     print(f"result: {folder}")
     value: float = objective["value"]

@@ -20,10 +20,19 @@ class RunProgress:
         epochs: of the run.
         samples: training samples in an epoch.
         console: where to; standard output by default.
+        quiet: show nothing.
     """
 
-    def __init__(self, epochs: int, samples: int, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False, soft_wrap=True)
+    def __init__(
+        self,
+        epochs: int,
+        samples: int,
+        console: Console | None = None,
+        *,
+        quiet: bool = False,
+    ) -> None:
+        silent = Console(quiet=True, force_terminal=False)
+        self.console = silent if quiet else console or Console(highlight=False, soft_wrap=True)
         self.epochs, self.samples = epochs, samples
         self.rows: list[Mapping[str, Any]] = []
         self.bar = Progress(

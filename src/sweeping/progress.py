@@ -1,0 +1,168 @@
+"""What a sweep shows while it runs and when it ends."""
+
+import shlex
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from omegaconf import OmegaConf
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from src.sweeping.storage import shown
+from src.sweeping.study import COUNTED, SharedStudy
+
+ENDED = (*COUNTED, TrialState.FAIL)
+
+
+def wide_console() -> Console:
+    """Standard output; where it is no terminal, tables are as wide as they need to be."""
+    console = Console(highlight=False, soft_wrap=True)
+    return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=200)
+
+
+class SweepProgress:
+    """A bar on a terminal, a line per trial elsewhere; nothing when quiet."""
+
+    def __init__(self, study: SharedStudy, quiet: bool = False) -> None:
+        self.study, self.quiet = study, quiet
+        self.console = wide_console()
+        self.bar = Progress(
+            TextColumn("trials"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[state]}"),
+            console=self.console,
+            disable=quiet or not self.console.is_terminal,
+        )
+        self.task = self.bar.add_task("", total=study.n_trials, state="")
+        self.told: set[int] = set()
+        self.started, self.counted_at_start = time.monotonic(), 0
+
+    def __enter__(self) -> Self:
+        trials = [] if self.quiet else self.study.trials()
+        self.told = {trial.number for trial in trials if trial.state in ENDED}
+        self.counted_at_start = sum(trial.state in COUNTED for trial in trials)
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.bar.stop()
+
+    def update(self) -> None:
+        """Show what has happened since the last time, in whichever process."""
+        if self.quiet:
+            return
+        try:
+            trials = self.study.trials()
+        except Exception:
+            return  # the database is away; whoever runs a trial says so
+        state = self._state(trials)
+        counted = sum(trial.state in COUNTED for trial in trials)
+        self.bar.update(self.task, completed=counted, state=state)
+        for trial in trials:
+            if trial.state in ENDED and trial.number not in self.told:
+                self.told.add(trial.number)
+                if not self.console.is_terminal:
+                    self.console.print(f"{_line(trial)}  | {counted}/{self.study.n_trials} {state}")
+
+    def _state(self, trials: list[FrozenTrial]) -> str:
+        pruned = sum(trial.state is TrialState.PRUNED for trial in trials)
+        failed = sum(trial.state is TrialState.FAIL for trial in trials)
+        best = best_trial(self.study, trials)
+        text = f"({pruned} pruned, {failed} failed), best {best.value:.4g}" if best else ""
+        counted = sum(trial.state in COUNTED for trial in trials)
+        here, passed = counted - self.counted_at_start, time.monotonic() - self.started
+        if here and counted < self.study.n_trials:
+            text += f", {_duration(passed / here * (self.study.n_trials - counted))} left"
+        return text or f"({pruned} pruned, {failed} failed)"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
+
+
+def _line(trial: FrozenTrial) -> str:
+    value = "" if trial.value is None else f" {trial.value:.5g}"
+    how = trial.user_attrs.get("status", trial.user_attrs.get("reason", trial.state.name.lower()))
+    return f"trial {trial.number} {how}{value}  {_params(trial)}"
+
+
+def _params(trial: FrozenTrial) -> str:
+    return " ".join(
+        f"{name.split('.')[-1]}={_number(value)}" for name, value in trial.params.items()
+    )
+
+
+def best_trial(study: SharedStudy, trials: list[FrozenTrial]) -> FrozenTrial | None:
+    """The complete trial with the best value, the earliest of equals; None if there is none."""
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    return min(complete, key=lambda trial: study.sign * _value(trial), default=None)
+
+
+def _value(trial: FrozenTrial) -> float:
+    assert trial.value is not None
+    return trial.value
+
+
+def report_result(study: SharedStudy, folder: Path, fixed: list[str]) -> None:
+    """Print the top trials and the best configuration; write `best.yaml` into the folder."""
+    console = wide_console()
+    trials = study.trials()
+    best = best_trial(study, trials)
+    console.print(_top(study, trials))
+    if best is None:
+        console.print(f"study {study.name}: no trial was completed")
+        return
+    params = [f"{name}={value!r}" for name, value in best.params.items()]
+    command = shlex.join(["python", "-m", "src.train", *fixed, *params])
+    place = write_best(best, folder)
+    console.print(f"best: trial {best.number}, {best.value:.6g}, in {best.user_attrs['folder']}")
+    console.print(f"train it:   {command}", markup=False)
+    console.print(f"or:         python -m src.train experiment={study.name}/best   ({place})")
+    console.print(f"look at it: python -m src.studies {study.name}")
+    console.print(f"dashboard:  optuna-dashboard {shown(study.url)}", markup=False)
+
+
+def _top(study: SharedStudy, trials: list[FrozenTrial], count: int = 5) -> Table:
+    table = Table(box=None)
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    for heading in ("trial", "value", *study.space, "seconds"):
+        table.add_column(heading, justify="right")
+    for trial in sorted(complete, key=lambda trial: study.sign * _value(trial))[:count]:
+        seconds = f"{trial.user_attrs.get('seconds', float('nan')):.1f}"
+        values = (_number(trial.params[name]) for name in study.space)
+        table.add_row(str(trial.number), f"{_value(trial):.5g}", *values, seconds)
+    return table
+
+
+def _number(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def write_best(best: FrozenTrial, folder: Path) -> Path:
+    """Write the trial's whole configuration as an experiment; return its place."""
+    run = folder / f"trial-{best.number}"
+    choices = OmegaConf.load(run / ".hydra" / "hydra.yaml").hydra.runtime.choices
+    config = OmegaConf.to_container(OmegaConf.load(run / "config.yaml"))
+    assert isinstance(config, dict)
+    for key in ("trial", "search", "sampler", "pruner"):
+        config.pop(key, None)
+    groups = [str(group) for group in config if group in choices]
+    defaults = {"defaults": [{f"override /{group}": choices[group]} for group in groups]}
+    place = folder / "best.yaml"
+    beside = place.with_suffix(".tmp")
+    beside.write_text(
+        f"# @package _global_\n# Trial {best.number}: {_value(best):.6g}.\n"
+        + OmegaConf.to_yaml(defaults)
+        + OmegaConf.to_yaml(config)
+    )
+    return beside.replace(place)

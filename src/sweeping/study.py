@@ -1,0 +1,256 @@
+"""One study shared by any number of processes: what to run next, and what became of it.
+
+Every decision is taken under the database's lock, from what the database says, so nothing is lost
+with a process: a trial whose process died is run again with the same parameters.
+"""
+
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from threading import Event, Thread
+from typing import Any, Literal
+
+import optuna
+from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from src.errors import InputError
+from src.sweeping import storage as db
+
+COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
+MAX_RETRIES = 3  # a trial that takes its process down each time must not do so for ever
+POLL_SECONDS = 0.3
+
+Space = Mapping[str, BaseDistribution]
+Direction = Literal["minimize", "maximize"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a trial: its state, its value if complete, and attributes to keep."""
+
+    state: TrialState
+    value: float | None
+    attributes: Mapping[str, Any]
+
+
+class SharedStudy:
+    """A study in a database.
+
+    Args:
+        url: the database, absolute.
+        name: of the study.
+        direction: minimize or maximize.
+        space: distribution of each searched parameter.
+        default: value of each parameter in the default configuration, tried first.
+        signature: everything that makes trials comparable, flat.
+        n_trials: complete and pruned trials in all.
+        lease_seconds: how long a process may be silent.
+        sampler: makes the sampler for a trial's number.
+        pruner: also filters what the sampler learns from (Hyperband).
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        name: str,
+        direction: Direction,
+        space: Space,
+        default: Mapping[str, Any],
+        signature: Mapping[str, Any],
+        n_trials: int,
+        lease_seconds: int,
+        sampler: Callable[[int], optuna.samplers.BaseSampler],
+        pruner: optuna.pruners.BasePruner,
+    ) -> None:
+        self.url, self.name, self.space = url, name, dict(space)
+        self.n_trials, self.sampler = n_trials, sampler
+        self.storage = db.open_storage(url, lease_seconds)
+        self.study = db.patiently(lambda: self._open(direction, pruner, default, signature))
+
+    def _open(
+        self,
+        direction: Direction,
+        pruner: optuna.pruners.BasePruner,
+        default: Mapping[str, Any],
+        signature: Mapping[str, Any],
+    ) -> optuna.Study:
+        """Make the study, or check that it is the same one."""
+        with db.lock(self.url):
+            study = optuna.create_study(
+                storage=self.storage,
+                study_name=self.name,
+                direction=direction,
+                pruner=pruner,
+                load_if_exists=True,
+            )
+            theirs = study.user_attrs.get("signature")
+            if theirs is None:
+                if _inside(default, self.space):
+                    study.enqueue_trial(dict(default), skip_if_exists=True)
+                study.set_user_attr("signature", dict(signature))
+        if theirs is not None and theirs != signature:
+            raise InputError(_differs(self.name, theirs, signature))
+        return study
+
+    def trials(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False)
+
+    def counted(self) -> int:
+        return sum(trial.state in COUNTED for trial in self.trials())
+
+    @property
+    def sign(self) -> int:
+        """1 when smaller is better, -1 when larger is."""
+        return 1 if self.study.direction is optuna.study.StudyDirection.MINIMIZE else -1
+
+    def next_trial(self, stop: Callable[[], bool] = lambda: False) -> Trial | None:
+        """A trial to run, or None when all are done.
+
+        Waits while the last trials run elsewhere, for if one fails or dies there, another must
+        take its place; `stop` ends the wait.
+        """
+        while not stop():
+            trial, done = db.patiently(self._claim)
+            if trial is not None or done:
+                return trial
+            time.sleep(POLL_SECONDS)
+        return None
+
+    def _claim(self) -> tuple[Trial | None, bool]:
+        with db.lock(self.url):
+            self._recover()
+            trials = self.trials()
+            counted = sum(trial.state in COUNTED for trial in trials)
+            running = sum(trial.state is TrialState.RUNNING for trial in trials)
+            if counted + running >= self.n_trials:
+                return None, counted >= self.n_trials
+            return self._ask(len(trials)), False
+
+    def _ask(self, number: int) -> Trial:
+        self.study.sampler = self.sampler(number)
+        with warnings.catch_warnings():  # Optuna renews no lease outside `optimize`: `Lease` does
+            warnings.filterwarnings("ignore", message="Heartbeat of storage")
+            trial = self.study.ask()
+        # First of all, so that a running trial without an owner is known to be an orphan.
+        trial.set_user_attr("owner", db.me())
+        self.storage.record_heartbeat(trial._trial_id)
+        for name, distribution in self.space.items():
+            trial._suggest(name, distribution)
+        return trial
+
+    def _recover(self) -> None:
+        """Fail the trials whose process is gone, and queue each again with its parameters."""
+        stale = set(self.storage._get_stale_trial_ids(self.study._study_id))
+        trials = self.trials()
+        for trial in trials:
+            if trial.state is not TrialState.RUNNING:
+                continue
+            owner = trial.user_attrs.get("owner")
+            if owner is None or trial._trial_id in stale or db.is_dead(owner):
+                self._give_up(trial, "its process died", trials)
+
+    def interrupted(self, trial: Trial) -> None:
+        """Ctrl-C: put the trial back, so that the next start runs it first."""
+
+        def action() -> None:
+            with db.lock(self.url):
+                trials = self.trials()
+                frozen = next(one for one in trials if one.number == trial.number)
+                if frozen.state is TrialState.RUNNING:
+                    self._give_up(frozen, "interrupted", trials)
+
+        db.patiently(action, seconds=5)
+
+    def _give_up(self, trial: FrozenTrial, reason: str, trials: list[FrozenTrial]) -> None:
+        """Queue the trial again, then fail it: a kill in between queues it once."""
+        histories = [other.system_attrs.get("retry_history", [None]) for other in trials]
+        if trial.params and trial.number not in [history[-1] for history in histories]:
+            retry = optuna.storages.RetryHeartbeatStaleTrialCallback(MAX_RETRIES)
+            clean = optuna.trial.create_trial(
+                state=TrialState.RUNNING,
+                params=trial.params,
+                distributions=trial.distributions,
+                system_attrs=trial.system_attrs,
+            )
+            clean.number = trial.number  # the new trial must not inherit the dead one's owner
+            retry(self.study, clean)
+        self.storage.set_trial_user_attr(trial._trial_id, "reason", reason)
+        self.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+
+    def finish(self, trial: Trial, outcome: Outcome) -> None:
+        """Tell the study; nothing happens if the trial was taken for dead meanwhile."""
+
+        def action() -> None:
+            try:
+                for key, value in outcome.attributes.items():
+                    trial.set_user_attr(key, value)
+                self.study.tell(trial, outcome.value, state=outcome.state)
+            except optuna.exceptions.UpdateFinishedTrialError:
+                return
+            except (RuntimeError, ValueError) as error:
+                # A grid that is exhausted tries to stop a loop that isn't there; a trial that was
+                # taken for dead can't be told.
+                if "Study.stop" not in str(error) and "Cannot tell" not in str(error):
+                    raise
+
+        db.patiently(action)
+
+
+class Lease:
+    """Renews a running trial's lease in the background, as a context manager."""
+
+    def __init__(self, study: SharedStudy, trial: Trial) -> None:
+        self.storage, self.trial_id = study.storage, trial._trial_id
+        self.ended = Event()
+        self.thread = Thread(target=self._renew, daemon=True)
+
+    def _renew(self) -> None:
+        interval = self.storage.get_heartbeat_interval() or 1
+        while not self.ended.wait(interval):
+            try:
+                self.storage.record_heartbeat(self.trial_id)
+            except Exception:
+                continue  # the database is away: the next beat may reach it
+
+    def __enter__(self) -> "Lease":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.ended.set()
+        self.thread.join(timeout=5)
+
+
+def _inside(default: Mapping[str, Any], space: Space) -> bool:
+    """Whether the default configuration is a point of the space (a narrowed one may exclude it)."""
+    return all(item._contains(item.to_internal_repr(default[name])) for name, item in space.items())
+
+
+def flatten(value: Any, key: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted keys."""
+    if not isinstance(value, Mapping):
+        return {key: value}
+    items: dict[str, Any] = {}
+    for name, item in value.items():
+        items |= flatten(item, f"{key}.{name}" if key else str(name))
+    return items
+
+
+def describe_space(space: Space) -> dict[str, str]:
+    return {name: distribution_to_json(item) for name, item in space.items()}
+
+
+def _differs(name: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+    keys = sorted(key for key in {*theirs, *ours} if theirs.get(key) != ours.get(key))
+    keys.remove("hash")
+    shown = "; ".join(
+        f"{key} was {theirs.get(key, 'absent')}, is {ours.get(key, 'absent')}" for key in keys[:3]
+    )
+    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+    return (
+        f"study {name} holds trials that can't be compared with these: {shown}{more}; "
+        "choose another hydra.sweeper.study_name"
+    )
