@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ def provenance(project: Path) -> dict[str, Any]:
     }
 
 
+@lru_cache  # the code that runs is the code that was there when the process began
 def _git(project: Path) -> dict[str, Any] | None:
     """The commit, and the digest of what differs from it; None outside a repository."""
     try:
@@ -46,6 +48,7 @@ def _run_git(project: Path, *arguments: str) -> bytes:
     return subprocess.run(command, check=True, capture_output=True, timeout=10).stdout
 
 
+@lru_cache
 def _packages() -> dict[str, str]:
     """Versions of what the project is declared to depend on, and of what computes beneath it."""
     try:

@@ -77,7 +77,7 @@ class SweepProgress:
     def _state(self, trials: list[FrozenTrial]) -> str:
         pruned = sum(trial.state is TrialState.PRUNED for trial in trials)
         failed = sum(trial.state is TrialState.FAIL for trial in trials)
-        best = best_trial(self.study, trials)
+        best = best_trial(trials, self.study.sign)
         text = f"({pruned} pruned, {failed} failed), best {best.value:.4g}" if best else ""
         counted = sum(trial.state in COUNTED for trial in trials)
         here, passed = counted - self.counted_at_start, time.monotonic() - self.started
@@ -102,10 +102,18 @@ def _params(trial: FrozenTrial) -> str:
     )
 
 
-def best_trial(study: SharedStudy, trials: list[FrozenTrial]) -> FrozenTrial | None:
-    """The complete trial with the best value, the earliest of equals; None if there is none."""
+def ranked(trials: list[FrozenTrial], sign: int) -> list[FrozenTrial]:
+    """The complete trials, best first, the earlier of equals first.
+
+    Args:
+        sign: 1 when smaller is better, -1 when larger is.
+    """
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-    return min(complete, key=lambda trial: study.sign * _value(trial), default=None)
+    return sorted(complete, key=lambda trial: sign * _value(trial))
+
+
+def best_trial(trials: list[FrozenTrial], sign: int) -> FrozenTrial | None:
+    return next(iter(ranked(trials, sign)), None)
 
 
 def _value(trial: FrozenTrial) -> float:
@@ -117,8 +125,8 @@ def report_result(study: SharedStudy, folder: Path, fixed: list[str]) -> None:
     """Print the top trials and the best configuration; write `best.yaml` into the folder."""
     console = wide_console()
     trials = study.trials()
-    best = best_trial(study, trials)
-    console.print(_top(study, trials))
+    best = best_trial(trials, study.sign)
+    console.print(top_table(trials, study.sign))
     if best is None:
         console.print(f"study {study.name}: no trial was completed")
         return
@@ -132,14 +140,16 @@ def report_result(study: SharedStudy, folder: Path, fixed: list[str]) -> None:
     console.print(f"dashboard:  optuna-dashboard {shown(study.url)}", markup=False)
 
 
-def _top(study: SharedStudy, trials: list[FrozenTrial], count: int = 5) -> Table:
+def top_table(trials: list[FrozenTrial], sign: int, count: int = 5) -> Table:
+    """The best trials with their parameters and seconds."""
+    best = ranked(trials, sign)[:count]
+    names = list(best[0].params) if best else []
     table = Table(box=None)
-    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-    for heading in ("trial", "value", *study.space, "seconds"):
+    for heading in ("trial", "value", *names, "seconds"):
         table.add_column(heading, justify="right")
-    for trial in sorted(complete, key=lambda trial: study.sign * _value(trial))[:count]:
+    for trial in best:
         seconds = f"{trial.user_attrs.get('seconds', float('nan')):.1f}"
-        values = (_number(trial.params[name]) for name in study.space)
+        values = (_number(trial.params.get(name, "")) for name in names)
         table.add_row(str(trial.number), f"{_value(trial):.5g}", *values, seconds)
     return table
 

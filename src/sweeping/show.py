@@ -1,0 +1,131 @@
+"""Studies after the fact: a list of all, or one with its plots as a page that works offline."""
+
+import html
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import plotly.io
+import sqlalchemy
+from optuna.trial import TrialState
+from rich.table import Table
+from sqlalchemy.engine import make_url
+
+from src.config import PROJECT
+from src.errors import InputError
+from src.sweeping.progress import ranked, top_table, wide_console
+from src.sweeping.storage import absolute, shown
+
+PLOTS: dict[str, Callable[[optuna.Study], object]] = {
+    "History": optuna.visualization.plot_optimization_history,
+    "Learning curves of the trials": optuna.visualization.plot_intermediate_values,
+    "Slices": optuna.visualization.plot_slice,
+    "Parallel coordinates": optuna.visualization.plot_parallel_coordinate,
+    "Importance of the parameters": optuna.visualization.plot_param_importances,
+}
+
+
+def list_studies(url: str) -> None:
+    """Print every study of the database: trials by state, best value, when it began."""
+    summaries = optuna.get_all_study_summaries(_existing(url))
+    table = Table(box=None)
+    for heading in ("study", "complete", "pruned", "failed", "running", "best", "began"):
+        table.add_column(heading, justify="left" if heading == "study" else "right")
+    for summary in sorted(summaries, key=lambda summary: summary.study_name):
+        study = optuna.load_study(study_name=summary.study_name, storage=absolute(url))
+        trials = study.get_trials(deepcopy=False)
+        counts = _counts(trials)
+        best = ranked(trials, _sign(study))[:1]
+        value = f"{best[0].value:.5g}" if best else ""
+        began = f"{summary.datetime_start:%Y-%m-%d %H:%M}" if summary.datetime_start else ""
+        table.add_row(summary.study_name, *counts, value, began)
+    wide_console().print(table if summaries else f"no studies in {shown(url)}")
+
+
+def show_study(url: str, name: str, top: int) -> None:
+    """Print one study and write its page.
+
+    Raises:
+        InputError: there is no such database, or no such study.
+    """
+    study = load(url, name)
+    trials, console = study.get_trials(deepcopy=False), wide_console()
+    counts = dict(zip(("complete", "pruned", "failed", "running"), _counts(trials), strict=True))
+    console.print(f"study {name}: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
+    console.print(top_table(trials, _sign(study), top))
+    for parameter, share in _importances(study).items():
+        console.print(f"importance of {parameter}: {share:.2f}")
+    place = PROJECT / "outputs" / "sweeps" / name / "study.html"
+    write_page(study, place)
+    console.print(f"page:      {place}")
+    console.print(f"dashboard: optuna-dashboard {shown(absolute(url))}", markup=False)
+
+
+def load(url: str, name: str) -> optuna.Study:
+    """A study that must exist."""
+    try:
+        return optuna.load_study(study_name=name, storage=_existing(url))
+    except KeyError as error:
+        names = sorted(one.study_name for one in optuna.get_all_study_summaries(absolute(url)))
+        known = ", ".join(names) or "none"
+        raise InputError(f"{name}: no such study in {shown(url)}; there are: {known}") from error
+
+
+def _existing(url: str) -> str:
+    """The absolute URL; looking must not make a database."""
+    url = absolute(url)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite" and not Path(str(parsed.database)).is_file():
+        raise InputError(f"--storage={shown(url)}: there is no such database; no sweep has run yet")
+    try:
+        sqlalchemy.create_engine(url).connect().close()
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+        raise InputError(f"--storage={shown(url)}: {' '.join(str(error).split())}") from error
+    return url
+
+
+def _sign(study: optuna.Study) -> int:
+    return 1 if study.direction is optuna.study.StudyDirection.MINIMIZE else -1
+
+
+def _counts(trials: list[optuna.trial.FrozenTrial]) -> list[str]:
+    counts = Counter(trial.state for trial in trials)
+    states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING)
+    return [str(counts[state]) for state in states]
+
+
+def _importances(study: optuna.Study) -> dict[str, float]:
+    """Shares of the variance of the objective; nothing where there are too few trials."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return optuna.importance.get_param_importances(study)
+    except (RuntimeError, ValueError):
+        return {}
+
+
+def write_page(study: optuna.Study, place: Path) -> None:
+    """All plots in one file, the plotting library included, so that it works offline."""
+    parts, library = [], True
+    for title, plot in PLOTS.items():
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                figure = plot(study)
+        except (RuntimeError, ValueError):
+            continue  # too few trials for this one
+        figure_html = plotly.io.to_html(figure, full_html=False, include_plotlyjs=library)
+        parts.append(f"<h2>{html.escape(title)}</h2>\n{figure_html}")
+        library = False
+    name = html.escape(study.study_name)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(
+        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{name}</title>'
+        '<meta name="viewport" content="width=device-width">'
+        "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:1rem auto;"
+        f"padding:0 1rem}}</style>\n<h1>Study {name}</h1>\n" + "\n".join(parts),
+        encoding="utf-8",
+    )
