@@ -16,16 +16,18 @@ PROJECT = Path(__file__).resolve().parents[1]
 CONF = PROJECT / "conf"
 
 # The security boundary: a config may name only classes below these. To use another package's
-# optimizer, add it here; config alone can never widen this list.
-ALLOWED_TARGETS = (
+# optimizer, add its module here, or call `allow` before `main` in a script of your own; config
+# alone can never widen this list.
+ALLOWED_TARGETS = [
     "src.optimizers.*",
     "src.models.*",
+    "src.training.schedules.*",
     "src.run.Check",
     "src.sweeping.samplers.*",
     "torch.optim.*",
     "optuna.samplers.*",
     "optuna.pruners.*",
-)
+]
 
 T = TypeVar("T")
 Set = Literal["train", "val", "test"]
@@ -72,19 +74,28 @@ class Objective(Section):
 
 
 class Config(Section):
-    """One run. `optimizer` and `model` are open groups: the schema behind them is the signature
-    and the checks of the class that their `_target_` names."""
+    """One run.
+
+    `optimizer`, `scheduler`, `model`, `sampler` and `pruner` are open groups: the schema behind
+    them is the signature and the checks of the class that their `_target_` names.
+    """
 
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     search: dict[str, float]
     trial: Annotated[int, Field(ge=0)] | None
     optimizer: dict[str, Any]
+    scheduler: dict[str, Any]
     model: dict[str, Any]
     data: Data
     trainer: Trainer
     objective: Objective
     sampler: dict[str, Any]
     pruner: dict[str, Any]
+
+
+def allow(pattern: str) -> None:
+    """Let configs name the classes of a module of your own, such as `my_methods.*`."""
+    ALLOWED_TARGETS.append(pattern)
 
 
 def register() -> None:
@@ -176,7 +187,7 @@ def build(group: str, settings: dict[str, Any], kind: type[T], *args: Any, **kwa
         )
     try:
         made = instantiate(
-            settings, *args, **kwargs, _convert_="all", _execution_whitelist_=list(ALLOWED_TARGETS)
+            settings, *args, **kwargs, _convert_="all", _execution_whitelist_=ALLOWED_TARGETS
         )
     except Exception as error:
         given = ", ".join(f"{key}={value}" for key, value in settings.items() if key != "_target_")

@@ -21,6 +21,7 @@ from src.reporting.progress import RunProgress
 from src.results import Record, claim, digest, provenance
 from src.training.evaluation import evaluate
 from src.training.loop import Row, train
+from src.training.schedules import Constant
 from src.training.stopping import EarlyStopper
 
 
@@ -31,6 +32,7 @@ class Parts:
     data: Splits
     model: nn.Module
     optimizer: torch.optim.Optimizer
+    schedule: Constant
     device: torch.device
 
 
@@ -89,7 +91,9 @@ def assemble(config: Config) -> Parts:
     model.to(device)
     parameters = list(model.parameters())
     optimizer = build("optimizer", config.optimizer, torch.optim.Optimizer, parameters)
-    return Parts(data.to(device), model, optimizer, device)
+    steps = config.trainer.epochs * math.ceil(len(data.train) / settings.batch_size)
+    schedule = build("scheduler", config.scheduler, Constant, total_steps=steps)
+    return Parts(data.to(device), model, optimizer, schedule, device)
 
 
 def _check_settings(config: Config) -> None:
@@ -192,6 +196,7 @@ def _train(
     rows = train(
         parts.model,
         parts.optimizer,
+        parts.schedule,
         parts.data.train,
         evaluator,
         seed=config.seed,

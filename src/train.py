@@ -14,7 +14,7 @@ from src.config import ALLOWED_TARGETS, CONF, job_config, parse, register
 register()
 
 
-@hydra.main(config_path=str(CONF), config_name="config", execution_whitelist=list(ALLOWED_TARGETS))
+@hydra.main(config_path=str(CONF), config_name="config", execution_whitelist=ALLOWED_TARGETS)
 def job(cfg: DictConfig) -> float:
     """One run; returns the objective's value."""
     from src.run import run, snapshot  # torch takes seconds to import

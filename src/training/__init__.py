@@ -1,1 +1,1 @@
-"""The training loop and what it needs: evaluation, early stopping."""
+"""The training loop and what it needs: schedules, evaluation, early stopping."""

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from src.data import Split, batches
+from src.training.schedules import set_lr
 
 Row = dict[str, Any]  # one evaluation: a line of metrics.jsonl
 
@@ -16,6 +17,7 @@ Row = dict[str, Any]  # one evaluation: a line of metrics.jsonl
 def train(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
+    schedule: Callable[[int], float],
     data: Split,
     evaluate: Callable[[], dict[str, float]],
     *,
@@ -36,6 +38,7 @@ def train(
     for epoch in range(1, epochs + 1):
         seen = since_row = 0
         for inputs, targets in batches(data, batch_size, seed, epoch):
+            set_lr(optimizer, schedule(step))
             loss = F.cross_entropy(model(inputs), targets)
             loss.backward()
             optimizer.step()
