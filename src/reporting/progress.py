@@ -1,12 +1,15 @@
 """How a run shows itself: a bar and a table on a terminal, plain lines elsewhere."""
 
+import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, SupportsFloat
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+TICK_SECONDS = 0.2
 
 METRICS = tuple(
     f"{part}_{name}" for part in ("train", "val", "test") for name in ("loss", "accuracy")
@@ -35,6 +38,7 @@ class RunProgress:
         self.console = silent if quiet else console or Console(highlight=False, soft_wrap=True)
         self.epochs, self.samples = epochs, samples
         self.rows: list[Mapping[str, Any]] = []
+        self.next_tick = 0.0
         self.bar = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(),
@@ -60,20 +64,36 @@ class RunProgress:
         if self.console.is_terminal and self.rows:
             self.console.print(_table(self.rows))
 
+    def tick(self, samples: int, loss: SupportsFloat) -> None:
+        """Move the bar between rows, a few times a second; `loss` is that of the last batch."""
+        now = time.monotonic()
+        if not self.console.is_terminal or now < self.next_tick:
+            return
+        self.next_tick = now + TICK_SECONDS
+        row = self.rows[-1] if self.rows else {}
+        epoch = (samples - 1) // self.samples + 1
+        self._move(samples, epoch, {**row, "batch_loss": float(loss)})
+
     def row(self, row: Mapping[str, Any]) -> None:
         """Show one evaluation."""
         self.rows.append(row)
-        epoch = f"{row['epoch']}/{self.epochs}"
-        shown = "  ".join(f"{name} {row[name]:.4f}" for name in _shown(row))
-        self.bar.update(self.task, completed=row["samples"], epoch=epoch, losses=shown)
+        self._move(row["samples"], row["epoch"], row)
         if not self.console.is_terminal:
-            self.console.print(
-                f"epoch {epoch}  sample {row['sample_in_epoch']}/{self.samples}  {shown}"
-            )
+            epoch = f"{row['epoch']}/{self.epochs}"
+            sample = f"{row['sample_in_epoch']}/{self.samples}"
+            self.console.print(f"epoch {epoch}  sample {sample}  {_values(row)}")
+
+    def _move(self, samples: int, epoch: int, row: Mapping[str, Any]) -> None:
+        place = f"{epoch}/{self.epochs}"
+        self.bar.update(self.task, completed=samples, epoch=place, losses=_values(row))
 
 
 def _shown(row: Mapping[str, Any]) -> list[str]:
     return ["batch_loss", *(name for name in METRICS if name in row)]
+
+
+def _values(row: Mapping[str, Any]) -> str:
+    return "  ".join(f"{name} {row[name]:.4f}" for name in _shown(row))
 
 
 def _table(rows: list[Mapping[str, Any]]) -> Table:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from src.data import Split, batches
 from src.training.schedules import set_lr
@@ -25,12 +25,14 @@ def train(
     epochs: int,
     batch_size: int,
     evaluate_every: int,
+    tick: Callable[[int, Tensor], None] = lambda samples, loss: None,
 ) -> Iterator[Row]:
     """Train, and yield a row at every evaluation.
 
     A row falls where the samples seen within the epoch reach a multiple of `evaluate_every`, and
     at the epoch's end. `batch_loss` is the loss of the batch just trained on. Whoever iterates
     decides whether to go on; `train_seconds` stands still meanwhile, and during evaluation.
+    `tick` is told of every batch: the samples seen in all and the loss.
     """
     step = samples = 0
     train_seconds, started = 0.0, time.perf_counter()
@@ -45,6 +47,7 @@ def train(
             optimizer.zero_grad()
             step, samples, seen = step + 1, samples + len(targets), seen + len(targets)
             since_row += len(targets)
+            tick(samples, loss)
             if since_row < evaluate_every and seen < len(data):
                 continue
             since_row -= evaluate_every
