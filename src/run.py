@@ -158,6 +158,7 @@ def _set_up_torch(config: Config) -> None:
     if config.trainer.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs it to repeat
     torch.use_deterministic_algorithms(config.trainer.deterministic)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads any
 
 
 def _device_name(device: torch.device) -> str:
@@ -193,6 +194,9 @@ def _train(
     stopper = EarlyStopper(
         stopping.patience, stopping.min_delta, maximize=objective.direction == "maximize"
     )
+    samples = len(parts.data.train)
+    quiet = should_prune is not None  # the sweep shows its own progress
+    progress = RunProgress(config.trainer.epochs, samples, quiet=quiet)
     rows = train(
         parts.model,
         parts.optimizer,
@@ -203,10 +207,9 @@ def _train(
         epochs=config.trainer.epochs,
         batch_size=config.data.batch_size,
         evaluate_every=config.trainer.evaluate_every,
+        tick=progress.tick,
     )
-    samples = len(parts.data.train)
-    quiet = should_prune is not None  # the sweep shows its own progress
-    with RunProgress(config.trainer.epochs, samples, quiet=quiet) as progress:
+    with progress:
         try:
             for row in rows:
                 record.row(row)
