@@ -57,7 +57,7 @@ def _start(number: int, folder: Path) -> subprocess.Popen[bytes]:
     environment.pop("HYDRA_FULL_ERROR", None)  # set by the entry point for its own use
     with open(folder / f"worker-{number}.log", "ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "src.train", *sys.argv[1:]],
+            [sys.executable, *sys.orig_argv[1:]],  # whatever script this is
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
