@@ -1,0 +1,68 @@
+"""The paths that the picture shows, and the picture's files."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from src.trajectories import cost, draw_all, follow, surfaces, tuned
+
+SURFACES = {surface.name: surface for surface in surfaces()}
+
+
+@pytest.mark.parametrize("name", SURFACES)
+def test_minima_are_minima(name):
+    """The gradient vanishes there and every neighbour is higher."""
+    surface = SURFACES[name]
+    assert bool(surface.minima) == (name != "Saddle")
+    for minimum in surface.minima:
+        x, y = (torch.tensor(float(value), dtype=torch.float64) for value in minimum)
+        x.requires_grad_(), y.requires_grad_()
+        surface.value(x, y).backward()
+        assert abs(float(x.grad)) < 1e-3
+        assert abs(float(y.grad)) < 1e-3
+        here = surface.value(*minimum)
+        angles = np.linspace(0, 2 * np.pi, 16)
+        around = surface.value(
+            minimum[0] + 0.05 * np.cos(angles), minimum[1] + 0.05 * np.sin(angles)
+        )
+        assert (around > here).all()
+
+
+def test_a_path_is_gradient_descent_computed_by_hand():
+    surface = SURFACES["Ravine"]
+    points = follow({"_target_": "src.optimizers.SGD", "lr": 0.01}, surface, 20)
+    x, y = surface.start
+    by_hand = [(x * (1 - 0.01) ** n, y * (1 - 0.5) ** n) for n in range(21)]
+    np.testing.assert_allclose(points, by_hand, rtol=1e-12)
+
+
+def test_a_path_that_runs_away_is_cut_and_never_chosen():
+    surface = SURFACES["Ravine"]
+    points = follow({"_target_": "src.optimizers.SGD", "lr": 10.0}, surface, 20)
+    assert len(points) < 21
+    assert cost(points, surface, 20) == np.inf
+    rate, chosen = tuned("sgd", surface, 20)
+    assert len(chosen) == 21
+    assert rate < 2 / 50  # beyond 2 / (largest curvature) gradient descent diverges
+
+
+def test_draws_both_files(tmp_path):
+    draw_all(["sgd", "adam"], 5, tmp_path / "new" / "paths")
+    assert (tmp_path / "new" / "paths.png").read_bytes().startswith(b"\x89PNG")
+    svg = (tmp_path / "new" / "paths.svg").read_text()
+    for word in ("Rosenbrock", "Beale", "Himmelblau", "Saddle", "Ravine"):
+        assert f"<!-- {word}" in svg  # matplotlib names each text in a comment
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"), [(["adamm"], "adamm: no such method"), (["--steps", "0"], "--steps=0")]
+)
+def test_bad_input_is_one_line(arguments, named):
+    command = [sys.executable, "-m", "src.trajectories", *arguments]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert ran.returncode == 1
+    assert len(ran.stderr.splitlines()) == 1
+    assert named in ran.stderr
