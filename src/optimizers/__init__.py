@@ -1,8 +1,33 @@
 """One file per method: its update rule and its class."""
 
+from src.optimizers.adadelta import AdaDelta
+from src.optimizers.adagrad import AdaGrad
 from src.optimizers.adam import Adam
+from src.optimizers.adamax import AdaMax
+from src.optimizers.adamw import AdamW
+from src.optimizers.amsgrad import AMSGrad
+from src.optimizers.lion import Lion
 from src.optimizers.momentum import Momentum
+from src.optimizers.muon import Muon
+from src.optimizers.nadam import NAdam
 from src.optimizers.nesterov import Nesterov
+from src.optimizers.radam import RAdam
+from src.optimizers.rmsprop import RMSProp
 from src.optimizers.sgd import SGD
 
-__all__ = ["SGD", "Adam", "Momentum", "Nesterov"]
+__all__ = [
+    "SGD",
+    "AMSGrad",
+    "AdaDelta",
+    "AdaGrad",
+    "AdaMax",
+    "Adam",
+    "AdamW",
+    "Lion",
+    "Momentum",
+    "Muon",
+    "NAdam",
+    "Nesterov",
+    "RAdam",
+    "RMSProp",
+]

@@ -1,8 +1,9 @@
 """Adam."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
-from torch.optim.adam import adam as torch_adam
 from torch.optim.optimizer import ParamsT
 
 from src.optimizers.base import (
@@ -11,15 +12,17 @@ from src.optimizers.base import (
     Scalar,
     State,
     add_l2,
-    average_,
+    add_quotient_,
+    average_square_,
     blockwise,
     cast,
     check_betas,
     check_not_negative,
     check_positive,
+    fusible,
+    next_steps,
     power,
     real_zeros,
-    squared,
     zeros,
 )
 
@@ -39,11 +42,11 @@ def adam(
     """Step number ``step``, counted from 1, in place."""
     grad = add_l2(grad, param, weight_decay)
     exp_avg.lerp_(grad, cast(1 - beta1, param))
-    average_(exp_avg_sq, squared(grad), beta2)
-    step_size = cast(lr / (1 - power(beta1, step)), param)
+    average_square_(exp_avg_sq, grad, beta2)
+    step_size = lr / (1 - power(beta1, step))
     correction = cast(1 - power(beta2, step), param)
     denom = (exp_avg_sq / correction).sqrt_().add_(cast(eps, param))
-    param.sub_((exp_avg / denom).mul_(step_size))
+    add_quotient_(param, -step_size, exp_avg, denom)
 
 
 class Adam(Method):
@@ -119,38 +122,36 @@ class Adam(Method):
             group["weight_decay"],
         )
 
-    def update_fused(self, params: list[Tensor], grads: list[Tensor], group: Group) -> None:
-        fused_adam(params, grads, [self.state[param] for param in params], group)
+    def update_all(
+        self, params: list[Tensor], grads: list[Tensor], states: list[State], group: Group
+    ) -> None:
+        if not group["fused"] or not fusible(params, grads, states):
+            super().update_all(params, grads, states, group)
+            return
+        fused_adam(torch._fused_adam_, params, grads, states, group)
 
 
 def fused_adam(
+    kernel: Callable[..., None],
     params: list[Tensor],
     grads: list[Tensor],
     states: list[State],
     group: Group,
-    *,
-    amsgrad: bool = False,
-    decoupled: bool = False,
 ) -> None:
-    """Torch's kernel for Adam and for the methods that differ from it in one term."""
-    steps = torch.tensor([float(state["step"]) for state in states], device=params[0].device)
-    torch_adam(
+    """One of torch's two kernels of this family; with the maxima of AMSGrad where they are kept."""
+    maxima = [state["max_exp_avg_sq"] for state in states if "max_exp_avg_sq" in state]
+    kernel(
         params,
         grads,
         [state["exp_avg"] for state in states],
         [state["exp_avg_sq"] for state in states],
-        [state["max_exp_avg_sq"] for state in states] if amsgrad else [],
-        list(steps.unbind()),
-        foreach=False,
-        fused=True,
-        amsgrad=amsgrad,
-        decoupled_weight_decay=decoupled,
+        maxima,
+        next_steps(states, params[0].device),
+        amsgrad=bool(maxima),
+        lr=group["lr"],
         beta1=group["betas"][0],
         beta2=group["betas"][1],
-        lr=group["lr"],
         weight_decay=group["weight_decay"],
         eps=group["eps"],
         maximize=group["maximize"],
     )
-    for state in states:
-        state["step"] += 1

@@ -28,9 +28,9 @@ BLOCK = 2**18
 class Method(Optimizer):
     """A torch optimizer that loops; the subclass checks settings, makes state and updates.
 
-    Its ``update`` serves one parameter. Where torch has a fused kernel for the same formula, the
-    subclass also has ``update_fused`` for a whole group and a setting ``fused``; the kernel is
-    then used for every group that it can serve and ``update`` for the others.
+    ``update`` serves one parameter, by the method's rule. Where torch has a fused kernel for the
+    same formula, the subclass has a setting ``fused`` and an ``update_all`` that uses the kernel
+    for every group it can serve.
     """
 
     elementwise: ClassVar[bool] = True
@@ -48,9 +48,12 @@ class Method(Optimizer):
         """Take one step with one parameter."""
         raise NotImplementedError
 
-    def update_fused(self, params: list[Tensor], grads: list[Tensor], group: Group) -> None:
-        """Take one step with all of them by torch's kernel."""
-        raise NotImplementedError
+    def update_all(
+        self, params: list[Tensor], grads: list[Tensor], states: list[State], group: Group
+    ) -> None:
+        """Take one step with every parameter of a group."""
+        for param, grad, state in zip(params, grads, states, strict=True):
+            self.update(param, -grad if group["maximize"] else grad, state, group)
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a group whose settings stand above the defaults, once they are found in range."""
@@ -78,47 +81,55 @@ class Method(Optimizer):
 
     def _step_group(self, group: Group) -> None:
         params = [param for param in group["params"] if param.grad is not None]
-        for param in params:
-            self._prepare(param, group)
-        if group.get("fused") and self._fusible(params, group):
-            self.update_fused(params, [param.grad for param in params], group)
-            return
-        for param in params:
-            grad = -param.grad if group["maximize"] else param.grad
-            self.update(param, grad, self.state[param], group)
+        grads = [param.grad for param in params]
+        states = self._states(params, grads, group)
+        if isinstance(group["lr"], Tensor):  # reading it waits for the device it is on
+            group = {**group, "lr": group["lr"].item()}
+        self.update_all(params, grads, states, group)
 
-    def _prepare(self, param: Tensor, group: Group) -> None:
-        assert param.grad is not None
-        if param.grad.layout is not torch.strided:
-            name = type(self).__name__
-            raise RuntimeError(f"{name} needs dense gradients, got {param.grad.layout}")
-        state = self.state[param]
-        if not state:
-            state.update(self.initial_state(param, group))
+    def _states(self, params: list[Tensor], grads: list[Tensor], group: Group) -> list[State]:
+        states = []
+        for param, grad in zip(params, grads, strict=True):
+            if grad.layout is not torch.strided:
+                name = type(self).__name__
+                raise RuntimeError(f"{name} needs dense gradients, got {grad.layout}")
+            state = self.state[param]
+            if not state:
+                state.update(self.initial_state(param, group))
+            states.append(state)
+        return states
 
-    def _fusible(self, params: list[Tensor], group: Group) -> bool:
-        """Whether torch's kernel, which knows only flat real memory, gives what the rule gives."""
-        if not params or isinstance(group["lr"], Tensor):
+
+def fusible(params: list[Tensor], grads: list[Tensor], states: list[State]) -> bool:
+    """Whether torch's kernels, which know only flat real memory, give what the rule gives."""
+    if not params:
+        return False
+    dtype, device = params[0].dtype, params[0].device
+    if dtype not in (torch.float32, torch.float64) or device.type not in ("cpu", "cuda"):
+        return False
+    if any(param.device != device for param in params):
+        return False
+    kept = [value for state in states for value in state.values() if isinstance(value, Tensor)]
+    for tensor in (*params, *grads, *kept):
+        if not tensor.is_contiguous() or tensor.dtype is not dtype:
             return False
-        kind = params[0].dtype, params[0].device
-        return (
-            kind[0] in (torch.float32, torch.float64)
-            and kind[1].type in ("cpu", "cuda")
-            and all(
-                tensor.is_contiguous() and (tensor.dtype, tensor.device) == kind
-                for param in params
-                for tensor in (param, param.grad, *self.state[param].values())
-                if isinstance(tensor, Tensor)
-            )
-        )
+    return True
+
+
+def next_steps(states: list[State], device: torch.device) -> list[Tensor]:
+    """Count one step more in every state; the numbers in the form torch's kernels want."""
+    for state in states:
+        state["step"] += 1
+    counts = {state["step"] for state in states}
+    made = {count: torch.tensor(float(count), device=device) for count in counts}
+    return [made[state["step"]] for state in states]
 
 
 def blockwise(
-    rule: Callable[..., None], tensors: Sequence[Tensor | None], *scalars: Scalar
+    rule: Callable[..., None], tensors: tuple[Tensor, *tuple[Tensor | None, ...]], *scalars: Scalar
 ) -> None:
     """Call an elementwise rule on the tensors, in cache-sized pieces where they are large."""
-    present = [tensor for tensor in tensors if tensor is not None]
-    if present[0].numel() <= BLOCK or not all(tensor.is_contiguous() for tensor in present):
+    if tensors[0].numel() <= BLOCK or not all(t is None or t.is_contiguous() for t in tensors):
         rule(*tensors, *scalars)
         return
     pieces = [repeat(None) if t is None else torch.split(t.view(-1), BLOCK) for t in tensors]
@@ -161,29 +172,59 @@ def power(base: Scalar, exponent: Scalar) -> Scalar:
     return torch.tensor(powers, dtype=torch.float64).view(like.shape)
 
 
-def squared(grad: Tensor) -> Tensor:
-    """|g|², as the gradient times its conjugate: a new real tensor."""
-    return (grad * grad.conj()).real
+def modulus(grad: Tensor) -> Tensor:
+    """|g|, or g itself where it is real: what has the square g·ḡ."""
+    return grad.abs() if grad.is_complex() else grad
+
+
+# Those below compute with a float and with a tensor of scalars by the same roundings: a
+# kernel's factor multiplies the first tensor before anything else happens to it.
+
+
+def add_scaled(target: Tensor, scalar: Scalar, tensor: Tensor) -> Tensor:
+    """target + scalar·tensor."""
+    scalar = cast(scalar, target)
+    if isinstance(scalar, Tensor):
+        return target.addcmul(tensor, scalar)
+    return target.add(tensor, alpha=scalar)
+
+
+def add_scaled_(target: Tensor, scalar: Scalar, tensor: Tensor) -> None:
+    """target ← target + scalar·tensor."""
+    scalar = cast(scalar, target)
+    if isinstance(scalar, Tensor):
+        target.addcmul_(tensor, scalar)
+    else:
+        target.add_(tensor, alpha=scalar)
+
+
+def add_quotient_(target: Tensor, scalar: Scalar, top: Tensor, bottom: Tensor) -> None:
+    """target ← target + scalar·top / bottom."""
+    if isinstance(scalar, Tensor):
+        target.addcdiv_(top * cast(scalar, target), bottom)
+    else:
+        target.addcdiv_(top, bottom, value=scalar)
+
+
+def average_square_(avg: Tensor, grad: Tensor, beta: Scalar) -> None:
+    """avg ← β·avg + (1−β)·g·ḡ.
+
+    An average that has overflowed stays infinite, which stops its element; ``lerp_`` would
+    subtract infinities and make it NaN. So would 0 times infinity, hence the zeros.
+    """
+    size = modulus(grad)
+    if isinstance(beta, Tensor):
+        avg.masked_fill_((beta == 0).to(avg.device), 0)
+        avg.mul_(cast(beta, avg)).addcmul_(size * cast(1 - beta, avg), size)
+    else:
+        (avg.mul_(beta) if beta else avg.zero_()).addcmul_(size, size, value=1 - beta)
 
 
 def add_l2(grad: Tensor, param: Tensor, weight_decay: Scalar) -> Tensor:
     """The gradient of the loss with (λ/2)·|θ|² added: g + λ·θ."""
     if not isinstance(weight_decay, Tensor) and weight_decay == 0:
         return grad
-    return grad + param * cast(weight_decay, param)
-
-
-def average_(avg: Tensor, value: Tensor, beta: Scalar) -> None:
-    """avg ← β·avg + (1−β)·value, which may overwrite value.
-
-    An average of squares that has overflowed stays infinite, which freezes the element;
-    ``lerp_`` would subtract infinities and make it NaN. So would 0 times infinity.
-    """
-    if isinstance(beta, Tensor):
-        avg.masked_fill_((beta == 0).to(avg.device), 0)
-    elif beta == 0:
-        avg.zero_()
-    avg.mul_(cast(beta, avg)).add_(value.mul_(cast(1 - beta, avg)))
+    return add_scaled(grad, weight_decay, param)
 
 
 def check_numbers(allowed: str, holds: Callable[[float], bool], settings: Group) -> None:

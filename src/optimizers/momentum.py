@@ -9,10 +9,12 @@ from src.optimizers.base import (
     Scalar,
     State,
     add_l2,
+    add_scaled_,
     blockwise,
     cast,
     check_fraction,
     check_not_negative,
+    fusible,
     zeros,
 )
 from src.optimizers.sgd import fused_sgd
@@ -24,7 +26,7 @@ def momentum(
     """One step, in place."""
     grad = add_l2(grad, param, weight_decay)
     buffer.mul_(cast(mu, param)).add_(grad)
-    param.sub_(buffer * cast(lr, param))
+    add_scaled_(param, -lr, buffer)
 
 
 class Momentum(Method):
@@ -89,6 +91,11 @@ class Momentum(Method):
             group["weight_decay"],
         )
 
-    def update_fused(self, params: list[Tensor], grads: list[Tensor], group: Group) -> None:
-        buffers = [self.state[param]["momentum_buffer"] for param in params]
+    def update_all(
+        self, params: list[Tensor], grads: list[Tensor], states: list[State], group: Group
+    ) -> None:
+        if not group["fused"] or not fusible(params, grads, states):
+            super().update_all(params, grads, states, group)
+            return
+        buffers = [state["momentum_buffer"] for state in states]
         fused_sgd(params, grads, buffers, group)

@@ -9,10 +9,13 @@ from src.optimizers.base import (
     Scalar,
     State,
     add_l2,
+    add_scaled,
+    add_scaled_,
     blockwise,
     cast,
     check_fraction,
     check_not_negative,
+    fusible,
     zeros,
 )
 from src.optimizers.sgd import fused_sgd
@@ -24,8 +27,8 @@ def nesterov(
     """One step, in place."""
     grad = add_l2(grad, param, weight_decay)
     buffer.mul_(cast(mu, param)).add_(grad)
-    ahead = (buffer * cast(mu, param)).add_(grad)
-    param.sub_(ahead.mul_(cast(lr, param)))
+    ahead = add_scaled(grad, mu, buffer)
+    add_scaled_(param, -lr, ahead)
 
 
 class Nesterov(Method):
@@ -91,6 +94,11 @@ class Nesterov(Method):
             group["weight_decay"],
         )
 
-    def update_fused(self, params: list[Tensor], grads: list[Tensor], group: Group) -> None:
-        buffers = [self.state[param]["momentum_buffer"] for param in params]
+    def update_all(
+        self, params: list[Tensor], grads: list[Tensor], states: list[State], group: Group
+    ) -> None:
+        if not group["fused"] or not fusible(params, grads, states):
+            super().update_all(params, grads, states, group)
+            return
+        buffers = [state["momentum_buffer"] for state in states]
         fused_sgd(params, grads, buffers, group, nesterov=True)

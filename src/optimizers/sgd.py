@@ -1,8 +1,8 @@
 """Gradient descent."""
 
+import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
-from torch.optim.sgd import sgd as torch_sgd
 
 from src.optimizers.base import (
     Group,
@@ -10,16 +10,17 @@ from src.optimizers.base import (
     Scalar,
     State,
     add_l2,
+    add_scaled_,
     blockwise,
-    cast,
     check_not_negative,
+    fusible,
 )
 
 
 def sgd(param: Tensor, grad: Tensor, lr: Scalar, weight_decay: Scalar) -> None:
     """One step, in place."""
     grad = add_l2(grad, param, weight_decay)
-    param.sub_(grad * cast(lr, param))
+    add_scaled_(param, -lr, grad)
 
 
 class SGD(Method):
@@ -64,29 +65,36 @@ class SGD(Method):
     def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
         blockwise(sgd, (param, grad), group["lr"], group["weight_decay"])
 
-    def update_fused(self, params: list[Tensor], grads: list[Tensor], group: Group) -> None:
-        fused_sgd(params, grads, [None] * len(params), group)
+    def update_all(
+        self, params: list[Tensor], grads: list[Tensor], states: list[State], group: Group
+    ) -> None:
+        if group["fused"] and not group["weight_decay"]:
+            lr = group["lr"]
+            torch._foreach_add_(params, grads, alpha=lr if group["maximize"] else -lr)
+        elif group["fused"] and fusible(params, grads, states):
+            fused_sgd(params, grads, [], group)
+        else:
+            super().update_all(params, grads, states, group)
 
 
 def fused_sgd(
     params: list[Tensor],
     grads: list[Tensor],
-    buffers: list[Tensor | None],
+    buffers: list[Tensor],
     group: Group,
+    *,
     nesterov: bool = False,
 ) -> None:
-    """Torch's kernel for gradient descent with or without momentum."""
-    torch_sgd(
+    """Torch's kernel for gradient descent, with momentum if there are buffers."""
+    torch._fused_sgd_(
         params,
         grads,
         buffers,
-        has_sparse_grad=False,
-        foreach=False,
-        fused=True,
         weight_decay=group["weight_decay"],
-        momentum=group.get("momentum", 0.0),
+        momentum=group["momentum"] if buffers else 0.0,
         lr=group["lr"],
         dampening=0.0,
         nesterov=nesterov,
         maximize=group["maximize"],
+        is_first_step=False,
     )

@@ -1,0 +1,137 @@
+"""AMSGrad."""
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import ParamsT
+
+from src.optimizers.adam import fused_adam
+from src.optimizers.base import (
+    Group,
+    Method,
+    Scalar,
+    State,
+    add_l2,
+    add_quotient_,
+    average_square_,
+    blockwise,
+    cast,
+    check_betas,
+    check_not_negative,
+    check_positive,
+    fusible,
+    power,
+    real_zeros,
+    zeros,
+)
+
+
+def amsgrad(
+    param: Tensor,
+    grad: Tensor,
+    exp_avg: Tensor,
+    exp_avg_sq: Tensor,
+    max_exp_avg_sq: Tensor,
+    step: int,
+    lr: Scalar,
+    beta1: Scalar,
+    beta2: Scalar,
+    eps: Scalar,
+    weight_decay: Scalar,
+) -> None:
+    """Step number ``step``, counted from 1, in place."""
+    grad = add_l2(grad, param, weight_decay)
+    exp_avg.lerp_(grad, cast(1 - beta1, param))
+    average_square_(exp_avg_sq, grad, beta2)
+    torch.maximum(max_exp_avg_sq, exp_avg_sq, out=max_exp_avg_sq)
+    step_size = lr / (1 - power(beta1, step))
+    correction = cast(1 - power(beta2, step), param)
+    denom = (max_exp_avg_sq / correction).sqrt_().add_(cast(eps, param))
+    add_quotient_(param, -step_size, exp_avg, denom)
+
+
+class AMSGrad(Method):
+    """AMSGrad: Adam whose denominator never falls.
+
+        g ← g + λ·θ
+        m ← β₁·m + (1−β₁)·g
+        v ← β₂·v + (1−β₂)·g·ḡ
+        w ← max(w, v)
+        m̂ = m / (1−β₁ᵗ),  ŵ = w / (1−β₂ᵗ)            (t counts from 1)
+        θ ← θ − lr·m̂ / (√ŵ + ε)
+
+    Args:
+        params: parameters, or groups of them with their own settings.
+        lr: learning rate, >= 0; a float or a 0-dim tensor.
+        betas: β₁ and β₂, both in [0, 1).
+        eps: ε, > 0.
+        weight_decay: λ, the L2 penalty's factor, >= 0.
+        maximize: climb instead of descend (g is negated first).
+        fused: let torch's fused kernel compute the same formula where it can.
+
+    Raises:
+        ValueError: a setting is outside its range.
+        RuntimeError: a gradient is sparse.
+
+    Reference:
+        Reddi, Kale and Kumar, On the Convergence of Adam and Beyond, 2018,
+        https://openreview.net/forum?id=ryQu7f-RZ
+
+    Deviation from the paper, as in torch.optim.Adam(amsgrad=True): bias corrections, ε, and the
+    L2 penalty; the maximum is taken before the correction. Deviations from torch: ε is not 0; a
+    complex element has one v, the average of |g|².
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+        fused: bool = True,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "maximize": maximize,
+            "fused": fused,
+        }
+        super().__init__(params, defaults)
+
+    def check(self, group: Group) -> None:
+        check_not_negative(lr=group["lr"], weight_decay=group["weight_decay"])
+        check_betas(betas=group["betas"])
+        check_positive(eps=group["eps"])
+
+    def initial_state(self, param: Tensor, group: Group) -> State:
+        return {
+            "step": 0,
+            "exp_avg": zeros(param),
+            "exp_avg_sq": real_zeros(param),
+            "max_exp_avg_sq": real_zeros(param),
+        }
+
+    def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
+        state["step"] += 1
+        averages = state["exp_avg"], state["exp_avg_sq"], state["max_exp_avg_sq"]
+        blockwise(
+            amsgrad,
+            (param, grad, *averages),
+            state["step"],
+            group["lr"],
+            *group["betas"],
+            group["eps"],
+            group["weight_decay"],
+        )
+
+    def update_all(
+        self, params: list[Tensor], grads: list[Tensor], states: list[State], group: Group
+    ) -> None:
+        if not group["fused"] or not fusible(params, grads, states):
+            super().update_all(params, grads, states, group)
+            return
+        fused_adam(torch._fused_adam_, params, grads, states, group)
