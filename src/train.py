@@ -25,7 +25,7 @@ def job(cfg: DictConfig) -> float:
     if config.trial is not None:
         from src.sweeping.report import TrialReport
 
-        should_prune = TrialReport(hydra_config.sweeper, config).should_prune
+        should_prune = TrialReport(hydra_config.sweeper, config, folder).should_prune
     result = run(config, snapshot(cfg), folder, should_prune)
     objective = result["objective"]
     if should_prune is not None:  # the sweep reports its trials

@@ -1,17 +1,20 @@
 """What a sweep shows while it runs and when it ends."""
 
+import os
 import shlex
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from src.config import PROJECT, job_config
 from src.sweeping.storage import shown
 from src.sweeping.study import COUNTED, SharedStudy
 
@@ -121,7 +124,9 @@ def _value(trial: FrozenTrial) -> float:
     return trial.value
 
 
-def report_result(study: SharedStudy, folder: Path, fixed: list[str]) -> None:
+def report_result(
+    study: SharedStudy, folder: Path, compose: Callable[[list[str]], DictConfig]
+) -> None:
     """Print the top trials and the best configuration; write `best.yaml` into the folder."""
     console = wide_console()
     trials = study.trials()
@@ -130,12 +135,14 @@ def report_result(study: SharedStudy, folder: Path, fixed: list[str]) -> None:
     if best is None:
         console.print(f"study {study.name}: no trial was completed")
         return
-    params = [f"{name}={value!r}" for name, value in best.params.items()]
-    command = shlex.join(["python", "-m", "src.train", *fixed, *params])
-    place = write_best(best, folder)
+    overrides = best.user_attrs["overrides"]
+    place = write_best(best, compose(overrides), folder)
+    command = shlex.join(["python", "-m", "src.train", *overrides])
     console.print(f"best: trial {best.number}, {best.value:.6g}, in {best.user_attrs['folder']}")
     console.print(f"train it:   {command}", markup=False)
-    console.print(f"or:         python -m src.train experiment={study.name}/best   ({place})")
+    if folder == PROJECT / "outputs" / "sweeps" / study.name:
+        console.print(f"or:         python -m src.train experiment={study.name}/best")
+    console.print(f"as YAML:    {place}")
     console.print(f"look at it: python -m src.studies {study.name}")
     console.print(f"dashboard:  optuna-dashboard {shown(study.url)}", markup=False)
 
@@ -158,18 +165,18 @@ def _number(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def write_best(best: FrozenTrial, folder: Path) -> Path:
+def write_best(best: FrozenTrial, composed: DictConfig, folder: Path) -> Path:
     """Write the trial's whole configuration as an experiment; return its place."""
-    run = folder / f"trial-{best.number}"
-    choices = OmegaConf.load(run / ".hydra" / "hydra.yaml").hydra.runtime.choices
-    config = OmegaConf.to_container(OmegaConf.load(run / "config.yaml"))
+    choices = composed.hydra.runtime.choices
+    config = OmegaConf.to_container(job_config(composed), resolve=True)
     assert isinstance(config, dict)
     for key in ("trial", "search", "sampler", "pruner"):
         config.pop(key, None)
     groups = [str(group) for group in config if group in choices]
     defaults = {"defaults": [{f"override /{group}": choices[group]} for group in groups]}
+    folder.mkdir(parents=True, exist_ok=True)
     place = folder / "best.yaml"
-    beside = place.with_suffix(".tmp")
+    beside = folder / f".best.{os.getpid()}"
     beside.write_text(
         f"# @package _global_\n# Trial {best.number}: {_value(best):.6g}.\n"
         + OmegaConf.to_yaml(defaults)

@@ -1,6 +1,9 @@
 """How a run that is a trial reports to its study, and learns that it should stop."""
 
+import json
 from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -8,7 +11,7 @@ import sqlalchemy
 from omegaconf import DictConfig
 
 from src.config import Config, build
-from src.sweeping.storage import absolute, open_storage
+from src.sweeping.storage import absolute, open_storage, shown
 
 
 class TrialReport:
@@ -17,26 +20,33 @@ class TrialReport:
     Args:
         sweeper: the job's `hydra.sweeper` node, which names the database and the study.
         config: of the run; `config.trial` is the trial's number.
+        folder: of the run; its `trial.json` names the trial, as the trial names the folder.
     """
 
-    def __init__(self, sweeper: DictConfig, config: Config) -> None:
-        assert config.trial is not None
+    def __init__(self, sweeper: DictConfig, config: Config, folder: Path) -> None:
+        url, name, number = absolute(sweeper.storage), str(sweeper.study_name), config.trial
+        assert number is not None
+        names = {"storage": shown(url), "study": name, "trial": number}
+        (folder / "trial.json").write_text(json.dumps(names) + "\n")
         self.metric = config.objective.metric
-        self.storage = open_storage(absolute(sweeper.storage), sweeper.lease_seconds)
-        pruner = build("pruner", config.pruner, optuna.pruners.BasePruner)
-        self.study = optuna.load_study(
-            study_name=sweeper.study_name, storage=self.storage, pruner=pruner
+        self.study = _study(url, name, sweeper.lease_seconds)
+        self.study.pruner = build("pruner", config.pruner, optuna.pruners.BasePruner)
+        self.trial_id = self.study._storage.get_trial_id_from_study_id_trial_number(
+            self.study._study_id, number
         )
-        study_id = self.study._study_id
-        self.trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, config.trial)
         self.rows = 0
 
     def should_prune(self, row: Mapping[str, Any]) -> bool:
         """Report a row; a database that is away costs the report, never the run."""
         self.rows += 1
+        storage = self.study._storage
         try:
-            self.storage.set_trial_intermediate_value(self.trial_id, self.rows, row[self.metric])
-            trial = self.storage.get_trial(self.trial_id)
-            return self.study.pruner.prune(self.study, trial)
+            storage.set_trial_intermediate_value(self.trial_id, self.rows, row[self.metric])
+            return self.study.pruner.prune(self.study, storage.get_trial(self.trial_id))
         except (optuna.exceptions.OptunaError, sqlalchemy.exc.SQLAlchemyError):
             return False
+
+
+@lru_cache(maxsize=1)  # keeps the finished trials, which would be read anew for each trial
+def _study(url: str, name: str, lease_seconds: int) -> optuna.Study:
+    return optuna.load_study(study_name=name, storage=open_storage(url, lease_seconds))

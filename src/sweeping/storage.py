@@ -1,19 +1,18 @@
 """The database that holds the studies: SQLite by default, PostgreSQL by its URL."""
 
-import hashlib
 import os
 import sqlite3
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+from uuid import uuid4
 
 import optuna
-import psutil
 import sqlalchemy
 from filelock import FileLock
 from sqlalchemy.engine import make_url
@@ -21,16 +20,29 @@ from sqlalchemy.engine import make_url
 from src.errors import InputError
 
 T = TypeVar("T")
-BUSY_SECONDS = 60  # how long a writer waits for other writers of an SQLite file
+BUSY_SECONDS = 30  # how long a writer waits for other writers of an SQLite file
 PATIENCE_SECONDS = 600.0  # how long a database may be away in mid-sweep
+HELD_SECONDS = 60  # after which the server ends the session of a lock's holder that is silent
+DRIVER = "postgresql+psycopg"
+LOCK = int.from_bytes(b"fairstp")  # the key of the server's lock: any number of ours
+ALLOWED = "must be sqlite:///FILE or postgresql://USER@HOST/DATABASE"
 
 
 def absolute(url: str) -> str:
-    """An SQLite URL with its file's absolute path; any other URL as it is."""
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite" or parsed.database is None:
-        return url
-    path = Path(parsed.database).absolute()
+    """The URL as it is used: an SQLite file's path is made absolute, the driver is named.
+
+    Raises:
+        InputError: it is no URL of a database that can be used.
+    """
+    try:
+        parsed = make_url(url)
+    except sqlalchemy.exc.ArgumentError as error:
+        raise InputError(f"hydra.sweeper.storage={url}: {ALLOWED}") from error
+    if parsed.get_backend_name() == "postgresql":
+        return parsed.set(drivername=DRIVER).render_as_string(hide_password=False)
+    if parsed.drivername != "sqlite" or parsed.database in (None, "", ":memory:"):
+        raise InputError(f"hydra.sweeper.storage={shown(url)}: {ALLOWED}")
+    path = Path(str(parsed.database)).absolute()
     return parsed.set(database=str(path)).render_as_string(hide_password=False)
 
 
@@ -52,21 +64,28 @@ def open_storage(url: str, lease_seconds: int) -> optuna.storages.RDBStorage:
     """
     try:
         parsed = make_url(url)
-        arguments: dict[str, object] = {"pool_pre_ping": True}
-        if parsed.get_backend_name() == "sqlite":
+        if parsed.drivername == "sqlite":
             _prepare_sqlite(Path(str(parsed.database)))
-            arguments["connect_args"] = {"timeout": BUSY_SECONDS}
         with lock(url), warnings.catch_warnings():  # two must not make the tables at once
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return optuna.storages.RDBStorage(
                 url,
-                engine_kwargs=arguments,
+                engine_kwargs=_engine_arguments(url),
                 heartbeat_interval=max(1, lease_seconds // 6),
                 grace_period=lease_seconds,
             )
     except (OSError, sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"hydra.sweeper.storage={shown(url)}: {reason}") from error
+
+
+def _engine_arguments(url: str) -> dict[str, Any]:
+    """How to connect: never waiting for ever for a server that doesn't answer."""
+    if make_url(url).drivername == "sqlite":
+        connect: dict[str, object] = {"timeout": BUSY_SECONDS}
+    else:
+        connect = {"connect_timeout": 10, "tcp_user_timeout": 30_000}
+    return {"pool_pre_ping": True, "connect_args": connect}
 
 
 def _prepare_sqlite(path: Path) -> None:
@@ -82,26 +101,25 @@ def _prepare_sqlite(path: Path) -> None:
 def lock(url: str) -> Iterator[None]:
     """One process at a time, on every machine that shares the database.
 
-    The system, or the server, lets go of it when its holder dies.
+    The system lets go of it when its holder dies. So does the server, which also ends the session
+    of a holder that falls silent; leaving then raises, and whoever held it starts over.
     """
     parsed = make_url(url)
-    if parsed.get_backend_name() == "sqlite":
+    if parsed.drivername == "sqlite":
         with FileLock(f"{parsed.database}.lock"):
             yield
         return
-    key = int.from_bytes(hashlib.sha256(b"fairstep").digest()[:7])
-    engine = _lock_engine(url)
-    with engine.connect() as connection:
-        connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": key})
-        try:
-            yield
-        finally:
-            connection.execute(sqlalchemy.text("SELECT pg_advisory_unlock(:key)"), {"key": key})
+    with _lock_engine(url).begin() as connection:
+        connection.exec_driver_sql(
+            f"SET LOCAL idle_in_transaction_session_timeout = '{HELD_SECONDS}s'"
+        )
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
+        yield
 
 
 @lru_cache(maxsize=4)
 def _lock_engine(url: str) -> sqlalchemy.Engine:
-    return sqlalchemy.create_engine(url, pool_pre_ping=True)
+    return sqlalchemy.create_engine(url, **_engine_arguments(url))
 
 
 def patiently(action: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
@@ -116,7 +134,7 @@ def patiently(action: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
             return action()
         except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
             reason = " ".join(str(error.__cause__ or error).split())[:200]
-            if time.monotonic() > deadline or "readonly" in reason:
+            if time.monotonic() > deadline or _read_only(reason):
                 raise InputError(f"the study's database can't be used: {reason}") from error
             if wait < 0.4:
                 print(f"the study's database is away, waiting: {reason}", file=sys.stderr)
@@ -124,21 +142,41 @@ def patiently(action: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
         wait = min(2 * wait, 5.0)
 
 
+def _read_only(reason: str) -> bool:
+    return "readonly" in reason or "read-only" in reason
+
+
+@lru_cache
 def me() -> dict[str, object]:
     """This process, told apart from any other on any machine."""
-    return {"host": os.uname().nodename, "pid": os.getpid(), "started": _started(os.getpid())}
+    return {"host": _host(), "pid": os.getpid(), "started": _started(os.getpid())}
 
 
-def is_dead(owner: dict[str, object]) -> bool:
+def is_dead(owner: Mapping[str, object]) -> bool:
     """Whether the process is known to be gone; False for one on another machine."""
-    if owner["host"] != os.uname().nodename:
+    if owner["host"] != _host():
         return False
     return _started(int(str(owner["pid"]))) != owner["started"]
 
 
-def _started(pid: int) -> str | None:
-    """When a process of this machine began, so that a reused pid is not taken for it."""
+@lru_cache
+def _host() -> str:
+    """Where process ids mean the same: a machine between two boots, or a container on it."""
+    name = os.uname().nodename
     try:
-        return f"{psutil.Process(pid).create_time():.2f}"
-    except psutil.NoSuchProcess:
-        return None
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+        return f"{name}/{boot}/{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:  # no Linux: only the lease tells that a process is gone
+        return f"{name}/{uuid4()}"
+
+
+def _started(pid: int) -> str | None:
+    """When a process of this machine began, so that a reused pid is not taken for it.
+
+    In ticks since the machine started, because clocks are set. None for one that is gone, or that
+    is dead although its parent has not asked yet.
+    """
+    with suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] == "Z" else fields[19]
+    return None

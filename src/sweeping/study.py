@@ -4,9 +4,11 @@ Every decision is taken under the database's lock, from what the database says, 
 with a process: a trial whose process died is run again with the same parameters.
 """
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Any, Literal
@@ -19,8 +21,10 @@ from src.errors import InputError
 from src.sweeping import storage as db
 
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
-MAX_RETRIES = 3  # a trial that takes its process down each time must not do so for ever
+MAX_DEATHS = 3  # a trial that takes its process down each time must not do so for ever
+DIED, INTERRUPTED = "its process died", "interrupted"
 POLL_SECONDS = 0.3
+ANOTHER = "choose another hydra.sweeper.study_name (or study=NAME)"
 
 Space = Mapping[str, BaseDistribution]
 Direction = Literal["minimize", "maximize"]
@@ -33,6 +37,7 @@ class Outcome:
     state: TrialState
     value: float | None
     attributes: Mapping[str, Any]
+    diverged: bool = False
 
 
 class SharedStudy:
@@ -68,6 +73,8 @@ class SharedStudy:
         self.url, self.name, self.space = url, name, dict(space)
         self.n_trials, self.sampler = n_trials, sampler
         self.storage = db.open_storage(url, lease_seconds)
+        self.silent_since: dict[int, float] = {}
+        self.has_default = _inside(default, self.space)
         self.study = db.patiently(lambda: self._open(direction, pruner, default, signature))
 
     def _open(
@@ -88,7 +95,9 @@ class SharedStudy:
             )
             theirs = study.user_attrs.get("signature")
             if theirs is None:
-                if _inside(default, self.space):
+                if any(one.state is not TrialState.WAITING for one in study.trials):
+                    raise InputError(f"study {self.name} was not made by fairstep; {ANOTHER}")
+                if self.has_default:
                     study.enqueue_trial(dict(default), skip_if_exists=True)
                 study.set_user_attr("signature", dict(signature))
         if theirs is not None and theirs != signature:
@@ -106,6 +115,11 @@ class SharedStudy:
         """1 when smaller is better, -1 when larger is."""
         return 1 if self.study.direction is optuna.study.StudyDirection.MINIMIZE else -1
 
+    def limit(self, points: int | None) -> None:
+        """A grid ends when each of its points was tried, and the default beside them."""
+        if points is not None:
+            self.n_trials = min(self.n_trials, points + self.has_default)
+
     def next_trial(self, stop: Callable[[], bool] = lambda: False) -> Trial | None:
         """A trial to run, or None when all are done.
 
@@ -120,14 +134,17 @@ class SharedStudy:
         return None
 
     def _claim(self) -> tuple[Trial | None, bool]:
-        with db.lock(self.url):
-            self._recover()
-            trials = self.trials()
-            counted = sum(trial.state in COUNTED for trial in trials)
-            running = sum(trial.state is TrialState.RUNNING for trial in trials)
-            if counted + running >= self.n_trials:
-                return None, counted >= self.n_trials
-            return self._ask(len(trials)), False
+        try:
+            with db.lock(self.url):
+                self._recover()
+                trials = self.trials()
+                counted = sum(trial.state in COUNTED for trial in trials)
+                running = sum(trial.state is TrialState.RUNNING for trial in trials)
+                if counted + running >= self.n_trials:
+                    return None, counted >= self.n_trials
+                return self._ask(len(trials)), False
+        except optuna.exceptions.UpdateFinishedTrialError:
+            return None, False  # the lock was lost, and another gave the trial up: once more
 
     def _ask(self, number: int) -> Trial:
         self.study.sampler = self.sampler(number)
@@ -143,60 +160,93 @@ class SharedStudy:
 
     def _recover(self) -> None:
         """Fail the trials whose process is gone, and queue each again with its parameters."""
-        stale = set(self.storage._get_stale_trial_ids(self.study._study_id))
-        trials = self.trials()
-        for trial in trials:
-            if trial.state is not TrialState.RUNNING:
-                continue
-            owner = trial.user_attrs.get("owner")
-            if owner is None or trial._trial_id in stale or db.is_dead(owner):
-                self._give_up(trial, "its process died", trials)
+        silent = set(self.storage._get_stale_trial_ids(self.study._study_id))
+        for trial in self.trials():
+            if trial.state is TrialState.RUNNING and self._is_lost(trial, silent):
+                self._give_up(trial, DIED)
 
-    def interrupted(self, trial: Trial) -> None:
-        """Ctrl-C: put the trial back, so that the next start runs it first."""
+    def _is_lost(self, trial: FrozenTrial, silent: set[int]) -> bool:
+        """Whether nobody runs a trial that is marked as running.
+
+        This process runs none while it asks for one, so its own are left from an attempt that the
+        database cut off. A lease that has run out counts once this process has seen it so for a
+        while, because the database may have been away, and every holder needs a moment to renew.
+        """
+        owner = trial.user_attrs.get("owner")
+        if owner is None or owner == db.me() or db.is_dead(owner):
+            return True
+        if trial._trial_id not in silent:
+            self.silent_since.pop(trial.number, None)
+            return False
+        since = self.silent_since.setdefault(trial.number, time.monotonic())
+        return time.monotonic() - since > 2 * renewal_seconds(self.storage)
+
+    def release(self) -> None:
+        """Ctrl-C: put back what this process runs, so that the next start runs it first."""
 
         def action() -> None:
             with db.lock(self.url):
-                trials = self.trials()
-                frozen = next(one for one in trials if one.number == trial.number)
-                if frozen.state is TrialState.RUNNING:
-                    self._give_up(frozen, "interrupted", trials)
+                for trial in self.trials():
+                    owner = trial.user_attrs.get("owner")
+                    if trial.state is TrialState.RUNNING and owner == db.me():
+                        self._give_up(trial, INTERRUPTED)
 
         db.patiently(action, seconds=5)
 
-    def _give_up(self, trial: FrozenTrial, reason: str, trials: list[FrozenTrial]) -> None:
+    def _give_up(self, trial: FrozenTrial, reason: str) -> None:
         """Queue the trial again, then fail it: a kill in between queues it once."""
-        histories = [other.system_attrs.get("retry_history", [None]) for other in trials]
-        if trial.params and trial.number not in [history[-1] for history in histories]:
-            retry = optuna.storages.RetryHeartbeatStaleTrialCallback(MAX_RETRIES)
-            clean = optuna.trial.create_trial(
-                state=TrialState.RUNNING,
-                params=trial.params,
-                distributions=trial.distributions,
-                system_attrs=trial.system_attrs,
+        params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+        deaths = trial.user_attrs.get("deaths", 0) + (reason == DIED)
+        queued = any(other.user_attrs.get("retries") == trial.number for other in self.trials())
+        if params and deaths <= MAX_DEATHS and not queued:
+            attributes = {
+                key: value  # the place in a grid, say; but it climbs the pruner's ladder anew
+                for key, value in trial.system_attrs.items()
+                if not key.startswith("completed_rung_")
+            }
+            self.study.add_trial(
+                optuna.trial.create_trial(
+                    state=TrialState.WAITING,
+                    system_attrs={**attributes, "fixed_params": params},
+                    user_attrs={"retries": trial.number, "deaths": deaths},
+                )
             )
-            clean.number = trial.number  # the new trial must not inherit the dead one's owner
-            retry(self.study, clean)
         self.storage.set_trial_user_attr(trial._trial_id, "reason", reason)
         self.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
 
-    def finish(self, trial: Trial, outcome: Outcome) -> None:
-        """Tell the study; nothing happens if the trial was taken for dead meanwhile."""
+    def note(self, trial: Trial, attributes: Mapping[str, Any]) -> None:
+        """Keep facts about a running trial; nothing happens if it was taken for dead meanwhile."""
 
         def action() -> None:
-            try:
-                for key, value in outcome.attributes.items():
+            with suppress(optuna.exceptions.UpdateFinishedTrialError):
+                for key, value in attributes.items():
                     trial.set_user_attr(key, value)
-                self.study.tell(trial, outcome.value, state=outcome.state)
-            except optuna.exceptions.UpdateFinishedTrialError:
-                return
-            except (RuntimeError, ValueError) as error:
-                # A grid that is exhausted tries to stop a loop that isn't there; a trial that was
-                # taken for dead can't be told.
-                if "Study.stop" not in str(error) and "Cannot tell" not in str(error):
-                    raise
 
         db.patiently(action)
+
+    def finish(self, trial: Trial, outcome: Outcome) -> None:
+        """Tell the study; nothing happens if the trial was taken for dead meanwhile."""
+        self.note(trial, outcome.attributes)
+        db.patiently(lambda: self._tell(trial, outcome))
+
+    def _tell(self, trial: Trial, outcome: Outcome) -> None:
+        gone = optuna.exceptions.UpdateFinishedTrialError
+        with suppress(gone), db.lock(self.url):
+            frozen = self.storage.get_trial(trial._trial_id)
+            if frozen.state is not TrialState.RUNNING:
+                return
+            if outcome.diverged:
+                # Optuna takes a pruned trial's last report for its value, and samplers take NaN
+                # for the worst: what was reported before it diverged must not look good.
+                self.storage.set_trial_intermediate_value(
+                    trial._trial_id, (frozen.last_step or 0) + 1, math.nan
+                )
+            try:
+                self.study.tell(trial, outcome.value, state=outcome.state)
+            except RuntimeError as error:
+                # An exhausted grid tries to stop a loop that isn't there, after it was told.
+                if "Study.stop" not in str(error):
+                    raise
 
 
 class Lease:
@@ -208,8 +258,7 @@ class Lease:
         self.thread = Thread(target=self._renew, daemon=True)
 
     def _renew(self) -> None:
-        interval = self.storage.get_heartbeat_interval() or 1
-        while not self.ended.wait(interval):
+        while not self.ended.wait(renewal_seconds(self.storage)):
             try:
                 self.storage.record_heartbeat(self.trial_id)
             except Exception:
@@ -224,9 +273,19 @@ class Lease:
         self.thread.join(timeout=5)
 
 
+def renewal_seconds(storage: optuna.storages.RDBStorage) -> int:
+    assert storage.heartbeat_interval is not None
+    return storage.heartbeat_interval
+
+
 def _inside(default: Mapping[str, Any], space: Space) -> bool:
     """Whether the default configuration is a point of the space (a narrowed one may exclude it)."""
-    return all(item._contains(item.to_internal_repr(default[name])) for name, item in space.items())
+    try:
+        return all(
+            item._contains(item.to_internal_repr(default[name])) for name, item in space.items()
+        )
+    except (TypeError, ValueError):  # null, or a word that is not among the choices
+        return False
 
 
 def flatten(value: Any, key: str = "") -> dict[str, Any]:
@@ -250,7 +309,4 @@ def _differs(name: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> s
         f"{key} was {theirs.get(key, 'absent')}, is {ours.get(key, 'absent')}" for key in keys[:3]
     )
     more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
-    return (
-        f"study {name} holds trials that can't be compared with these: {shown}{more}; "
-        "choose another hydra.sweeper.study_name"
-    )
+    return f"study {name} holds trials that can't be compared with these: {shown}{more}; {ANOTHER}"

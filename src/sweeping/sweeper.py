@@ -1,23 +1,28 @@
 """The sweeper: `-m sweeps=adam` runs trials until the study holds exactly `n_trials`."""
 
+import copy
 import json
 import os
+import re
 import shlex
 import sys
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import optuna
+import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobReturn, JobStatus, run_job
+from hydra.types import HydraContext, TaskFunction
 from hydra_plugins.hydra_optuna_sweeper._impl import (
     OptunaSweeperImpl,
     create_params_from_overrides,
 )
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from optuna.trial import Trial, TrialState
 
 from src.config import Config, build, job_config, parse
@@ -28,7 +33,7 @@ from src.sweeping.progress import SweepProgress, report_result
 from src.sweeping.samplers import grid_size, make_sampler
 from src.sweeping.storage import absolute
 from src.sweeping.study import Lease, Outcome, SharedStudy, describe_space, flatten
-from src.sweeping.workers import WORKER, run_workers
+from src.sweeping.workers import WORKER, is_orphan, run_workers
 
 # What trials may differ in and still be compared: how they are found, how fast they run, where.
 INCOMPARABLE = ("sampler", "pruner", "search", "trial", "data.root", "trainer.threads")
@@ -69,15 +74,10 @@ class StudySweeper(OptunaSweeperImpl):
         lease_seconds: int,
         params: DictConfig | None,
     ) -> None:
-        least = {"n_trials": (n_trials, 1), "n_jobs": (n_jobs, 1)}
-        least |= {"max_failures": (max_failures, 1), "lease_seconds": (lease_seconds, 6)}
-        for name, (value, low) in least.items():
-            if type(value) is not int or value < low:
-                raise InputError(f"hydra.sweeper.{name}={value}: must be an integer >= {low}")
         super().__init__(
             sampler=None,
-            direction="minimize",
-            storage=absolute(storage),
+            direction="minimize",  # the study takes it from the objective
+            storage=storage,
             study_name=study_name,
             n_trials=n_trials,
             n_jobs=n_jobs,
@@ -86,6 +86,13 @@ class StudySweeper(OptunaSweeperImpl):
             params=params,
         )
         self.max_failures, self.lease_seconds = max_failures, lease_seconds
+        self.study: SharedStudy | None = None
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self.task_function = task_function
 
     def sweep(self, arguments: list[str]) -> None:
         """Run trials until the study is complete.
@@ -93,63 +100,112 @@ class StudySweeper(OptunaSweeperImpl):
         Args:
             arguments: the command line's overrides; a sweep among them replaces the file's.
         """
+        is_worker = WORKER in os.environ
         try:
-            study = self._open(arguments)
-            if WORKER not in os.environ and self.n_jobs > 1:
+            self._check()
+            self.study = study = self._open(arguments)
+            if self.n_jobs > 1 and not is_worker and study.counted() < study.n_trials:
                 run_workers(self.n_jobs, study, SweepProgress(study), self.folder)
             else:
                 self._work(study)
-            if WORKER not in os.environ:
-                report_result(study, self.folder, self.fixed)
+            if not is_worker:
+                report_result(study, self.folder, self._compose)
         except KeyboardInterrupt:
-            if WORKER not in os.environ:
+            if self.study is not None:
+                with suppress(InputError):  # the next start finds what it couldn't be told
+                    self.study.release()
+            if not is_worker:
                 command = shlex.join(["python", "-m", "src.train", *sys.argv[1:]])
                 print(f"interrupted; this goes on: {command}", file=sys.stderr)
             raise
         except InputError as error:
             raise SystemExit(1) from error
 
+    def _check(self) -> None:
+        least = {"n_trials": 1, "n_jobs": 1, "max_failures": 1, "lease_seconds": 6}
+        for name, low in least.items():
+            value = getattr(self, name)
+            if type(value) is not int or value < low:
+                raise InputError(f"hydra.sweeper.{name}={value}: must be an integer >= {low}")
+        name = str(self.study_name)
+        if not re.fullmatch(r"[\w.+=-]+", name) or name.startswith("."):
+            raise InputError(
+                f"hydra.sweeper.study_name={name}: must be letters, digits and any of - _ . + =, "
+                "because it names a folder"
+            )
+
     def _open(self, arguments: list[str]) -> SharedStudy:
-        assert self.hydra_context is not None and self.config is not None  # Hydra calls setup first
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._read(arguments)
+        config = parse(self.job)
+        signature = comparable(config, self.space, assemble(config).data.sha256)
+        folders = list(self.folder.glob("trial-*"))
+        sampler, pruner = config.sampler, config.pruner
+        study = SharedStudy(
+            url=absolute(str(self.storage)),
+            name=str(self.study_name),
+            direction=config.objective.direction,
+            space=self.space,
+            default={name: OmegaConf.select(self.job, name) for name in self.space},
+            signature=signature,
+            n_trials=int(self.n_trials),
+            lease_seconds=self.lease_seconds,
+            sampler=lambda number: make_sampler(sampler, self.space, config.seed, number),
+            pruner=build("pruner", pruner, optuna.pruners.BasePruner),
+        )
+        study.limit(grid_size(sampler, self.space))
+        self._check_folders(study, folders)
+        return study
+
+    def _read(self, arguments: list[str]) -> None:
+        """Part the command line's overrides from the space; compose what all trials share."""
+        assert self.config is not None  # Hydra calls setup first
         lines = [*self._parse_sweeper_params_config(), *arguments]
         space, fixed_params, _ = create_params_from_overrides(lines)
         self.space = {name: item for name, item in space.items() if name not in fixed_params}
         parsed = OverridesParser.create().parse_overrides(arguments)
         self.fixed = [str(item.input_line) for item in parsed if not item.is_sweep_override()]
-        base = self.hydra_context.config_loader.load_sweep_config(self.config, self.fixed)
-        job = job_config(base)
-        config = parse(job)
-        signature = comparable(config, self.space, assemble(config).data.sha256)
-        sampler, size = config.sampler, grid_size(config.sampler, self.space)
-        self.folder = Path(str(self.config.hydra.sweep.dir))
-        self.job_threads = config.trainer.threads
-        study = SharedStudy(
-            url=str(self.storage),
-            name=str(self.study_name),
-            direction=config.objective.direction,
-            space=self.space,
-            default={name: OmegaConf.select(job, name) for name in self.space},
-            signature=signature,
-            n_trials=min(self.n_trials, size or self.n_trials),
-            lease_seconds=self.lease_seconds,
-            sampler=lambda number: make_sampler(sampler, self.space, config.seed, number),
-            pruner=build("pruner", config.pruner, optuna.pruners.BasePruner),
-        )
-        if not study.trials() and any(self.folder.glob("trial-*")):
+        self.base = self._compose(self.fixed)
+        self.job = job_config(self.base)
+        self._check_space()
+        if self.n_jobs > 1 and self.job.trainer.threads is None:
+            # Recorded with the trial, because results can depend on it to the last bit.
+            self.fixed.append(f"trainer.threads={max(1, torch.get_num_threads() // self.n_jobs)}")
+            self.base = self._compose(self.fixed)
+            self.job = job_config(self.base)
+        self.folder = Path(str(self.config.hydra.sweep.dir)).absolute()
+
+    def _compose(self, overrides: list[str]) -> DictConfig:
+        assert self.hydra_context is not None and self.config is not None
+        return self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
+
+    def _check_space(self) -> None:
+        if not self.space:
             raise InputError(
-                f"{self.folder} holds trials of a study that the database doesn't know; "
-                "move it, or choose another hydra.sweeper.study_name"
+                "hydra.sweeper.params: there is nothing to search; choose a file with sweeps=NAME"
             )
-        return study
+        for name in self.space:
+            if name in self.base.hydra.runtime.choices:
+                raise InputError(f"{name}: a study searches values; make one study per {name}")
+            if OmegaConf.select(self.job, name, default=self) is self:
+                raise InputError(f"hydra.sweeper.params: {name}: there is no such key to search")
+
+    def _check_folders(self, study: SharedStudy, folders: list[Path]) -> None:
+        """A trial's folder is its alone: refuse those that the database doesn't know."""
+        begun = {
+            f"trial-{one.number}" for one in study.trials() if one.state is not TrialState.WAITING
+        }
+        if unknown := sorted(folder.name for folder in folders if folder.name not in begun):
+            raise InputError(
+                f"{self.folder / unknown[0]} is of a study that the database doesn't know; "
+                f"move {self.folder} away, or choose another hydra.sweeper.study_name"
+            )
 
     def _work(self, study: SharedStudy) -> None:
         """Run one trial after another, in this process."""
-        parent, failures = os.getppid(), 0
-        worker = WORKER in os.environ
-        with SweepProgress(study, quiet=worker) as progress:
-            # A worker whose controller was killed ends with its trial.
-            while trial := study.next_trial(stop=lambda: worker and os.getppid() != parent):
+        failures = 0
+        with SweepProgress(study, quiet=WORKER in os.environ) as progress:
+            while trial := study.next_trial(stop=is_orphan):
                 outcome = self._run(study, trial)
                 study.finish(trial, outcome)
                 progress.update()
@@ -160,40 +216,50 @@ class StudySweeper(OptunaSweeperImpl):
                         f"{failures} trials in a row failed, the last one with: {last} "
                         f"(hydra.sweeper.max_failures={self.max_failures})"
                     )
-                if worker and os.getppid() != parent:
-                    return
 
     def _run(self, study: SharedStudy, trial: Trial) -> Outcome:
-        """Hand the trial to the launcher, and read what it left."""
-        overrides = [f"{name}={value!r}" for name, value in trial.params.items()]
-        overrides = [*self.fixed, *overrides, f"trial={trial.number}"]
-        if self.n_jobs > 1 and self.job_threads is None:
-            overrides.append(f"trainer.threads={max(1, (os.cpu_count() or 1) // self.n_jobs)}")
-        assert self.launcher is not None  # Hydra calls setup first
+        """Train one trial in this process, and read what it left."""
+        assert self.hydra_context is not None
         started = time.perf_counter()
-        try:
-            with Lease(study, trial):
-                (job,) = self.launcher.launch([overrides], initial_job_idx=trial.number)
-        except (KeyboardInterrupt, SystemExit):
-            study.interrupted(trial)
-            raise
         folder = self.folder / f"trial-{trial.number}"
-        attributes = {"folder": str(folder), "seconds": time.perf_counter() - started}
-        return _outcome(job, folder, attributes)
+        params = [f"{name}={value!r}" for name, value in trial.params.items()]
+        study.note(trial, {"folder": str(folder), "overrides": [*self.fixed, *params]})
+        with Lease(study, trial):
+            job = run_job(
+                hydra_context=self.hydra_context,
+                task_function=self.task_function,
+                config=self._job(trial),
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+            )
+        return _outcome(job, folder, time.perf_counter() - started)
+
+    def _job(self, trial: Trial) -> DictConfig:
+        """The trial's config. Composing it anew for each trial would take longer than all else."""
+        config = copy.deepcopy(self.base)
+        values = {**trial.params, "trial": trial.number}
+        with read_write(config.hydra), open_dict(config.hydra):
+            config.hydra.job.id, config.hydra.job.num = str(trial.number), trial.number
+            config.hydra.overrides.task = [*self.fixed, *(f"{k}={v!r}" for k, v in values.items())]
+        for name, value in values.items():
+            OmegaConf.update(config, name, value)
+        return config
 
 
-def _outcome(job: JobReturn, folder: Path, attributes: dict[str, Any]) -> Outcome:
+def _outcome(job: JobReturn, folder: Path, seconds: float) -> Outcome:
     """The study's view of a finished job."""
     if job.status is not JobStatus.COMPLETED:
-        error = job._return_value
-        text = "".join(traceback.format_exception(error))
+        text = "".join(traceback.format_exception(job._return_value))
         (folder / "error.txt").write_text(text)
-        text = text[-2000:]  # a database column is no place for a long one
-        return Outcome(TrialState.FAIL, None, {**attributes, "status": "failed", "error": text})
+        # A database column is no place for a long one.
+        attributes = {"seconds": seconds, "status": "failed", "error": text[-2000:]}
+        return Outcome(TrialState.FAIL, None, attributes)
     status = json.loads((folder / "result.json").read_text())["status"]
     state = STATES[status]
     value = float(job.return_value) if state is TrialState.COMPLETE else None
-    return Outcome(state, value, {**attributes, "status": status})
+    return Outcome(
+        state, value, {"seconds": seconds, "status": status}, diverged=status == "diverged"
+    )
 
 
 def comparable(config: Config, space: Any, data_sha256: str) -> dict[str, Any]:

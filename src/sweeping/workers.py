@@ -13,7 +13,7 @@ from src.errors import InputError
 from src.sweeping.progress import SweepProgress
 from src.sweeping.study import SharedStudy
 
-WORKER = "FAIRSTEP_WORKER"  # set in a worker's environment to its number
+WORKER = "FAIRSTEP_WORKER"  # set in a worker's environment, to its controller's process id
 MAX_RESTARTS = 10  # of workers that were killed
 POLL_SECONDS = 0.5
 
@@ -53,7 +53,7 @@ def run_workers(count: int, study: SharedStudy, progress: SweepProgress, folder:
 
 
 def _start(number: int, folder: Path) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, WORKER: str(number)}
+    environment = {**os.environ, WORKER: str(os.getpid())}
     environment.pop("HYDRA_FULL_ERROR", None)  # set by the entry point for its own use
     with open(folder / f"worker-{number}.log", "ab") as log:
         return subprocess.Popen(
@@ -62,11 +62,17 @@ def _start(number: int, folder: Path) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            process_group=0,  # Ctrl-C on a terminal reaches the controller, which asks them to end
         )
 
 
+def is_orphan() -> bool:
+    """Whether this is a worker whose controller is gone: it ends with the trial that it runs."""
+    return WORKER in os.environ and os.getppid() != int(os.environ[WORKER])
+
+
 def _stop(workers: list[subprocess.Popen[bytes]]) -> None:
-    """Ask the workers to tell the study and end; Ctrl-C on a terminal has asked them already."""
+    """Ask the workers to tell the study and end."""
     for worker in workers:
         worker.send_signal(signal.SIGINT)
     for worker in workers:
