@@ -116,7 +116,9 @@ def register() -> None:
 
 def _store(group: str, name: str, path: Path) -> None:
     node = OmegaConf.load(path)
-    ConfigStore.instance().store(group=group, name=name, node=node, package="_global_")
+    ConfigStore.instance().store(
+        group=group, name=name, node=node, package="_global_", replace=True
+    )
 
 
 def job_config(config: DictConfig) -> DictConfig:

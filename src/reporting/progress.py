@@ -100,7 +100,9 @@ def _table(rows: list[Mapping[str, Any]]) -> Table:
     table = Table(box=None)
     names = _shown(rows[0])
     for heading in ("epoch", "sample", *names, "seconds"):
-        table.add_column(heading, justify="right")
+        table.add_column(
+            heading.replace("_", "\n"), justify="right"
+        )  # narrow enough for 80 columns
     for row in rows:
         values = (f"{row[name]:.4f}" for name in names)
         sample = str(row["sample_in_epoch"])

@@ -29,9 +29,9 @@ def difference(ours: Tensor, twin: Tensor) -> float:
 def test_network(name: str, settings: Settings, dtype: torch.dtype, fused: bool) -> None:
     ours, twin, extra = TWINS[name]
     torch.manual_seed(0)
-    net = torch.nn.Sequential(
-        torch.nn.Linear(12, 16), torch.nn.Tanh(), torch.nn.Linear(16, 4)
-    ).to(dtype)
+    net = torch.nn.Sequential(torch.nn.Linear(12, 16), torch.nn.Tanh(), torch.nn.Linear(16, 4)).to(
+        dtype
+    )
     x, y = torch.randn(32, 12, dtype=dtype), torch.randint(0, 4, (32,))
     copies = [p.detach().clone() for p in net.parameters()]
     theirs = twin(net.parameters(), foreach=False, **{"lr": 1e-3, **extra, **settings})

@@ -1,0 +1,36 @@
+"""What all tests share: one thread, temporary outputs, and where MNIST may be."""
+
+import os
+
+# Set before torch is imported, here and in the processes that tests start: two threads that wait
+# for each other on a busy machine take many times as long as one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import MNIST_ROOTS, Session
+
+
+@pytest.fixture
+def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    """Calls the entry point in this process, with `outputs/` and the working directory empty."""
+    import torch
+
+    monkeypatch.setattr("src.config.PROJECT", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    threads = torch.get_num_threads()
+    yield Session(tmp_path, monkeypatch)
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(scope="session")
+def mnist_root() -> str:
+    """A folder that holds MNIST; skips where none does."""
+    for root in MNIST_ROOTS:
+        if (root / "MNIST" / "raw" / "train-images-idx3-ubyte").is_file():
+            return str(root)
+    pytest.skip("MNIST is in none of: " + ", ".join(map(str, MNIST_ROOTS)))

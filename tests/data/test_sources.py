@@ -1,0 +1,218 @@
+"""Data on disk: verified, and downloaded from a real server on this machine when missing."""
+
+import gzip
+import hashlib
+import http.server
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torchvision
+
+from src.config import PROJECT
+from src.data import sources
+from src.errors import InputError
+from tests.helpers import Answer, finish
+
+# Like MNIST's, with 6 and 2 images.
+FILES = {
+    "train-images-idx3-ubyte": struct.pack(">4I", 0x803, 6, 28, 28) + bytes(range(256)) * 18
+    + bytes(96),
+    "train-labels-idx1-ubyte": struct.pack(">2I", 0x801, 6) + bytes([0, 1, 2, 3, 4, 9]),
+    "t10k-images-idx3-ubyte": struct.pack(">4I", 0x803, 2, 28, 28) + bytes(1568),
+    "t10k-labels-idx1-ubyte": struct.pack(">2I", 0x801, 2) + bytes([5, 6]),
+}  # fmt: skip
+
+HANG = """
+import sys, torchvision
+from pathlib import Path
+torchvision.datasets.MNIST.mirrors = [f"http://127.0.0.1:{sys.argv.pop(1)}/"] * 3
+from src.train import main
+main()
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hanging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, subprocess.Popen]]:  # type: ignore[type-arg]
+    """A run whose mirrors accept and never answer; it waits while the other tests go on."""
+    root = tmp_path_factory.mktemp("hang")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                HANG,
+                str(silent.getsockname()[1]),
+                "data=mnist",
+                f"data.root={root / 'data'}",
+                f"hydra.run.dir={root / 'run'}",
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=PROJECT,
+        )
+        yield root, process
+        process.kill()
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The made-up files stand in for the real ones."""
+    monkeypatch.setattr(sources, "SIZES", {name: len(text) for name, text in FILES.items()})
+    sums = {name: hashlib.sha256(text).hexdigest() for name, text in FILES.items()}
+    monkeypatch.setattr(sources, "MNIST_SUMS", sums)
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: None) -> Iterator[Path]:
+    """The folder of a web server that all three data sets take for their first mirror."""
+    folder, resources = tmp_path / "served", []
+    folder.mkdir()
+    for name, text in FILES.items():
+        packed = gzip.compress(text)
+        (folder / f"{name}.gz").write_bytes(packed)
+        resources.append((f"{name}.gz", hashlib.md5(packed).hexdigest()))
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args: object) -> None:
+            super().__init__(*args, directory=str(folder))  # type: ignore[arg-type]
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    served = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=served.serve_forever, daemon=True).start()
+    for name in ("MNIST", "FashionMNIST", "KMNIST"):
+        dataset = getattr(torchvision.datasets, name)
+        monkeypatch.setattr(dataset, "mirrors", [f"http://127.0.0.1:{served.server_port}/"])
+        monkeypatch.setattr(dataset, "resources", resources)
+    yield folder
+    served.shutdown()
+    served.server_close()
+
+
+def write(root: Path, class_name: str = "MNIST") -> Path:
+    raw = root / class_name / "raw"
+    raw.mkdir(parents=True)
+    for name, text in FILES.items():
+        (raw / name).write_bytes(text)
+    return raw
+
+
+def test_reads_what_is_there(tmp_path: Path, small: None) -> None:
+    write(tmp_path)
+    raw = sources.SOURCES["mnist"](str(tmp_path))
+    assert raw.train_targets.tolist() == [0, 1, 2, 3, 4, 9]
+    assert raw.test_targets.tolist() == [5, 6]
+    assert raw.train_images.shape == (6, 28, 28)
+    assert raw.train_images[0].flatten()[:3].tolist() == pytest.approx([0, 1 / 255, 2 / 255])
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_truncated(tmp_path: Path, small: None, name: str) -> None:
+    file = write(tmp_path) / name
+    file.write_bytes(FILES[name][:-1])
+    with pytest.raises(InputError, match="truncated or altered") as error:
+        sources.SOURCES["mnist"](str(tmp_path))
+    assert str(file) in str(error.value)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_altered(tmp_path: Path, small: None, name: str) -> None:
+    file = write(tmp_path) / name
+    file.write_bytes(FILES[name][:-1] + b"\x07")
+    with pytest.raises(InputError, match="altered: its SHA-256 is") as error:
+        sources.SOURCES["mnist"](str(tmp_path))
+    assert str(file) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "class_name"),
+    [("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST"), ("kmnist", "KMNIST")],
+)
+def test_download(tmp_path: Path, server: Path, name: str, class_name: str) -> None:
+    root = tmp_path / "new" / "data"
+    raw = sources.SOURCES[name](str(root))
+    assert raw.train_targets.tolist() == [0, 1, 2, 3, 4, 9]
+    assert [path.name for path in root.iterdir()] == [class_name]
+    for file in server.iterdir():
+        file.unlink()
+    again = sources.SOURCES[name](str(root))  # without the server's files
+    assert again.sha256 == raw.sha256
+    labels = root / class_name / "raw" / "train-labels-idx1-ubyte"
+    labels.write_bytes(labels.read_bytes()[:-1] + b"\x00")
+    with pytest.raises(InputError, match="altered"):
+        sources.SOURCES[name](str(root))
+
+
+@pytest.mark.parametrize("broken", ["missing", "altered", "truncated"])
+def test_a_failed_download_leaves_nothing(tmp_path: Path, server: Path, broken: str) -> None:
+    file = server / "t10k-labels-idx1-ubyte.gz"
+    if broken == "missing":
+        file.unlink()
+    elif broken == "altered":
+        file.write_bytes(gzip.compress(FILES["t10k-images-idx3-ubyte"]))
+    else:
+        file.write_bytes(file.read_bytes()[:-3])
+    root = tmp_path / "new" / "data"
+    with pytest.raises(InputError, match="could not be downloaded") as error:
+        sources.SOURCES["mnist"](str(root))
+    assert str(root / "MNIST") in str(error.value)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_server_that_speaks_no_http(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            peer, _ = listener.accept()
+            with peer:
+                peer.recv(1000)
+                peer.sendall(b"220 no web here\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        mirror = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [mirror])
+        with pytest.raises(InputError, match="220 no web here"):
+            sources.SOURCES["mnist"](str(tmp_path / "data"))
+
+
+def test_nobody_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        mirror = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [mirror])
+    with pytest.raises(InputError) as error:
+        sources.SOURCES["mnist"](str(tmp_path / "data"))
+    for part in (str(tmp_path / "data" / "MNIST"), mirror, "refused", "data=digits"):
+        assert part in str(error.value)
+    assert not (tmp_path / "data").exists()
+
+
+def test_no_answer_within_15_seconds(hanging: tuple[Path, subprocess.Popen[str]]) -> None:
+    root, process = hanging
+    answer: Answer = finish(process, timeout=15)
+    assert (answer.status, answer.out) == (1, "")
+    (line,) = answer.err.splitlines()
+    for part in (str(root / "data" / "MNIST"), "http://127.0.0.1:", "no answer", "data=digits"):
+        assert part in line
+    assert list(root.iterdir()) == []
+
+
+def test_the_real_files_are_checked(tmp_path: Path, mnist_root: str) -> None:
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in FILES:
+        (raw / name).symlink_to(Path(mnist_root) / "MNIST" / "raw" / name)
+    labels = raw / "t10k-labels-idx1-ubyte"
+    text = bytearray(labels.read_bytes())
+    text[-1] ^= 1
+    labels.unlink()
+    labels.write_bytes(text)
+    with pytest.raises(InputError, match="t10k-labels-idx1-ubyte: altered"):
+        sources.SOURCES["mnist"](str(tmp_path))

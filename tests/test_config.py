@@ -1,0 +1,120 @@
+"""Every file in conf/ composes and builds; the schema refuses the rest."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from src.config import CONF, PROJECT, build, parse
+from src.errors import InputError
+from tests.helpers import MNIST_ROOTS, composed
+
+
+def choices(group: str) -> list[str]:
+    folder = CONF / group
+    return sorted(str(path.relative_to(folder))[:-5] for path in folder.rglob("*.yaml"))
+
+
+GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra")
+ALL = [(group, choice) for group in GROUPS for choice in choices(group)]
+
+
+def test_the_groups_are_found() -> None:
+    assert {"optimizer", "model", "data", "trainer", "experiment"} <= {*GROUPS}
+    assert {"sgd", "momentum", "nesterov", "adam", "torch/adam"} <= {*choices("optimizer")}
+
+
+@pytest.mark.parametrize(("group", "choice"), ALL, ids=["=".join(pair) for pair in ALL])
+def test_every_file_composes_and_builds(group: str, choice: str) -> None:
+    from src.run import assemble
+
+    config = parse(composed(f"{group}={choice}"))
+    if config.data.name != "digits":
+        root = next((str(r) for r in MNIST_ROOTS if (r / "MNIST").is_dir()), None)
+        if config.data.name != "mnist" or root is None:
+            pytest.skip(f"{config.data.name} is not here: composed and checked, not built")
+        config = parse(composed(f"{group}={choice}", f"data.root={root}"))
+    parts = assemble(config)
+    logits = parts.model(parts.data.test.inputs[:3])
+    assert logits.shape == (3, parts.data.num_classes)
+    logits.sum().backward()
+    before = [parameter.detach().clone() for parameter in parts.model.parameters()]
+    parts.optimizer.step()
+    after = list(parts.model.parameters())
+    assert any((old != new).any() for old, new in zip(before, after, strict=True))
+
+
+def test_defaults_are_the_originals() -> None:
+    assert composed("optimizer=sgd").optimizer.lr == 1e-3
+    for method in ("momentum", "nesterov"):
+        settings = composed(f"optimizer={method}").optimizer
+        assert (settings.lr, settings.momentum) == (1e-3, 0.9)
+    adam = composed("optimizer=adam").optimizer
+    assert (adam.lr, [*adam.betas], adam.eps) == (1e-3, [0.9, 0.999], 1e-8)
+    assert [*composed().model.hidden_sizes] == [100]
+
+
+def test_tutorial() -> None:
+    config = parse(composed("experiment=tutorial", "optimizer=nesterov"))
+    assert (config.data.name, config.data.batch_size) == ("mnist", 64)
+    assert (config.data.validation_fraction, config.data.mean, config.data.std) == (0, 0, 1)
+    assert (config.trainer.epochs, config.trainer.evaluate_every) == (10, 10_000)
+    assert config.trainer.evaluate == ["train", "test"]
+    assert config.optimizer["_target_"] == "src.optimizers.Nesterov"
+
+
+def refused(changes: dict[str, Any]) -> str:
+    cfg = composed()
+    OmegaConf.set_struct(cfg, False)
+    for key, value in changes.items():
+        OmegaConf.update(cfg, key, value)
+    with pytest.raises(InputError) as error:
+        parse(cfg)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("section", ["data", "trainer", "objective", "trainer.early_stopping"])
+def test_unknown_keys_are_refused(section: str) -> None:
+    assert refused({f"{section}.novel": 1}) == f"{section}.novel=1: there is no such key"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("seed", True),
+        ("seed", 2**32),
+        ("data.batch_size", "32"),
+        ("data.validation_fraction", -0.1),
+        ("data.mean", float("nan")),
+        ("trainer.deterministic", 1),
+        ("trainer.evaluate", "val"),
+        ("trainer.early_stopping.min_delta", -1.0),
+        ("optimizer", "adam"),
+    ],
+)
+def test_wrong_values_are_refused(key: str, value: Any) -> None:
+    assert refused({key: value}).startswith(f"{key}={value}")
+
+
+def test_missing_keys_are_named() -> None:
+    cfg = composed()
+    OmegaConf.set_struct(cfg, False)
+    del cfg.data.batch_size
+    with pytest.raises(InputError, match=r"data\.batch_size is missing"):
+        parse(cfg)
+
+
+def test_build_refuses_another_kind() -> None:
+    from torch import nn
+
+    settings = {"_target_": "src.models.MLP", "hidden_sizes": []}
+    assert isinstance(build("model", settings, nn.Module, 4, 2), nn.Module)
+    with pytest.raises(InputError, match=r"not a pathlib\.Path"):
+        build("model", settings, Path, 4, 2)
+
+
+def test_configs_are_found_from_any_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    assert composed().data.name == "digits"
+    assert (PROJECT / "conf" / "config.yaml").is_file()

@@ -1,0 +1,30 @@
+"""Early stopping."""
+
+import math
+
+import pytest
+
+from src.training.stopping import EarlyStopper
+
+
+def stops_at(stopper: EarlyStopper, *values: float) -> int | None:
+    """The index of the first value that stops it."""
+    return next((i for i, value in enumerate(values) if stopper.should_stop(value)), None)
+
+
+@pytest.mark.parametrize(
+    ("stopper", "values", "at"),
+    [
+        (EarlyStopper(None), [1, 2, 3, 4, 5], None),
+        (EarlyStopper(1), [3, 2, 1], None),
+        (EarlyStopper(1), [3, 2, 2], 2),  # equal is no improvement
+        (EarlyStopper(2), [3, 4, 2, 3, 2.5], 4),  # an improvement starts the count again
+        (EarlyStopper(2, min_delta=0.5), [3, 2.75, 2.5], 2),
+        (EarlyStopper(2, min_delta=0.5), [3, 2.75, 2.25, 2.2, 2.2], 4),
+        (EarlyStopper(1, maximize=True), [1, 2, 1.5], 2),
+        (EarlyStopper(1, maximize=True), [1, 2, 3], None),
+        (EarlyStopper(1), [3, math.nan], 1),
+    ],
+)
+def test_stopping(stopper: EarlyStopper, values: list[float], at: int | None) -> None:
+    assert stops_at(stopper, *values) == at
