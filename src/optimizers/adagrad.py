@@ -117,17 +117,24 @@ class AdaGrad(Method):
     def update_all(
         self, params: list[Tensor], grads: list[Tensor], states: list[State], group: Group
     ) -> None:
-        if not group["fused"] or not fusible(params, grads, states):
+        if group["fused"] and fusible(params, grads, states):
+            fused_adagrad(params, grads, states, group)
+        else:
             super().update_all(params, grads, states, group)
-            return
-        torch._fused_adagrad_(
-            params,
-            grads,
-            [state["sum"] for state in states],
-            next_steps(states, params[0].device),
-            lr=group["lr"],
-            lr_decay=group["lr_decay"],
-            weight_decay=group["weight_decay"],
-            eps=group["eps"],
-            maximize=group["maximize"],
-        )
+
+
+def fused_adagrad(
+    params: list[Tensor], grads: list[Tensor], states: list[State], group: Group
+) -> None:
+    """Torch's kernel for AdaGrad."""
+    torch._fused_adagrad_(
+        params,
+        grads,
+        [state["sum"] for state in states],
+        next_steps(states, params[0].device),
+        lr=group["lr"],
+        lr_decay=group["lr_decay"],
+        weight_decay=group["weight_decay"],
+        eps=group["eps"],
+        maximize=group["maximize"],
+    )

@@ -131,7 +131,7 @@ class AMSGrad(Method):
     def update_all(
         self, params: list[Tensor], grads: list[Tensor], states: list[State], group: Group
     ) -> None:
-        if not group["fused"] or not fusible(params, grads, states):
+        if group["fused"] and fusible(params, grads, states):
+            fused_adam(torch._fused_adam_, params, grads, states, group)
+        else:
             super().update_all(params, grads, states, group)
-            return
-        fused_adam(torch._fused_adam_, params, grads, states, group)

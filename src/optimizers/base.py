@@ -129,12 +129,18 @@ def blockwise(
     rule: Callable[..., None], tensors: tuple[Tensor, *tuple[Tensor | None, ...]], *scalars: Scalar
 ) -> None:
     """Call an elementwise rule on the tensors, in cache-sized pieces where they are large."""
-    if tensors[0].numel() <= BLOCK or not all(t is None or t.is_contiguous() for t in tensors):
+    small = tensors[0].numel() <= BLOCK
+    if small or any(isinstance(scalar, Tensor) for scalar in scalars) or not flat(tensors):
         rule(*tensors, *scalars)
         return
     pieces = [repeat(None) if t is None else torch.split(t.view(-1), BLOCK) for t in tensors]
     for piece in zip(*pieces, strict=False):
         rule(*piece, *scalars)
+
+
+def flat(tensors: Sequence[Tensor | None]) -> bool:
+    """Whether every tensor lies in memory element after element."""
+    return all(tensor is None or tensor.is_contiguous() for tensor in tensors)
 
 
 def zeros(param: Tensor) -> Tensor:

@@ -97,8 +97,8 @@ class Nesterov(Method):
     def update_all(
         self, params: list[Tensor], grads: list[Tensor], states: list[State], group: Group
     ) -> None:
-        if not group["fused"] or not fusible(params, grads, states):
+        if group["fused"] and group["momentum"] and fusible(params, grads, states):
+            buffers = [state["momentum_buffer"] for state in states]
+            fused_sgd(params, grads, buffers, group, nesterov=True)
+        else:
             super().update_all(params, grads, states, group)
-            return
-        buffers = [state["momentum_buffer"] for state in states]
-        fused_sgd(params, grads, buffers, group, nesterov=True)

@@ -141,7 +141,8 @@ class RMSProp(Method):
         return state
 
     def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
-        if group["momentum"] and "momentum_buffer" not in state:
+        mu = group["momentum"]
+        if "momentum_buffer" not in state and (isinstance(mu, Tensor) or mu):
             state["momentum_buffer"] = zeros(param)
         averages = state["square_avg"], state.get("grad_avg"), state.get("momentum_buffer")
         blockwise(
@@ -150,6 +151,6 @@ class RMSProp(Method):
             group["lr"],
             group["alpha"],
             group["eps"],
-            group["momentum"],
+            mu,
             group["weight_decay"],
         )

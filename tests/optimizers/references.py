@@ -1,17 +1,210 @@
-"""What each method is held against: torch.optim's class, and the settings translated to it."""
+"""What each method is held against, written by others or from the paper alone."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from src import optimizers
+from tests.optimizers.methods import Settings
 
-Settings = dict[str, Any]
+Array = NDArray[np.float64]
 
-# method name -> (ours, torch's, settings that only torch's needs)
-TWINS: dict[str, tuple[type, type, Settings]] = {
-    "sgd": (optimizers.SGD, torch.optim.SGD, {}),
-    "momentum": (optimizers.Momentum, torch.optim.SGD, {"momentum": 0.9}),
-    "nesterov": (optimizers.Nesterov, torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),
-    "adam": (optimizers.Adam, torch.optim.Adam, {}),
+
+@dataclass(frozen=True)
+class Twin:
+    """A class of torch.optim, and what makes it and ours the same method."""
+
+    cls: type
+    extra: Settings = field(default_factory=dict)  # torch's settings that ours does not have
+    ours: Settings = field(default_factory=dict)  # ours where the defaults differ
+    matrices_only: bool = False
+    kernels: tuple[Settings, ...] = ({},)
+
+
+FUSED: tuple[Settings, ...] = ({"fused": False}, {"fused": True})
+TWINS = {
+    "sgd": Twin(torch.optim.SGD, kernels=FUSED),
+    "momentum": Twin(torch.optim.SGD, {"momentum": 0.9}, kernels=FUSED),
+    "nesterov": Twin(torch.optim.SGD, {"momentum": 0.9, "nesterov": True}, kernels=FUSED),
+    "adam": Twin(torch.optim.Adam, kernels=FUSED),
+    "amsgrad": Twin(torch.optim.Adam, {"amsgrad": True}, kernels=FUSED),
+    "adamw": Twin(torch.optim.AdamW, kernels=FUSED),
+    "adagrad": Twin(torch.optim.Adagrad, kernels=FUSED),
+    "rmsprop": Twin(torch.optim.RMSprop),
+    "adadelta": Twin(torch.optim.Adadelta),
+    "adamax": Twin(torch.optim.Adamax),
+    "nadam": Twin(torch.optim.NAdam),
+    "radam": Twin(torch.optim.RAdam),
+    "muon": Twin(torch.optim.Muon, ours={"adjust_lr_fn": "original"}, matrices_only=True),
+}
+
+COMMON: list[Settings] = [
+    {},
+    {"lr": 0.03},
+    {"weight_decay": 0.1},
+    {"maximize": True},
+    {"lr": 0.03, "weight_decay": 0.1, "maximize": True},
+]
+BETAS: list[Settings] = [
+    {"betas": (0.0, 0.0), "eps": 1e-3},
+    {"betas": (0.5, 0.9)},
+    {"betas": (0.0, 0.999)},
+    {"betas": (0.95, 0.0), "eps": 0.1},
+    {"betas": (0.99, 0.9999), "lr": 0.01, "weight_decay": 0.05},
+]
+MOMENTA: list[Settings] = [
+    {"momentum": 0.5},
+    {"momentum": 0.99, "weight_decay": 0.1, "lr": 0.01},
+]
+OWN: dict[str, list[Settings]] = {
+    "momentum": [*MOMENTA, {"momentum": 0.0}],
+    "nesterov": MOMENTA,
+    "adam": BETAS,
+    "amsgrad": BETAS,
+    "adamw": [*BETAS, {"weight_decay": 0.0}],
+    "adamax": BETAS,
+    "nadam": [*BETAS, {"momentum_decay": 0.0}, {"momentum_decay": 0.1, "betas": (0.8, 0.99)}],
+    "radam": [*BETAS, {"betas": (0.9, 0.8)}, {"betas": (0.9, 0.5)}],
+    "adagrad": [
+        {"lr_decay": 0.1},
+        {"initial_accumulator_value": 0.5, "eps": 1e-3},
+        {"lr_decay": 0.5, "weight_decay": 0.1, "lr": 0.1},
+    ],
+    "rmsprop": [
+        {"alpha": 0.0},
+        {"alpha": 0.9, "eps": 1e-3},
+        {"momentum": 0.9},
+        {"centered": True, "eps": 1e-3},
+        {"centered": True, "momentum": 0.5, "alpha": 0.9, "weight_decay": 0.1, "eps": 1e-3},
+    ],
+    "adadelta": [{"rho": 0.0}, {"rho": 0.99, "eps": 1e-3}, {"lr": 0.1, "weight_decay": 0.05}],
+    "muon": [
+        {"nesterov": False},
+        {"momentum": 0.5, "weight_decay": 0.0},
+        {"ns_steps": 3, "eps": 1e-3},
+        {"ns_coefficients": (2.0, -1.5, 0.5)},
+        {"adjust_lr_fn": "match_rms_adamw"},
+        {"adjust_lr_fn": "spectral_unclamped"},
+    ],
+}
+
+
+# The settings with which torch tests its own classes (torch 2.15,
+# torch/testing/_internal/common_optimizers.py), as far as they mean the method. Copied, because
+# importing that module needs a package that torch does not bring.
+DECAYED: Settings = {"weight_decay": 0.1}
+CLIMBING: Settings = {"weight_decay": 0.1, "maximize": True}
+SLOW = {"lr": torch.tensor(0.001, dtype=torch.float64)}
+LISTED: dict[str, list[Settings]] = {
+    "sgd": [{}, {"lr": 0.01}, SLOW, {"weight_decay": 0.5}, CLIMBING],
+    "momentum": [{"momentum": 0.9}, {"momentum": 0.9, "weight_decay": 0.1}],
+    "nesterov": [{"momentum": 0.9, "weight_decay": 0.1}],
+    "adam": [{}, {"lr": 0.01}, DECAYED, CLIMBING],
+    "amsgrad": [DECAYED],
+    "adamw": [{}, {"lr": 0.01}, DECAYED, CLIMBING],
+    "adagrad": [
+        {},
+        DECAYED,
+        CLIMBING,
+        {"lr": 0.1},
+        {"initial_accumulator_value": 0.1, "weight_decay": 0.1},
+        {"lr": 0.1, "lr_decay": 0.5, "weight_decay": 0.1},
+        SLOW,
+    ],
+    "rmsprop": [
+        {},
+        {"lr": 0.001},
+        DECAYED,
+        {"maximize": True},
+        {"weight_decay": 0.1, "centered": True},
+        CLIMBING,
+        {"weight_decay": 0.1, "centered": True, "momentum": 0.1},
+        {"weight_decay": 0.1, "centered": True, "momentum": 0.1, "maximize": True},
+    ],
+    "adadelta": [
+        {},
+        {"lr": 0.01},
+        DECAYED,
+        {"maximize": True},
+        CLIMBING,
+        {"rho": 0.95, "weight_decay": 0.9},
+    ],
+    "adamax": [{}, {"lr": 0.1}, DECAYED, {"maximize": True}, CLIMBING],
+    "nadam": [
+        {},
+        {"lr": 0.001},
+        {"momentum_decay": 0.006},
+        DECAYED,
+        {"weight_decay": 0.1, "momentum_decay": 0.006},
+        CLIMBING,
+    ],
+    "radam": [{}, {"lr": 0.002}, {"eps": 1e-6}, DECAYED, CLIMBING],
+    "muon": [
+        {},
+        {"lr": 0.01},
+        SLOW,
+        {"weight_decay": 0.2},
+        {"momentum": 0.8},
+        {"ns_steps": 6},
+        {"ns_coefficients": (3.4, -4.7, 2.0)},
+        {"adjust_lr_fn": "match_rms_adamw"},
+        {"adjust_lr_fn": "spectral_unclamped"},
+    ],
+}
+
+
+def settings_for(name: str) -> list[Settings]:
+    """Every setting under which a method is compared with its twin, once each."""
+    every = [*COMMON, *OWN.get(name, []), *LISTED[name]]
+    if TWINS[name].matrices_only:  # torch.optim.Muon cannot climb; the contract tests that
+        every = [settings for settings in every if "maximize" not in settings]
+    return list({str(settings): settings for settings in every}.values())
+
+
+def lion(theta: Array, grads: list[Array], s: dict[str, Any]) -> Array:
+    """Chen et al. 2023, Algorithm 2, in double."""
+    theta, m = theta.copy(), np.zeros_like(theta)
+    beta1, beta2 = s["betas"]
+    for g in grads:
+        c = beta1 * m + (1 - beta1) * g
+        theta = theta - s["lr"] * (np.sign(c) + s["weight_decay"] * theta)
+        m = beta2 * m + (1 - beta2) * g
+    return theta
+
+
+def adam(theta: Array, grads: list[Array], s: dict[str, Any]) -> Array:
+    """Kingma and Ba 2015, Algorithm 1, in double."""
+    theta, m, v = theta.copy(), np.zeros_like(theta), np.zeros_like(theta)
+    beta1, beta2 = s["betas"]
+    for t, g in enumerate(grads, start=1):
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g * g
+        m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
+        theta = theta - s["lr"] * m_hat / (np.sqrt(v_hat) + s["eps"])
+    return theta
+
+
+def adadelta(theta: Array, grads: list[Array], s: dict[str, Any]) -> Array:
+    """Zeiler 2012, Algorithm 1, in double."""
+    theta, g_sq, x_sq = theta.copy(), np.zeros_like(theta), np.zeros_like(theta)
+    for g in grads:
+        g_sq = s["rho"] * g_sq + (1 - s["rho"]) * g * g
+        x = -np.sqrt(x_sq + s["eps"]) / np.sqrt(g_sq + s["eps"]) * g
+        x_sq = s["rho"] * x_sq + (1 - s["rho"]) * x * x
+        theta = theta + s["lr"] * x
+    return theta
+
+
+TRANSCRIPTIONS: dict[str, Callable[[Array, list[Array], dict[str, Any]], Array]] = {
+    "lion": lion,
+    "adam": adam,
+    "adadelta": adadelta,
+}
+TRANSCRIBED: dict[str, list[Settings]] = {
+    "lion": [{}, {"lr": 0.01}, {"betas": (0.5, 0.9), "weight_decay": 0.1, "lr": 0.01}],
+    "adam": [{}, {"betas": (0.5, 0.9), "lr": 0.01}],
+    "adadelta": [{}, {"rho": 0.5, "lr": 0.3}],
 }

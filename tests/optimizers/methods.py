@@ -1,0 +1,78 @@
+"""The methods under test, found by their YAML, and what the tests build with them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import get_class
+from omegaconf import OmegaConf
+from torch import Tensor
+from torch.optim import Optimizer
+
+Settings = dict[str, Any]
+
+CONF = Path(__file__).parents[2] / "conf" / "optimizer"
+METHODS = sorted(path.stem for path in CONF.glob("*.yaml"))
+SHAPES = ((5, 4), (3, 7), (6,), (), (2, 3, 2))
+
+
+def settings_of(name: str) -> Settings:
+    """What the method's YAML sets."""
+    content = OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml"))
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items() if key != "_target_"}
+
+
+def class_of(name: str) -> type:
+    """The class that the method's YAML names."""
+    return get_class(OmegaConf.load(CONF / f"{name}.yaml")["_target_"])
+
+
+def build(name: str, params: Any, **overrides: Any) -> Any:
+    """The method as its YAML has it, except for the overrides."""
+    return class_of(name)(params, **{**settings_of(name), **overrides})
+
+
+def tensors(
+    seed: int = 0, dtype: torch.dtype = torch.float32, shapes: Sequence[tuple[int, ...]] = SHAPES
+) -> list[Tensor]:
+    """Normally distributed tensors."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
+    if dtype.is_complex:
+        turned = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
+        return [torch.complex(x, y).to(dtype) for x, y in zip(drawn, turned, strict=True)]
+    return [x.to(dtype) for x in drawn]
+
+
+def clones(params: Sequence[Tensor]) -> list[Tensor]:
+    """Copies, without gradients."""
+    return [param.detach().clone() for param in params]
+
+
+def give(params: Sequence[Tensor], grads: Sequence[Tensor]) -> None:
+    """Set the gradients, each in memory of its own."""
+    for param, grad in zip(params, grads, strict=True):
+        param.grad = grad.clone()
+
+
+def run(
+    optimizer: Optimizer, params: Sequence[Tensor], steps: Sequence[int], scale: float = 1.0
+) -> None:
+    """Step with random gradients; the step's number is their seed."""
+    for seed in steps:
+        drawn = tensors(1000 + seed, params[0].dtype, [tuple(param.shape) for param in params])
+        give(params, [grad * scale for grad in drawn])
+        optimizer.step()
+
+
+def same(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> bool:
+    """Whether all bits agree."""
+    return all(torch.equal(x, y) for x, y in zip(ours, theirs, strict=True))
+
+
+def distance(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> float:
+    """The largest difference between two models, relative to the largest value."""
+    mine, other = (torch.cat([tensor.flatten() for tensor in model]) for model in (ours, theirs))
+    return float((mine - other).abs().max() / other.abs().max())
