@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
@@ -12,7 +13,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from src.config import CONF
-from src.errors import InputError
+from src.errors import InputError, Terminated
 
 
 @contextmanager
@@ -24,8 +25,11 @@ def one_line_errors() -> Iterator[None]:
     given = os.environ.get("HYDRA_FULL_ERROR", "0")
     full = given == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
+    except Terminated:
+        sys.exit(128 + signal.SIGTERM)
     except KeyboardInterrupt:
         sys.exit(130)
     except (HydraException, OmegaConfBaseException, InputError) as error:
@@ -40,6 +44,10 @@ def one_line_errors() -> Iterator[None]:
         _leave(leaving.__cause__, full)
     finally:
         os.environ["HYDRA_FULL_ERROR"] = given
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated
 
 
 def _leave(error: Exception, full: bool) -> None:

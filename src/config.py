@@ -23,6 +23,7 @@ ALLOWED_TARGETS = [
     "src.models.*",
     "src.training.schedules.*",
     "src.run.Check",
+    "src.loggers.*",
     "src.sweeping.samplers.*",
     "torch.optim.*",
     "optuna.samplers.*",
@@ -62,6 +63,7 @@ class Trainer(Section):
     evaluate_every: Annotated[int, Field(ge=1)]
     evaluate: list[Set]
     early_stopping: EarlyStopping
+    checkpoint_every: Annotated[float, Field(ge=0)] | None
     device: Literal["auto", "cpu", "cuda", "mps"]
     threads: Annotated[int, Field(ge=1, le=1024)] | None
     deterministic: bool
@@ -83,6 +85,8 @@ class Config(Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     search: dict[str, float]
     trial: Annotated[int, Field(ge=0)] | None
+    resume: str | None
+    logger: dict[str, dict[str, Any]]
     optimizer: dict[str, Any]
     scheduler: dict[str, Any]
     model: dict[str, Any]

@@ -4,23 +4,28 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, read_write
-from torch import nn
+from torch import Tensor, nn
 
+from src import resume
 from src.config import PROJECT, Config, build, job_config, parse
 from src.data import Splits, load
 from src.errors import InputError
+from src.loggers import Loggers
 from src.reporting.progress import RunProgress
-from src.results import Record, claim, digest, provenance
+from src.results import Record, claim, digest, patch, provenance
+from src.training.checkpoints import Checkpoints
 from src.training.evaluation import evaluate
-from src.training.loop import Row, train
+from src.training.loop import Position, Row, train
 from src.training.schedules import Constant
 from src.training.stopping import EarlyStopper
 
@@ -45,6 +50,10 @@ class Check(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         try:
+            if config.get("resume") is not None:
+                resume.prepare(config)
+                assemble(parse(job_config(config)))
+                return
             assemble(parse(job_config(config)))
             overrides = config.hydra.overrides.hydra
             given = any(item.lstrip("+").startswith("hydra.run.dir=") for item in overrides)
@@ -123,7 +132,7 @@ def run(
     """Train as the config says and leave the record in `folder`.
 
     Args:
-        config: checked.
+        config: checked; with `resume`, the folder's own, and the run goes on where it stopped.
         snapshot: the resolved config as YAML, kept as `config.yaml`.
         folder: exists and is this run's alone.
         should_prune: of a trial: is told every row, and ends the run; None for any other run.
@@ -135,21 +144,108 @@ def run(
     Raises:
         KeyboardInterrupt: after the record is complete.
     """
-    _set_up_torch(config)
-    record = Record(folder)
-    record.config(snapshot)
-    parts = assemble(config)
-    facts = {"data_sha256": parts.data.sha256, "device": _device_name(parts.device)}
-    record.provenance(
-        {**provenance(PROJECT), **facts, "threads": torch.get_num_threads(), "seed": config.seed}
-    )
-    evaluator = Evaluator(parts, config.trainer.evaluate)
-    status = _train(config, parts, evaluator, record, should_prune)
-    result = _result(config, parts, evaluator, record.rows, status)
-    record.result(result)
-    if status == "interrupted":
-        raise KeyboardInterrupt
+    with alone(folder):
+        _set_up_torch(config)
+        session = Session(config, folder)
+        if config.resume is not None:
+            session.take_up()
+        session.describe(snapshot)
+        status = _train(config, session, should_prune)
+        result = _result(config, session, status)
+        session.record.result(result)
+    if session.interrupt is not None:
+        raise session.interrupt
     return result
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """No other process works in the folder meanwhile; the system ends the claim of a dead one.
+
+    Raises:
+        InputError: one does already.
+    """
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        with lock:
+            yield
+    except Timeout as error:
+        raise InputError(f"{folder}: another process is working there") from error
+
+
+class Session:
+    """A run under way: what was built, how far it is, and what it has written."""
+
+    def __init__(self, config: Config, folder: Path) -> None:
+        self.config, self.parts = config, assemble(config)
+        self.evaluator = Evaluator(self.parts, config.trainer.evaluate)
+        stopping = config.trainer.early_stopping
+        maximize = config.objective.direction == "maximize"
+        self.stopper = EarlyStopper(stopping.patience, stopping.min_delta, maximize=maximize)
+        self.at = Position()
+        self.record, self.checkpoints = Record(folder), Checkpoints(folder)
+        self.saved_at = 0.0  # training seconds
+        self.interrupt: KeyboardInterrupt | None = None
+
+    def describe(self, snapshot: str) -> None:
+        """Write config.yaml and, if it isn't there yet, where this run comes from."""
+        self.record.config(snapshot)
+        if (self.record.folder / "provenance.json").is_file():
+            return
+        facts = {
+            **provenance(PROJECT),
+            "data_sha256": self.parts.data.sha256,
+            "device": _device_name(self.parts.device),
+            "threads": torch.get_num_threads(),
+            "seed": self.config.seed,
+        }
+        self.record.provenance(facts)
+        self.record.patch(patch(PROJECT))
+
+    def save(self, *, force: bool = False) -> None:
+        """Write a checkpoint, if it is time for one; called at an evaluation."""
+        every = self.config.trainer.checkpoint_every
+        if every is None or (self.at.train_seconds - self.saved_at < every and not force):
+            return
+        self.saved_at = self.at.train_seconds
+        state = {
+            "model": self.parts.model.state_dict(),
+            "optimizer": self.parts.optimizer.state_dict(),
+            "position": asdict(self.at),
+            "stopper": {"best": self.stopper.best, "waited": self.stopper.waited},
+            "rows": len(self.record.rows),
+            "eval_seconds": self.evaluator.seconds,
+            "generators": _generators(self.parts.device),
+        }
+        self.checkpoints.save(self.at.step, state)
+
+    def take_up(self) -> None:
+        """Go on from the newest checkpoint; from the start, where there is none yet.
+
+        Raises:
+            InputError: there are some, and all are damaged; or the metrics end before them.
+        """
+        state = self.checkpoints.load()
+        self.record.take_up(state["rows"] if state else 0)
+        if state is None:
+            return
+        self.parts.model.load_state_dict(state["model"])
+        self.parts.optimizer.load_state_dict(state["optimizer"])
+        self.at = Position(**state["position"])
+        self.saved_at = self.at.train_seconds
+        self.stopper.best, self.stopper.waited = state["stopper"].values()
+        self.evaluator.seconds = state["eval_seconds"]
+        torch.set_rng_state(state["generators"]["cpu"])
+        if "cuda" in state["generators"] and self.parts.device.type == "cuda":
+            torch.cuda.set_rng_state(state["generators"]["cuda"])
+
+
+def _generators(device: torch.device) -> dict[str, Tensor]:
+    """States of the global generators that a model may draw from (dropout, say)."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
 
 
 def _set_up_torch(config: Config) -> None:
@@ -182,48 +278,47 @@ class Evaluator:
         return values
 
 
-def _train(
-    config: Config,
-    parts: Parts,
-    evaluator: Evaluator,
-    record: Record,
-    should_prune: Callable[[Row], bool] | None,
-) -> str:
+def _train(config: Config, session: Session, should_prune: Callable[[Row], bool] | None) -> str:
     """Drive the loop row by row; return how it ended."""
-    stopping, objective = config.trainer.early_stopping, config.objective
-    stopper = EarlyStopper(
-        stopping.patience, stopping.min_delta, maximize=objective.direction == "maximize"
-    )
-    samples = len(parts.data.train)
+    parts, total = session.parts, config.trainer.epochs * len(session.parts.data.train)
     quiet = should_prune is not None  # the sweep shows its own progress
-    progress = RunProgress(config.trainer.epochs, samples, quiet=quiet)
+    progress = RunProgress(config.trainer.epochs, len(parts.data.train), quiet=quiet)
     rows = train(
         parts.model,
         parts.optimizer,
         parts.schedule,
         parts.data.train,
-        evaluator,
+        session.evaluator,
+        session.at,
         seed=config.seed,
         epochs=config.trainer.epochs,
         batch_size=config.data.batch_size,
         evaluate_every=config.trainer.evaluate_every,
         tick=progress.tick,
     )
+    loggers = Loggers(config, session.record.folder)
+    status = "completed"
     with progress:
         try:
             for row in rows:
-                record.row(row)
+                session.record.row(row)
+                loggers.row(row)
                 progress.row(row)
+                stop = session.stopper.should_stop(row[config.objective.metric])
                 if diverged(row):
-                    return "diverged"
-                if stopper.should_stop(row[objective.metric]):
-                    return "early_stopped"
-                trained = row["samples"] == config.trainer.epochs * samples
-                if should_prune is not None and should_prune(row) and not trained:
-                    return "pruned"
-        except KeyboardInterrupt:
-            return "interrupted"
-    return "completed"
+                    status = "diverged"
+                elif stop:
+                    status = "early_stopped"
+                elif should_prune is not None and should_prune(row) and row["samples"] < total:
+                    status = "pruned"
+                ended = status != "completed" or row["samples"] == total
+                session.save(force=ended and not quiet)  # nobody lengthens a trial
+                if ended:
+                    break
+        except KeyboardInterrupt as interrupt:
+            status, session.interrupt = "interrupted", interrupt
+    loggers.close(status)
+    return status
 
 
 def diverged(row: Row) -> bool:
@@ -231,10 +326,8 @@ def diverged(row: Row) -> bool:
     return not all(math.isfinite(value) for name, value in row.items() if name.endswith("_loss"))
 
 
-def _result(
-    config: Config, parts: Parts, evaluator: Evaluator, rows: list[Row], status: str
-) -> dict[str, Any]:
-    objective = config.objective
+def _result(config: Config, session: Session, status: str) -> dict[str, Any]:
+    objective, rows, model = config.objective, session.record.rows, session.parts.model
     best, final = best_row(rows, objective.metric, objective.direction), rows[-1] if rows else None
     counted = best if objective.row == "best" else final
     value = counted[objective.metric] if counted else None
@@ -248,9 +341,9 @@ def _result(
         "steps": final["step"] if final else 0,
         "samples": final["samples"] if final else 0,
         "train_seconds": final["train_seconds"] if final else 0.0,
-        "eval_seconds": evaluator.seconds,
-        "parameters": sum(parameter.numel() for parameter in parts.model.parameters()),
-        "weights_sha256": weights_sha256(parts.model),
+        "eval_seconds": session.evaluator.seconds,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "weights_sha256": weights_sha256(model),
         "config_sha256": digest(config.model_dump()),
         "seed": config.seed,
     }

@@ -26,6 +26,7 @@ def job(cfg: DictConfig) -> float:
         from src.sweeping.report import TrialReport
 
         should_prune = TrialReport(hydra_config.sweeper, config, folder).should_prune
+    cfg.resume = None  # the snapshot is of the run, however often it was taken up
     result = run(config, snapshot(cfg), folder, should_prune)
     objective = result["objective"]
     if should_prune is not None:  # the sweep reports its trials

@@ -22,10 +22,12 @@ def permutation(size: int, seed: int, epoch: int) -> Tensor:
 
 
 def batches(
-    split: Split, batch_size: int, seed: int, epoch: int
+    split: Split, batch_size: int, seed: int, epoch: int, skip: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Slices of the epoch's permutation; the last one may be smaller."""
+    """Slices of the epoch's permutation, without its first `skip` samples; the last one may be
+    smaller."""
     order = permutation(len(split), seed, epoch).to(split.targets.device)
-    for indices in order.split(batch_size):
+    for start in range(skip, len(split), batch_size):
+        indices = order[start : start + batch_size]
         # index_select takes half the time of indexing.
         yield split.inputs.index_select(0, indices), split.targets.index_select(0, indices)

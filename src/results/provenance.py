@@ -32,7 +32,7 @@ def _git(project: Path) -> dict[str, Any] | None:
     """The commit, and the digest of what differs from it; None outside a repository."""
     try:
         commit = _run_git(project, "rev-parse", "HEAD").decode().strip()
-        diff = _run_git(project, "diff", "HEAD", "--binary")
+        diff = patch(project)
         status = _run_git(project, "status", "--porcelain")
     except (OSError, subprocess.SubprocessError):
         return None
@@ -41,6 +41,23 @@ def _git(project: Path) -> dict[str, Any] | None:
         "dirty": bool(status.strip()),
         "diff_sha256": hashlib.sha256(diff).hexdigest() if diff else None,
     }
+
+
+@lru_cache
+def patch(project: Path) -> bytes:
+    """What differs from the commit, new files included, as `git apply` takes it.
+
+    Empty for a clean tree, and outside a repository.
+    """
+    try:
+        diff = _run_git(project, "diff", "HEAD", "--binary")
+        names = _run_git(project, "ls-files", "--others", "--exclude-standard", "-z")
+    except (OSError, subprocess.SubprocessError):
+        return b""
+    for name in names.decode(errors="surrogateescape").split("\0")[:-1]:
+        command = ["git", "-C", str(project), "diff", "--no-index", "--binary", "/dev/null", name]
+        diff += subprocess.run(command, capture_output=True, timeout=10).stdout  # 1: they differ
+    return diff
 
 
 def _run_git(project: Path, *arguments: str) -> bytes:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from src.errors import InputError
+from src.results.files import inside, write_whole
 
 
 def claim(folder: Path, *, exact: bool) -> Path:
@@ -48,10 +49,10 @@ class Record:
 
     def config(self, text: str) -> None:
         """The resolved config, YAML."""
-        _replace(self.folder / "config.yaml", text)
+        write_whole(self.folder / "config.yaml", text.encode())
 
     def provenance(self, facts: Mapping[str, Any]) -> None:
-        _replace(self.folder / "provenance.json", _json(facts, indent=2) + "\n")
+        write_whole(self.folder / "provenance.json", _json(facts, indent=2).encode() + b"\n")
 
     def row(self, row: Mapping[str, Any]) -> None:
         """Append an evaluation."""
@@ -60,19 +61,38 @@ class Record:
             file.write(_json(row) + "\n")
 
     def result(self, result: Mapping[str, Any]) -> None:
-        _replace(self.folder / "result.json", _json(result, indent=2) + "\n")
+        write_whole(self.folder / "result.json", _json(result, indent=2).encode() + b"\n")
+
+    def patch(self, content: bytes) -> None:
+        """What differed from the commit."""
+        if content:
+            write_whole(self.folder / "provenance.patch", content)
+
+    def take_up(self, count: int) -> None:
+        """Go on from the first `count` rows; those after them will be made again.
+
+        Raises:
+            InputError: there are fewer.
+        """
+        rows = read_rows(self.folder)[:count]
+        if len(rows) < count:
+            raise InputError(f"{self.folder}: metrics.jsonl holds {len(rows)} rows of {count}")
+        self.rows = rows
+        text = "".join(_json(row) + "\n" for row in rows)
+        write_whole(self.folder / "metrics.jsonl", text.encode(), flush=True)
+
+
+def read_rows(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a run's metrics.jsonl; a last line that was cut short is left out."""
+    place = inside(folder, "metrics.jsonl")
+    lines = place.read_text(encoding="utf-8").split("\n")[:-1] if place.is_file() else []
+    return [json.loads(line) for line in lines]
 
 
 def digest(value: Any) -> str:
     """SHA-256 of a value's canonical JSON."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _replace(place: Path, text: str) -> None:
-    beside = place.with_name(f".{place.name}.{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(place)
 
 
 def _json(value: Any, indent: int | None = None) -> str:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,12 +15,26 @@ from src.training.schedules import set_lr
 Row = dict[str, Any]  # one evaluation: a line of metrics.jsonl
 
 
+@dataclass
+class Position:
+    """How far a run has come; where it goes on from."""
+
+    epoch: int = 1  # 1-based
+    seen: int = 0  # samples, in this epoch
+    since_row: int = 0  # samples, counted towards the next evaluation
+    step: int = 0
+    samples: int = 0
+    train_seconds: float = 0.0
+    wall_seconds: float = 0.0
+
+
 def train(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     schedule: Callable[[int], float],
     data: Split,
     evaluate: Callable[[], dict[str, float]],
+    at: Position,
     *,
     seed: int,
     epochs: int,
@@ -27,41 +42,43 @@ def train(
     evaluate_every: int,
     tick: Callable[[int, Tensor], None] = lambda samples, loss: None,
 ) -> Iterator[Row]:
-    """Train, and yield a row at every evaluation.
+    """Train on from `at`, which it moves, and yield a row at every evaluation.
 
     A row falls where the samples seen within the epoch reach a multiple of `evaluate_every`, and
     at the epoch's end. `batch_loss` is the loss of the batch just trained on. Whoever iterates
     decides whether to go on; `train_seconds` stands still meanwhile, and during evaluation.
     `tick` is told of every batch: the samples seen in all and the loss.
     """
-    step = samples = 0
-    train_seconds, started = 0.0, time.perf_counter()
-    resumed = started
-    for epoch in range(1, epochs + 1):
-        seen = since_row = 0
-        for inputs, targets in batches(data, batch_size, seed, epoch):
-            set_lr(optimizer, schedule(step))
+    began = time.perf_counter() - at.wall_seconds
+    resumed = time.perf_counter()
+    while at.epoch <= epochs:
+        for inputs, targets in batches(data, batch_size, seed, at.epoch, skip=at.seen):
+            set_lr(optimizer, schedule(at.step))
             loss = F.cross_entropy(model(inputs), targets)
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
-            step, samples, seen = step + 1, samples + len(targets), seen + len(targets)
-            since_row += len(targets)
-            tick(samples, loss)
-            if since_row < evaluate_every and seen < len(data):
+            at.step += 1
+            at.samples += len(targets)
+            at.seen += len(targets)
+            at.since_row += len(targets)
+            tick(at.samples, loss)
+            if at.since_row < evaluate_every and at.seen < len(data):
                 continue
-            since_row -= evaluate_every
+            at.since_row -= evaluate_every
             batch_loss = loss.item()  # waits for the device, so the clock is read after it
-            train_seconds += time.perf_counter() - resumed
+            at.train_seconds += time.perf_counter() - resumed
+            values, at.wall_seconds = evaluate(), time.perf_counter() - began
             yield {
-                "step": step,
-                "samples": samples,
-                "epoch": epoch,
-                "sample_in_epoch": seen,
+                "step": at.step,
+                "samples": at.samples,
+                "epoch": at.epoch,
+                "sample_in_epoch": at.seen,
                 "batch_loss": batch_loss,
-                **evaluate(),
+                **values,
                 "lr": float(optimizer.param_groups[0]["lr"]),
-                "train_seconds": train_seconds,
-                "wall_seconds": time.perf_counter() - started,
+                "train_seconds": at.train_seconds,
+                "wall_seconds": at.wall_seconds,
             }
             resumed = time.perf_counter()
+        at.epoch, at.seen, at.since_row = at.epoch + 1, 0, 0

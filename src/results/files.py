@@ -1,0 +1,51 @@
+"""Files that are whole or not there."""
+
+import os
+from pathlib import Path
+
+
+def write_whole(place: Path, content: bytes, *, flush: bool = False) -> None:
+    """Write beside the place and rename into it, so that a reader never sees half a file.
+
+    Args:
+        place: the file; what was there is replaced.
+        content: all of it.
+        flush: also wait until the disk has it, so that it outlasts a power cut.
+
+    Raises:
+        OSError: nothing has changed.
+    """
+    beside = place.with_name(f".{place.name}.{os.getpid()}")
+    try:
+        with open(beside, "wb") as file:
+            file.write(content)
+            if flush:
+                file.flush()
+                os.fsync(file.fileno())
+        beside.replace(place)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    if flush:
+        _flush_folder(place.parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a rename outlast a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def inside(folder: Path, name: str) -> Path:
+    """A file of the folder, links followed.
+
+    Raises:
+        ValueError: it leads out of the folder.
+    """
+    place = folder / name
+    if not place.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{place} leads out of {folder}")
+    return place
