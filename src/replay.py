@@ -66,8 +66,8 @@ def replay(folder: Path, into: Path | None = None) -> bool:
 
 def _read(folder: Path) -> dict[str, Any]:
     """A run's rows, result and provenance; empty where it left none."""
+    from src.files import inside
     from src.results import read_rows
-    from src.results.files import inside
 
     try:
         place = inside(folder, "provenance.json")

@@ -10,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from src.errors import InputError
-from src.results.files import inside
+from src.files import inside
 
 ENDED = ("completed", "early_stopped", "diverged", "pruned")
 CHANGEABLE = ("trainer.epochs", "trainer.checkpoint_every", "logger")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from src.errors import InputError
-from src.results.files import inside, write_whole
+from src.files import inside, write_whole
 
 
 def claim(folder: Path, *, exact: bool) -> Path:

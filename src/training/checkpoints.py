@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from src.errors import InputError
-from src.results.files import inside, write_whole
+from src.files import inside, write_whole
 
 KEPT = 2
 

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 from src.results import provenance
-from src.results.provenance import _git
+from src.results.provenance import _git, patch
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -32,6 +32,7 @@ def test_commit_and_difference(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("2\n")
     assert provenance(tmp_path)["git"] == clean  # as it was when the process began
     _git.cache_clear()
+    patch.cache_clear()
     diff = git(tmp_path, "diff", "HEAD", "--binary").encode()
     dirty = {**clean, "dirty": True, "diff_sha256": hashlib.sha256(diff).hexdigest()}
     assert provenance(tmp_path)["git"] == dirty

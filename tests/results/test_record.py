@@ -69,10 +69,11 @@ def test_a_file_is_whole_or_as_it_was(tmp_path: Path, monkeypatch: pytest.Monkey
     def fails(*_: object, **__: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(Path, "write_text", fails)
+    monkeypatch.setattr(Path, "replace", fails)
     with pytest.raises(OSError, match="disk full"):
         record.result({"status": "interrupted"})
     assert json.loads((tmp_path / "result.json").read_text()) == {"status": "completed"}
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
 
 
 def test_digest_is_of_the_value_not_its_order() -> None:

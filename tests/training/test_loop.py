@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from src.data import Split, permutation
 from src.models import MLP
-from src.training.loop import Row, train
+from src.training.loop import Position, Row, train
 
 
 def data(size: int) -> Split:
@@ -23,7 +23,8 @@ def rows(size: int, evaluate: Any = dict, **changes: Any) -> list[Row]:
     model = MLP(2, 2, [3])
     settings = {"seed": 0, "epochs": 1, "batch_size": 64, "evaluate_every": 10_000, **changes}
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    return list(train(model, optimizer, lambda step: 1.0, data(size), evaluate, **settings))
+    rate = lambda step: 1.0  # noqa: E731
+    return list(train(model, optimizer, rate, data(size), evaluate, Position(), **settings))
 
 
 def test_the_tutorials_rows() -> None:
