@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,21 @@ def claim(folder: Path, *, exact: bool) -> Path:
         except FileExistsError as error:
             if exact and (not place.is_dir() or any(place.iterdir())):
                 raise InputError(f"hydra.run.dir={place}: it exists and is not empty") from error
-            if exact and not os.access(place, os.W_OK | os.X_OK):
-                raise InputError(f"hydra.run.dir={place}: it can't be written to") from error
             if exact:
+                _probe(place)
                 return place
             number += 1
         except OSError as error:
             raise InputError(f"hydra.run.dir={place}: {error.strerror}") from error
+
+
+def _probe(folder: Path) -> None:
+    """Write to a folder and clear up: permissions alone don't tell, and root passes them all."""
+    try:
+        with tempfile.TemporaryDirectory(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"hydra.run.dir={folder}: {error.strerror}") from error
 
 
 class Record:

@@ -39,8 +39,13 @@ def test_an_exact_folder(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder_that_is_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.access", lambda *_: False)  # a test may run as root
-    with pytest.raises(InputError, match="can't be written"):
+    def fails(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    assert claim(tmp_path, exact=True) == tmp_path
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr("tempfile.mkdtemp", fails)  # a test may run as root
+    with pytest.raises(InputError, match=r"hydra\.run\.dir=.*: Permission denied"):
         claim(tmp_path, exact=True)
 
 
