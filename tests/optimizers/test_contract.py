@@ -1,0 +1,487 @@
+"""What every method promises as a torch.optim.Optimizer; each test runs for each YAML."""
+
+import copy
+import inspect
+import io
+import math
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytest
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor
+from torch.optim import Optimizer
+
+from src.optimizers import base
+from tests.optimizers.methods import (
+    CONF,
+    METHODS,
+    SHAPES,
+    build,
+    class_of,
+    clones,
+    distance,
+    give,
+    run,
+    same,
+    settings_of,
+    tensors,
+)
+
+DECOUPLED = ("adamw", "lion", "muon")
+COMPLEX = [name for name in METHODS if class_of(name).allows_complex]
+ELEMENTWISE = [name for name in METHODS if class_of(name).elementwise]
+FUSED = [name for name in METHODS if "fused" in build(name, [torch.zeros(1)]).defaults]
+FORMS = [pytest.param(name, {}, id=name) for name in METHODS] + [
+    pytest.param(name, {"fused": False}, id=f"{name}-plain") for name in FUSED
+]
+STEPS = range(4)
+
+every_method = pytest.mark.parametrize("name", METHODS)
+every_form = pytest.mark.parametrize(("name", "form"), FORMS)
+
+
+def trained(name: str, steps: Sequence[int] = STEPS, **overrides: Any) -> list[Tensor]:
+    """The parameters after steps with random gradients."""
+    params = tensors()
+    run(build(name, params, **overrides), params, steps)
+    return params
+
+
+@every_method
+def test_yaml_and_class_have_the_same_defaults(name: str) -> None:
+    config = OmegaConf.load(CONF / f"{name}.yaml")
+    by_yaml = hydra.utils.instantiate(
+        config, [torch.zeros(1)], _convert_="all", _execution_whitelist_=["src.*"]
+    )
+    by_class = class_of(name)([torch.zeros(1)])
+    assert isinstance(by_yaml, Optimizer)
+    assert set(settings_of(name)) == set(by_class.defaults) - {"maximize", "fused"}
+    for key, value in by_class.defaults.items():
+        assert plain(by_yaml.defaults[key]) == plain(value)
+
+
+def plain(value: Any) -> Any:
+    """A pair as a list, whatever it was."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+@every_method
+def test_docstring(name: str) -> None:
+    doc = inspect.getdoc(class_of(name)) or ""
+    arguments = list(inspect.signature(class_of(name)).parameters)
+    assert all(f"    {argument}: " in doc for argument in arguments)
+    assert all(part in doc for part in ("Args:", "Raises:", "ValueError", "Reference", "https://"))
+    assert "θ ←" in doc
+    assert "torch.optim" in doc, "say what differs from torch"
+
+
+@every_method
+def test_has_a_line_in_the_table(name: str) -> None:
+    table = (Path(__file__).parents[2] / "docs" / "optimizers.md").read_text()
+    assert f"| `{name}` |" in table
+
+
+@every_form
+def test_steps_change_every_parameter(name: str, form: dict[str, Any]) -> None:
+    start = tensors()
+    after = trained(name, [0], **form)
+    assert all(bool((x != y).all()) for x, y in zip(start, after, strict=True))
+    assert all(bool(x.isfinite().all()) for x in after)
+
+
+@every_form
+def test_same_bits_twice(name: str, form: dict[str, Any]) -> None:
+    assert same(trained(name, **form), trained(name, **form))
+
+
+@every_form
+def test_groups_have_their_own_settings(name: str, form: dict[str, Any]) -> None:
+    params = tensors()
+    groups = [{"params": params[:2], "lr": 0.5}, {"params": params[2:], "weight_decay": 0.25}]
+    run(build(name, groups, **form), params, STEPS)
+    alone = tensors()
+    for part, settings in ((alone[:2], {"lr": 0.5}), (alone[2:], {"weight_decay": 0.25})):
+        optimizer = build(name, part, **settings, **form)
+        for seed in STEPS:
+            drawn = tensors(1000 + seed)
+            give(alone, drawn)
+            optimizer.step()
+    assert same(params, alone)
+    assert not same(params, trained(name, **form))
+
+
+@every_method
+def test_add_param_group(name: str) -> None:
+    first, second = tensors(0, shapes=[(5, 4)]), tensors(1, shapes=[(6,)])
+    optimizer = build(name, first)
+    run(optimizer, first, [0])
+    optimizer.add_param_group({"params": second, "lr": 0.125})
+    run(optimizer, [*first, *second], [1, 2])
+    assert optimizer.param_groups[1]["lr"] == 0.125
+    assert not same(second, tensors(1, shapes=[(6,)]))
+
+
+@every_method
+def test_bad_group_is_not_added(name: str) -> None:
+    optimizer = build(name, tensors())
+    with pytest.raises(ValueError, match=r"lr must be a number >= 0, got -1"):
+        optimizer.add_param_group({"params": [torch.zeros(2)], "lr": -1})
+    assert len(optimizer.param_groups) == 1
+    with pytest.raises(ValueError, match="weight_decay"):
+        build(name, [{"params": tensors(), "weight_decay": -0.5}])
+
+
+def bad_settings() -> list[Any]:
+    """(method, argument, value) for every argument of every method."""
+    cases = []
+    for name in METHODS:
+        for key, value in settings_of(name).items():
+            bad: list[Any] = ["abc", None, math.nan, math.inf]
+            if isinstance(value, bool):
+                continue
+            if isinstance(value, list):
+                long = [*value, 0.5]
+                bad = ["abc", None, 0.9, value[:1], long, [math.nan, *value[1:]], ["a", *value[1:]]]
+                bad += [[1.0, *value[1:]], [*value[:-1], -0.1]] if len(value) == 2 else []
+            elif not isinstance(value, str):
+                bad += [-1, -1e-9, True]
+            if "eps" in key or key == "ns_steps":
+                bad += [0]
+            if key in ("momentum", "alpha", "rho"):
+                bad += [1, 1.5]
+            cases += [pytest.param(name, key, v, id=f"{name}-{key}-{v}") for v in bad]
+    return cases
+
+
+@pytest.mark.parametrize(("name", "key", "value"), bad_settings())
+def test_bad_setting_is_named(name: str, key: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=rf"^{key}.* must be .*, got ") as raised:
+        build(name, tensors(), **{key: value})
+    text = str(raised.value)
+    shown = (
+        [repr(value), *(repr(part) for part in value or [])]
+        if isinstance(value, list)
+        else [repr(value)]
+    )
+    assert any(text.endswith(f"got {part}") for part in shown)
+    assert "\n" not in text
+
+
+@every_method
+def test_edges_of_ranges_are_allowed(name: str) -> None:
+    lowest = dict.fromkeys(("lr", "weight_decay", "momentum", "alpha", "rho", "lr_decay"), 0)
+    known = {key: value for key, value in lowest.items() if key in settings_of(name)}
+    run(build(name, params := tensors(), **known), params, STEPS)
+    assert same(params, tensors())  # lr is 0
+
+
+@every_method
+def test_closure(name: str) -> None:
+    params = [tensor.requires_grad_() for tensor in tensors()]
+    optimizer = build(name, params)
+
+    def closure() -> Tensor:
+        assert torch.is_grad_enabled()
+        optimizer.zero_grad()
+        loss = sum((param**2).sum() for param in params)
+        assert isinstance(loss, Tensor)
+        loss.backward()
+        return loss.detach()
+
+    before = float(closure())
+    loss = optimizer.step(closure)
+    assert float(loss) == before
+    assert float(closure()) != before
+    assert optimizer.step() is None
+    assert all(param.requires_grad and param.is_leaf for param in params)
+
+
+@every_form
+def test_no_gradient_no_step(name: str, form: dict[str, Any]) -> None:
+    params = tensors()
+    optimizer = build(name, params, **form)
+    for seed in STEPS:
+        give(params, tensors(1000 + seed))
+        params[1].grad = None
+        optimizer.step()
+    expected = trained(name, **form)
+    expected[1] = tensors()[1]
+    assert same(params, expected)
+    assert params[1] not in optimizer.state
+    give(params[1:2], tensors(7, shapes=[SHAPES[1]]))
+    optimizer.step()  # one parameter's first step beside the others' fifth
+    late = tensors()[1:2]
+    give(late, tensors(7, shapes=[SHAPES[1]]))
+    build(name, late, **form).step()
+    assert same(params[1:2], late)
+
+
+@every_form
+def test_gradients_are_not_changed(name: str, form: dict[str, Any]) -> None:
+    for settings in ({}, {"weight_decay": 0.1}, {"maximize": True}):
+        params, grads = tensors(), tensors(1)
+        optimizer = build(name, params, **settings, **form)
+        give(params, grads)
+        held = [param.grad for param in params]
+        for _ in STEPS:
+            optimizer.step()
+        assert all(param.grad is grad for param, grad in zip(params, held, strict=True))
+        assert same([param.grad for param in params if param.grad is not None], grads)
+
+
+@every_form
+def test_maximize_is_minimizing_the_negative(name: str, form: dict[str, Any]) -> None:
+    up, down = tensors(), tensors()
+    run(build(name, up, maximize=True, weight_decay=0.0, **form), up, STEPS)
+    run(build(name, down, weight_decay=0.0, **form), down, STEPS, scale=-1.0)
+    assert same(up, down)
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in DECOUPLED])
+def test_weight_decay_is_part_of_the_gradient(name: str) -> None:
+    decayed, explicit = tensors(0, torch.float64), tensors(0, torch.float64)
+    ours, other = build(name, decayed, weight_decay=0.3), build(name, explicit, weight_decay=0.0)
+    for seed in STEPS:
+        grads = tensors(1000 + seed, torch.float64)
+        give(decayed, grads)
+        give(explicit, [g + 0.3 * p for g, p in zip(grads, explicit, strict=True)])
+        ours.step()
+        other.step()
+    assert distance(decayed, explicit) < 1e-14
+
+
+@pytest.mark.parametrize("name", DECOUPLED)
+def test_weight_decay_is_beside_the_gradient(name: str) -> None:
+    params, start = tensors(0, torch.float64), tensors(0, torch.float64)
+    optimizer = build(name, params, weight_decay=0.3, lr=0.1)
+    give(params, [torch.zeros_like(param) for param in params])
+    for _ in range(3):
+        optimizer.step()
+    assert distance(params, [param * (1 - 0.3 * 0.1) ** 3 for param in start]) < 1e-14
+
+
+@every_form
+def test_zero_gradients_change_nothing(name: str, form: dict[str, Any]) -> None:
+    params = tensors()
+    optimizer = build(name, params, weight_decay=0.0, **form)
+    give(params, [torch.zeros_like(param) for param in params])
+    for _ in STEPS:
+        optimizer.step()
+    assert same(params, tensors())
+
+
+def resumed(name: str, optimizer: Optimizer, params: list[Tensor], way: str) -> tuple[Any, Any]:
+    """A second optimizer that goes on where the first is, on its own parameters."""
+    if way == "deepcopy":
+        return copy.deepcopy((optimizer, params))
+    if way == "pickle":
+        return pickle.loads(pickle.dumps((optimizer, params)))
+    file = io.BytesIO()
+    torch.save(optimizer.state_dict(), file)
+    file.seek(0)
+    fresh = clones(params)
+    other = build(name, fresh, lr=123.0)
+    other.load_state_dict(torch.load(file, weights_only=True))
+    return other, fresh
+
+
+@pytest.mark.parametrize("way", ["state_dict", "deepcopy", "pickle"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@every_form
+def test_resuming_changes_no_bit(
+    name: str, form: dict[str, Any], way: str, dtype: torch.dtype
+) -> None:
+    params = tensors(0, dtype)
+    first = build(name, params, **form)
+    run(first, params, [0, 1, 2])
+    second, copies = resumed(name, first, params, way)
+    assert all(x is not y for x, y in zip(params, copies, strict=True))
+    for optimizer, own in ((first, params), (second, copies)):
+        run(optimizer, own, [3, 4, 5])
+    assert same(params, copies)
+    assert second.param_groups[0]["lr"] == first.param_groups[0]["lr"]
+
+
+@every_method
+def test_step_hooks(name: str) -> None:
+    params = tensors()
+    optimizer = build(name, params)
+    seen: list[str] = []
+    optimizer.register_step_pre_hook(lambda *_: seen.append("before"))
+    optimizer.register_step_post_hook(lambda *_: seen.append("after"))
+    run(optimizer, params, [0, 1])
+    assert seen == ["before", "after"] * 2
+
+
+@every_method
+def test_torch_schedulers_set_the_rate(name: str) -> None:
+    params, by_hand = tensors(), tensors()
+    optimizer, other = build(name, params, lr=0.4), build(name, by_hand, lr=0.4)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=2, gamma=0.5)
+    for seed in range(5):
+        other.param_groups[0]["lr"] = 0.4 * 0.5 ** (seed // 2)
+        run(optimizer, params, [seed])
+        run(other, by_hand, [seed])
+        scheduler.step()
+    assert same(params, by_hand)
+
+
+@every_form
+def test_rate_may_be_a_tensor(name: str, form: dict[str, Any]) -> None:
+    rate = torch.tensor(0.25)
+    params, plain = tensors(), tensors()
+    optimizer, other = build(name, params, lr=rate, **form), build(name, plain, lr=0.25, **form)
+    run(optimizer, params, STEPS)
+    run(other, plain, STEPS)
+    rate.fill_(0.0625)
+    other.param_groups[0]["lr"] = 0.0625
+    run(optimizer, params, STEPS)
+    run(other, plain, STEPS)
+    assert same(params, plain)
+    assert optimizer.param_groups[0]["lr"] is rate
+
+
+@every_method
+def test_rate_must_be_one_number(name: str) -> None:
+    with pytest.raises(ValueError, match="lr must be a number >= 0"):
+        build(name, tensors(), lr=torch.tensor([0.1, 0.2]))
+    with pytest.raises(ValueError, match="lr must be a number >= 0"):
+        build(name, tensors(), lr=torch.tensor(-0.1))
+
+
+@every_form
+def test_empty_and_not_contiguous_parameters(name: str, form: dict[str, Any]) -> None:
+    grads = tensors(1, shapes=[(4, 6)])[0]
+    plain = tensors(0, shapes=[(4, 6)])[0]
+    turned = plain.t().contiguous().t()
+    sliced = torch.zeros(4, 12)[:, ::2].copy_(plain)
+    empty = [torch.zeros(0), torch.zeros(0, 3), torch.zeros(3, 0)]
+    params = [plain, turned, sliced, *empty]
+    optimizer = build(name, params, **form)
+    for _ in STEPS:
+        give(params, [grads, grads, grads, *empty])
+        sliced.grad = grads.t().contiguous().t()
+        optimizer.step()
+    assert not turned.is_contiguous()
+    assert not sliced.is_contiguous()
+    # Two units in the last place: whether a kernel is vectorised depends on the layout.
+    for other in (turned, sliced):
+        torch.testing.assert_close(other, plain, rtol=3e-7, atol=1e-7)
+    assert not torch.equal(plain, tensors(0, shapes=[(4, 6)])[0])
+
+
+@every_form
+def test_precision_is_kept(name: str, form: dict[str, Any]) -> None:
+    exact, rough = tensors(0, torch.float64), [x.bfloat16() for x in tensors(0, torch.float64)]
+    run(build(name, exact, lr=0.1, **form), exact, STEPS)
+    optimizer = build(name, rough, lr=0.1, **form)
+    run(optimizer, rough, STEPS)
+    for params, dtype in ((exact, torch.float64), (rough, torch.bfloat16)):
+        assert all(param.dtype == dtype for param in params)
+    kept = [value for state in optimizer.state.values() for value in state.values()]
+    assert all(value.dtype == torch.bfloat16 for value in kept if isinstance(value, Tensor))
+    assert distance([param.double() for param in rough], exact) < 0.02
+
+
+@pytest.mark.parametrize("name", COMPLEX)
+def test_complex_steps_turn_with_the_gradient(name: str) -> None:
+    """A rule that sees |g| only turns its step when parameter and gradient are turned."""
+    turn = complex(math.cos(0.7), math.sin(0.7))
+    params = tensors(0, torch.complex128)
+    turned = [param * turn for param in params]
+    ours, other = build(name, params), build(name, turned)
+    for seed in STEPS:
+        grads = tensors(1000 + seed, torch.complex128)
+        give(params, grads)
+        give(turned, [grad * turn for grad in grads])
+        ours.step()
+        other.step()
+    back = [param / turn for param in turned]
+    assert (
+        distance([torch.view_as_real(x) for x in back], [torch.view_as_real(x) for x in params])
+        < 1e-13
+    )
+
+
+@pytest.mark.parametrize("name", COMPLEX)
+def test_complex_without_imaginary_part_is_real(name: str) -> None:
+    real = tensors(0, torch.float64)
+    params = [torch.complex(param, torch.zeros_like(param)) for param in real]
+    ours, other = build(name, params), build(name, real)
+    for seed in STEPS:
+        grads = tensors(1000 + seed, torch.float64)
+        give(real, grads)
+        give(params, [torch.complex(grad, torch.zeros_like(grad)) for grad in grads])
+        ours.step()
+        other.step()
+    assert all(bool((param.imag == 0).all()) for param in params)
+    assert distance([param.real for param in params], real) < 1e-14
+    file = io.BytesIO()
+    torch.save(ours.state_dict(), file)
+    file.seek(0)
+    ours.load_state_dict(torch.load(file, weights_only=True))
+    run(ours, params, [9])
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in COMPLEX])
+def test_complex_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"needs real parameters, got torch\.complex64"):
+        build(name, [torch.zeros(2, dtype=torch.complex64)])
+
+
+@every_form
+def test_sparse_is_refused(name: str, form: dict[str, Any]) -> None:
+    param = torch.ones(3, 2)
+    optimizer = build(name, [param], **form)
+    param.grad = torch.ones(3, 2).to_sparse()
+    with pytest.raises(RuntimeError, match=r"needs dense gradients, got torch\.sparse_coo"):
+        optimizer.step()
+    assert torch.equal(param, torch.ones(3, 2))
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_blocks_change_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    form = {"fused": False} if name in FUSED else {}
+    shapes = [(7, 5), (64,), (3,)]
+    whole, pieces = tensors(0, shapes=shapes), tensors(0, shapes=shapes)
+    run(build(name, whole, **form), whole, STEPS)
+    monkeypatch.setattr(base, "BLOCK", 16)
+    run(build(name, pieces, **form), pieces, STEPS)
+    assert distance(pieces, whole) < 1e-7
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_kernel_takes_the_place_of_the_rule(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel really runs, and agrees with the rule; the twins compare both with torch."""
+    plain = trained(name, fused=False, weight_decay=0.1)
+    with monkeypatch.context() as patched:
+        patched.setattr(class_of(name), "update", None)
+        fused = trained(name, weight_decay=0.1)
+    assert distance(fused, plain) < 1e-6
+    rough = tensors(0, torch.bfloat16)  # which torch's kernels round differently
+    run(build(name, rough, weight_decay=0.1), rough, STEPS)
+    other = tensors(0, torch.bfloat16)
+    run(build(name, other, weight_decay=0.1, fused=False), other, STEPS)
+    assert same(rough, other)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "torch").glob("*.yaml")))
+def test_torch_classes_work_from_yaml(name: str) -> None:
+    params = tensors()
+    optimizer = hydra.utils.instantiate(
+        OmegaConf.load(CONF / "torch" / f"{name}.yaml"),
+        params,
+        _convert_="all",
+        _execution_whitelist_=["torch.optim.*"],
+    )
+    assert type(optimizer).__module__.startswith("torch.optim")
+    for key, value in type(optimizer)(params).defaults.items():
+        if key in OmegaConf.load(CONF / "torch" / f"{name}.yaml"):
+            assert plain(optimizer.defaults[key]) == plain(value)
+    run(optimizer, params, STEPS)
+    assert not same(params, tensors())

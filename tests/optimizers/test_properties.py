@@ -1,0 +1,312 @@
+"""What defines each method, and where one becomes another."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from src.optimizers.base import power
+from tests.optimizers.methods import (
+    SHAPES,
+    build,
+    clones,
+    distance,
+    give,
+    run,
+    same,
+    tensors,
+)
+
+DOUBLE = torch.float64
+STEPS = range(6)
+
+
+def path(name: str, grads: list[list[Tensor]], **settings: Any) -> list[list[Tensor]]:
+    """The parameters before and after each step with the given gradients, in double."""
+    params = tensors(0, DOUBLE, [tuple(grad.shape) for grad in grads[0]])
+    optimizer = build(name, params, **settings)
+    seen = [clones(params)]
+    for grad in grads:
+        give(params, grad)
+        optimizer.step()
+        seen.append(clones(params))
+    return seen
+
+
+def random(steps: int = 6, scale: float = 1.0) -> list[list[Tensor]]:
+    """Different gradients each step."""
+    return [[scale * grad for grad in tensors(100 + step, DOUBLE)] for step in range(steps)]
+
+
+def constant(steps: int = 6, scale: float = 1.0) -> list[list[Tensor]]:
+    """The same gradients each step."""
+    return random(1, scale) * steps
+
+
+def moves(seen: list[list[Tensor]]) -> list[list[Tensor]]:
+    """By how much each step changed the parameters."""
+    pairs = itertools.pairwise(seen)
+    return [[b - a for a, b in zip(before, after, strict=True)] for before, after in pairs]
+
+
+def near(ours: list[Tensor], theirs: list[Tensor], tolerance: float = 1e-12) -> bool:
+    return distance(ours, theirs) < tolerance
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "other", "others"),
+    [
+        ("momentum", {"momentum": 0.0}, "sgd", {}),
+        ("nesterov", {"momentum": 0.0}, "sgd", {}),
+        ("adamw", {"weight_decay": 0.0}, "adam", {}),
+        ("nadam", {"betas": (0.0, 0.99), "lr": 0.1}, "adam", {"betas": (0.0, 0.99), "lr": 0.1}),
+        ("rmsprop", {"alpha": 0.0, "lr": 0.1}, "adam", {"betas": (0.0, 0.0), "lr": 0.1}),
+        ("rmsprop", {"alpha": 0.0, "momentum": 0.5}, "momentum", {"signs": True}),
+        ("amsgrad", {"betas": (0.9, 0.0), "lr": 0.1}, "adam", {"growing": True}),
+        ("radam", {"betas": (0.0, 0.5), "lr": 0.1}, "sgd", {"lr": 0.1}),
+    ],
+    ids=str,
+)
+def test_limiting_case(
+    name: str, settings: dict[str, Any], other: str, others: dict[str, Any]
+) -> None:
+    grads, seen_by_other, others = random(), random(), dict(others)
+    if others.pop("growing", False):
+        grads = seen_by_other = [[g * 10.0**t for g in constant(1)[0]] for t in range(6)]
+        others = settings
+    if others.pop("signs", False):
+        seen_by_other = [[grad.sign() for grad in several] for several in grads]
+        others = {"lr": 0.01, "momentum": settings["momentum"]}
+        settings = {**settings, "lr": 0.01, "eps": 1e-30}
+    ours, theirs = path(name, grads, **settings), path(other, seen_by_other, **others)
+    assert all(near(x, y) for x, y in zip(ours, theirs, strict=True))
+    assert not near(ours[-1], ours[0])
+
+
+def test_sgd_is_the_gradient() -> None:
+    for before, step in zip(random(), moves(path("sgd", random(), lr=0.1)), strict=True):
+        assert near(step, [-0.1 * grad for grad in before])
+
+
+def test_momentum_starts_with_the_gradient_and_ends_ten_times_faster() -> None:
+    grads = constant(300)
+    steps = moves(path("momentum", grads, lr=0.1, momentum=0.9))
+    assert near(steps[0], [-0.1 * grad for grad in grads[0]])
+    assert near(steps[1], [-0.1 * 1.9 * grad for grad in grads[0]])
+    assert near(steps[-1], [-0.1 * 10 * grad for grad in grads[0]], 1e-9)
+
+
+def test_nesterov_is_momentum_with_the_gradient_ahead() -> None:
+    """The textbook's form on a quadratic: φ moves by v, the gradient is taken at φ + μ·v."""
+    curvature, start = np.logspace(0, 2, 6), tensors(0, DOUBLE, [(6,)])[0].numpy()
+    lr, mu, phi, velocity, ahead = 0.003, 0.9, start.copy(), np.zeros(6), []
+    for _ in range(50):
+        velocity = mu * velocity - lr * curvature * (phi + mu * velocity)
+        phi = phi + velocity
+        ahead.append(phi + mu * velocity)
+    params = tensors(0, DOUBLE, [(6,)])
+    optimizer = build("nesterov", params, lr=lr, momentum=mu)
+    for expected in ahead:
+        give(params, [torch.from_numpy(curvature) * params[0]])
+        optimizer.step()
+        np.testing.assert_allclose(params[0].numpy(), expected, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("adam", {"eps": 1e-30}),
+        ("amsgrad", {"eps": 1e-30}),
+        ("adamw", {"eps": 1e-30}),
+        ("nadam", {"eps": 1e-30}),
+        ("adamax", {"eps": 1e-30}),
+        ("adagrad", {"eps": 1e-30}),
+        ("rmsprop", {"eps": 1e-30}),
+        ("rmsprop", {"eps": 1e-30, "momentum": 0.9}),
+        ("rmsprop", {"eps": 1e-30, "centered": True}),
+        ("radam", {"eps": 1e-30, "betas": (0.9, 0.999), "skip": 5}),
+        ("lion", {}),
+    ],
+    ids=str,
+)
+def test_step_does_not_depend_on_the_gradients_scale(name: str, settings: dict[str, Any]) -> None:
+    settings = dict(settings)
+    skip = settings.pop("skip", 0)  # RAdam's first steps are momentum's
+    small, large = random(10, 1e-3), random(10, 1e3)
+    ours = moves(path(name, small, **settings))[skip:]
+    theirs = moves(path(name, large, **settings))[skip:]
+    assert all(near(x, y, 1e-9) for x, y in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "amsgrad", "adamax"])
+def test_first_steps_are_lr_times_the_sign(name: str) -> None:
+    """With a constant gradient the corrected averages are g and g² from the first step on."""
+    grads = constant()
+    for step in moves(path(name, grads, lr=0.1, eps=1e-30, weight_decay=0.0)):
+        assert near(step, [-0.1 * grad.sign() for grad in grads[0]])
+
+
+def test_epsilon_stands_outside_the_root_and_after_the_correction() -> None:
+    grads = constant(1, 1e-4)
+    for name in ("adam", "adamw", "amsgrad"):
+        step = moves(path(name, grads, lr=0.1, eps=1e-3, weight_decay=0.0))[0]
+        assert near(step, [-0.1 * grad / (grad.abs() + 1e-3) for grad in grads[0]])
+
+
+def test_amsgrad_never_grows_its_steps() -> None:
+    """After one large gradient its denominator stays, where Adam's forgets."""
+    grads = random(1, 100.0) + constant(60)
+    settings = {"lr": 0.1, "betas": (0.0, 0.5)}
+    kept = moves(path("amsgrad", grads, **settings))[-1]
+    forgotten = moves(path("adam", grads, **settings))[-1]
+    assert float(kept[0].abs().max()) < 0.2 * float(forgotten[0].abs().min())
+    params = tensors()
+    optimizer = build("amsgrad", params)
+    largest = [torch.zeros_like(param) for param in params]
+    for seed in STEPS:
+        run(optimizer, params, [seed], scale=3.0 - seed / 2)
+        maxima = [optimizer.state[param]["max_exp_avg_sq"].clone() for param in params]
+        averages = [optimizer.state[param]["exp_avg_sq"] for param in params]
+        expected = [torch.maximum(old, new) for old, new in zip(largest, averages, strict=True)]
+        assert same(maxima, expected)
+        largest = maxima
+
+
+def test_adagrad_slows_down_with_the_root_of_time() -> None:
+    grads = constant(20)
+    for t, step in enumerate(moves(path("adagrad", grads, lr=0.1, eps=1e-30)), start=1):
+        assert near(step, [-0.1 / t**0.5 * grad.sign() for grad in grads[0]])
+
+
+def test_centred_rmsprop_divides_by_the_deviation() -> None:
+    """Gradients a ± b in turns have root mean square √(a² + b²) and deviation b."""
+    a, b = tensors(3, DOUBLE, [(50,)])[0], tensors(4, DOUBLE, [(50,)])[0].abs() + 0.1
+    grads = [[a + b], [a - b]] * 2000
+    settings = {"lr": 0.1, "alpha": 0.99, "eps": 1e-30}
+    for centered, scale in ((True, b), (False, (a**2 + b**2).sqrt())):
+        last = moves(path("rmsprop", grads, centered=centered, **settings))[-1]
+        torch.testing.assert_close(last[0], -0.1 * (a - b) / scale, rtol=0.02, atol=1e-3)
+
+
+def test_centred_rmsprop_survives_constant_gradients() -> None:
+    """Rounding takes the variance below 0; torch.optim.RMSprop gives NaN here."""
+    params, twins = tensors(0, shapes=[(500,)]), tensors(0, shapes=[(500,)])
+    optimizer = build("rmsprop", params, centered=True)
+    other = torch.optim.RMSprop(twins, centered=True)
+    for _ in range(3000):
+        give(params, tensors(1, shapes=[(500,)]))
+        give(twins, tensors(1, shapes=[(500,)]))
+        optimizer.step()
+        other.step()
+    assert bool(params[0].isfinite().all())
+    assert bool(twins[0].isnan().any()), "the case no longer shows the difference"
+
+
+def test_adadelta_balances_units() -> None:
+    """Its first step is √ε / √((1−ρ)·g² + ε) · g, whatever the gradient's unit."""
+    grads = constant(1)
+    step = moves(path("adadelta", grads, rho=0.9, eps=1e-6))[0]
+    assert near(step, [-1e-3 * g / (0.1 * g**2 + 1e-6).sqrt() for g in grads[0]])
+
+
+def test_adamax_never_moves_further_than_lr_after_large_gradients() -> None:
+    grads = [[grad / (t + 1) for grad in tensors(100, DOUBLE)] for t in range(20)]
+    for step in moves(path("adamax", grads, lr=0.1)):
+        assert all(float(move.abs().max()) <= 0.1 * (1 + 1e-12) for move in step)
+
+
+def test_nadam_warms_its_momentum_up() -> None:
+    """Its first step by the paper, from numbers worked out here: μ₁, μ₂ and g."""
+    grads, mu1, mu2 = (
+        constant(1),
+        0.9 * (1 - 0.5 * 0.96**0.004),
+        0.9 * (1 - 0.5 * 0.96**0.008),
+    )
+    factor = mu2 * 0.1 / (1 - mu1 * mu2) + (1 - mu1) / (1 - mu1)
+    step = moves(path("nadam", grads, lr=0.1, eps=1e-30))[0]
+    assert near(step, [-0.1 * factor * grad.sign() for grad in grads[0]])
+
+
+def test_radam_begins_as_momentum_and_becomes_adam() -> None:
+    grads = constant(6000)
+    steps = moves(path("radam", grads, lr=0.1, eps=1e-30, betas=(0.9, 0.99)))
+    for step in steps[:5]:
+        assert near(step, [-0.1 * grad for grad in grads[0]])
+    assert not near(steps[5], [-0.1 * grad for grad in grads[0]], 0.1)
+    limit = 2 / (1 - 0.99) - 1  # where ρ has become ρ∞, r is 1
+    assert limit == pytest.approx(199)
+    assert near(steps[-1], [-0.1 * grad.sign() for grad in grads[0]], 1e-9)
+
+
+def test_lion_steps_by_plus_or_minus_lr() -> None:
+    for step in moves(path("lion", random(), lr=0.125, weight_decay=0.0)):
+        assert all(near([move.abs()], [torch.full_like(move, 0.125)]) for move in step)
+
+
+def test_lion_goes_by_an_average_it_does_not_keep() -> None:
+    """β₁ weighs the step, β₂ the memory: after g and −g/2 the two orders differ."""
+    g = tensors(0, DOUBLE, [(8,)])
+    grads = [g, [-0.5 * g[0]]]
+    first, second = moves(path("lion", grads, lr=0.1, betas=(0.9, 0.5)))
+    assert near(first, [-0.1 * g[0].sign()])
+    assert near(second, [-0.1 * g[0].sign()])  # 0.9·0.5·g − 0.1·0.5·g > 0
+    last = moves(path("lion", grads, lr=0.1, betas=(0.5, 0.9)))[1]
+    assert near(last, [0.1 * g[0].sign()])  # 0.5·0.1·g − 0.5·0.5·g < 0
+
+
+def unscaled(name: str, grads: list[list[Tensor]], **settings: Any) -> list[Tensor]:
+    """The last step of a matrix divided by −lr and its adjustment."""
+    step = moves(path(name, grads, lr=1.0, weight_decay=0.0, **settings))[-1][0]
+    rows, columns = step.shape[0], step[0].numel()
+    return [-step / (0.2 * max(rows, columns) ** 0.5)]
+
+
+@pytest.mark.parametrize("shape", [(12, 12), (30, 8), (8, 30), (6, 2, 3, 3)], ids=str)
+def test_muon_moves_along_singular_directions(shape: tuple[int, ...]) -> None:
+    grads = [tensors(seed, DOUBLE, [shape]) for seed in range(3)]
+    update = unscaled("muon", grads)[0].flatten(1)
+    values = torch.linalg.svdvals(update)
+    assert float(values.min()) > 0.6
+    assert float(values.max()) < 1.3
+    # The momentum's own directions: uᵀ·X·v is near the identity.
+    buffer = sum(0.05 * 0.95 ** (2 - t) * grad[0] for t, grad in enumerate(grads))
+    mixed = 0.05 * grads[2][0] + 0.95 * buffer
+    u, _, vh = torch.linalg.svd(mixed.flatten(1), full_matrices=False)
+    inner = u.T @ update @ vh.T
+    assert float((inner - torch.diag(inner.diagonal())).abs().max()) < 0.05
+
+
+def test_muon_gives_the_rest_to_adamw() -> None:
+    shapes = [shape for shape in SHAPES if len(shape) < 2]
+    params, others = tensors(0, shapes=shapes), tensors(0, shapes=shapes)
+    shared = {"lr": 0.01, "weight_decay": 0.1}
+    run(build("muon", params, adamw_betas=(0.8, 0.9), adamw_eps=1e-3, **shared), params, STEPS)
+    plain = build("adamw", others, betas=(0.8, 0.9), eps=1e-3, fused=False, **shared)
+    run(plain, others, STEPS)
+    assert same(params, others)
+
+
+@pytest.mark.parametrize(
+    ("adjustment", "tall", "wide"),
+    [("original", 4.0**0.5, 1.0), ("spectral_unclamped", 2.0, 0.5), ("match_rms_adamw", 0.8, 0.8)],
+)
+def test_muon_adjusts_the_rate_to_the_shape(adjustment: str, tall: float, wide: float) -> None:
+    grads = [tensors(0, DOUBLE, [(16, 4), (4, 16)])]
+    settings = {"lr": 0.1, "weight_decay": 0.0, "adjust_lr_fn": adjustment}
+    for move, scale in zip(moves(path("muon", grads, **settings))[0], (tall, wide), strict=True):
+        norm = float(torch.linalg.matrix_norm(move, 2))
+        assert 0.65 * 0.1 * scale < norm < 1.25 * 0.1 * scale
+
+
+def test_power_of_a_vector_is_the_power_of_each() -> None:
+    bases = torch.linspace(0.1, 0.9999, 50, dtype=DOUBLE).view(50, 1, 1)
+    powers = power(bases, 37)
+    assert isinstance(powers, Tensor)
+    assert powers.shape == bases.shape
+    assert powers.flatten().tolist() == [base**37 for base in bases.flatten().tolist()]
+    exponents = power(0.96, bases)
+    assert isinstance(exponents, Tensor)
+    assert exponents.flatten().tolist() == [0.96**e for e in bases.flatten().tolist()]
