@@ -115,7 +115,6 @@ def main() -> None:
     if given.threads:
         torch.set_num_threads(given.threads)
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False
     epochs, rows = given.epochs or 1, given.epochs is not None
     notebook = Notebook(given.root)
     ours(given.root, 1, False)  # reads the data

@@ -255,7 +255,6 @@ def _set_up_torch(config: Config) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs it to repeat
     torch.use_deterministic_algorithms(config.trainer.deterministic)
     # Nothing here reads uninitialised memory, and filling it costs time.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def _device_name(device: torch.device) -> str:
