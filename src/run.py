@@ -254,7 +254,6 @@ def _set_up_torch(config: Config) -> None:
     if config.trainer.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs it to repeat
     torch.use_deterministic_algorithms(config.trainer.deterministic)
-    # Nothing here reads uninitialised memory, and filling it costs time.
 
 
 def _device_name(device: torch.device) -> str:
