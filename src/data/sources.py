@@ -19,7 +19,7 @@ from torch import Tensor
 
 from src.errors import InputError
 
-ANSWER_SECONDS = 10.0  # a mirror that has not answered by then is taken for unreachable
+ANSWER_SECONDS = 8.0  # a mirror that has not answered by then is taken for unreachable
 SUMS = "SHA256SUMS"  # written beside files that were downloaded and verified
 
 # The unpacked files' sizes, common to MNIST and the sets made in its image.

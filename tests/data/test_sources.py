@@ -29,10 +29,10 @@ FILES = {
 }  # fmt: skip
 
 HANG = """
-import sys, torchvision
-from pathlib import Path
+import sys, torchvision, src.run
 torchvision.datasets.MNIST.mirrors = [f"http://127.0.0.1:{sys.argv.pop(1)}/"] * 3
 from src.train import main
+print("imported", flush=True)
 main()
 """
 
@@ -196,6 +196,8 @@ def test_nobody_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_no_answer_within_15_seconds(hanging: tuple[Path, subprocess.Popen[str]]) -> None:
     root, process = hanging
+    assert process.stdout is not None
+    assert process.stdout.readline() == "imported\n"  # which takes long on a busy machine
     answer: Answer = finish(process, timeout=15)
     assert (answer.status, answer.out) == (1, "")
     (line,) = answer.err.splitlines()
