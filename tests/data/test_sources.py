@@ -29,10 +29,9 @@ FILES = {
 }  # fmt: skip
 
 HANG = """
-import sys, torchvision, src.run
+import sys, torchvision
 torchvision.datasets.MNIST.mirrors = [f"http://127.0.0.1:{sys.argv.pop(1)}/"] * 3
 from src.train import main
-print("imported", flush=True)
 main()
 """
 
@@ -194,11 +193,23 @@ def test_nobody_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert not (tmp_path / "data").exists()
 
 
-def test_no_answer_within_15_seconds(hanging: tuple[Path, subprocess.Popen[str]]) -> None:
+def test_all_mirrors_share_one_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each hangs as a look-up of a name does, which no socket's limit ends."""
+    monkeypatch.setattr(sources, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: threading.Event().wait(60))
+    urls = [f"http://{number}.invalid/" for number in range(60)]
+    reasons: list[str | None] = []
+    asking = threading.Thread(target=lambda: reasons.append(sources._unreachable(urls)))
+    asking.start()
+    asking.join(15)
+    assert reasons == ["http://0.invalid/: no answer in 1 s"]
+
+
+def test_mirrors_that_never_answer(hanging: tuple[Path, subprocess.Popen[str]]) -> None:
+    """15 s are allowed; imports take a few of them, many on a busy machine."""
+    assert sources.ANSWER_SECONDS <= 10
     root, process = hanging
-    assert process.stdout is not None
-    assert process.stdout.readline() == "imported\n"  # which takes long on a busy machine
-    answer: Answer = finish(process, timeout=15)
+    answer: Answer = finish(process)
     assert (answer.status, answer.out) == (1, "")
     (line,) = answer.err.splitlines()
     for part in (str(root / "data" / "MNIST"), "http://127.0.0.1:", "no answer", "data=digits"):

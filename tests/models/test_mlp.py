@@ -11,7 +11,7 @@ from src.models import MLP
 def test_equals_plain_arithmetic() -> None:
     net = MLP(12, 3, [5, 4], "relu")
     values = [p.detach().double().numpy() for p in net.parameters()]
-    inputs = torch.rand(7, 1, 3, 4)
+    inputs = torch.randn(7, 1, 3, 4)
     hidden = inputs.flatten(1).double().numpy()
     for index in (0, 2):
         hidden = np.maximum(hidden @ values[index].T + values[index + 1], 0)
