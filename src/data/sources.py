@@ -170,7 +170,9 @@ def _unreachable(urls: list[str]) -> str | None:
             urllib.request.urlopen(url, timeout=ANSWER_SECONDS).close()
             answers[url] = None
         except (OSError, http.client.HTTPException) as error:
-            answers[url] = str(getattr(error, "reason", error))
+            reason = getattr(error, "reason", error)
+            if not isinstance(reason, TimeoutError):
+                answers[url] = str(reason)
 
     threads = [threading.Thread(target=ask, args=(url,), daemon=True) for url in urls]
     for thread in threads:
