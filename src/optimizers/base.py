@@ -213,17 +213,22 @@ def add_quotient_(target: Tensor, scalar: Scalar, top: Tensor, bottom: Tensor) -
 
 
 def average_square_(avg: Tensor, grad: Tensor, beta: Scalar) -> None:
-    """avg ← β·avg + (1−β)·g·ḡ.
+    """avg ← β·avg + (1−β)·g·ḡ, with 0 read as the smallest normal number.
 
-    An average that has overflowed stays infinite, which stops its element; ``lerp_`` would
-    subtract infinities and make it NaN. So would 0 times infinity, hence the zeros.
+    An average that has overflowed so stays infinite, which stops its element; 0·inf would make
+    it NaN, and so would ``lerp_``, which subtracts infinities.
     """
-    size = modulus(grad)
+    size, beta = modulus(grad), not_zero(beta, avg)
     if isinstance(beta, Tensor):
-        avg.masked_fill_((beta == 0).to(avg.device), 0)
         avg.mul_(cast(beta, avg)).addcmul_(size * cast(1 - beta, avg), size)
     else:
-        (avg.mul_(beta) if beta else avg.zero_()).addcmul_(size, size, value=1 - beta)
+        avg.mul_(beta).addcmul_(size, size, value=1 - beta)
+
+
+def not_zero(beta: Scalar, avg: Tensor) -> Scalar:
+    """At least the smallest normal number of the average's precision."""
+    tiny = torch.finfo(avg.dtype).tiny
+    return beta.clamp(min=tiny) if isinstance(beta, Tensor) else max(beta, tiny)
 
 
 def add_l2(grad: Tensor, param: Tensor, weight_decay: Scalar) -> Tensor:

@@ -33,7 +33,8 @@ def orthogonalize(matrix: Tensor, coefficients: Sequence[float], steps: int, eps
     """
     a, b, c = coefficients
     tall = matrix.size(0) > matrix.size(1)
-    x = matrix.to(dtype=torch.bfloat16, copy=True)
+    largest = torch.finfo(torch.bfloat16).max  # beyond it is inf, and inf / inf is NaN
+    x = matrix.clamp(-largest, largest).bfloat16()
     x = x.T if tall else x
     x.div_(x.norm().clamp(min=eps))
     for _ in range(steps):

@@ -11,7 +11,6 @@ from src.optimizers.base import (
     State,
     add_l2,
     add_quotient_,
-    add_scaled_,
     average_square_,
     blockwise,
     cast,
@@ -55,14 +54,13 @@ def radam(
     average_square_(exp_avg_sq, grad, beta2)
     step_size = lr / (1 - power(beta1, step))
     length = sample_length(step, beta2)
+    denom = param.real.new_ones(())
     if isinstance(length, Tensor) or length > 5:
         gain = rectification(length, beta2) * root(1 - power(beta2, step))
         denom = exp_avg_sq.sqrt().add_(cast(eps, param)).div_(cast(gain, param))
-        if isinstance(length, Tensor):
-            denom = torch.where((length > 5).to(param.device), denom, 1.0)
-        add_quotient_(param, -step_size, exp_avg, denom)
-    else:
-        add_scaled_(param, -step_size, exp_avg)
+    if isinstance(length, Tensor):
+        denom = torch.where((length > 5).to(param.device), denom, 1.0)
+    add_quotient_(param, -step_size, exp_avg, denom)
 
 
 class RAdam(Method):

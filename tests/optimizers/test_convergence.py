@@ -1,0 +1,68 @@
+"""Every method, with a rate that suits it, gets down a badly conditioned and a curved valley."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.optimizers.methods import METHODS, build
+
+# (rate on the quadratic, rate on Rosenbrock): the best of a coarse grid. A method that isn't
+# here is tried with each of GRID.
+RATES = {
+    "adadelta": (3.0, 3.0),
+    "adagrad": (1.0, 3.0),
+    "adam": (1.0, 0.3),
+    "adamax": (3.0, 1.0),
+    "adamw": (1.0, 0.3),
+    "amsgrad": (0.3, 1.0),
+    "lion": (0.1, 0.01),
+    "momentum": (0.003, 0.001),
+    "muon": (0.3, 0.03),
+    "nadam": (0.3, 0.1),
+    "nesterov": (0.001, 0.001),
+    "radam": (0.06, 0.2),
+    "rmsprop": (0.1, 0.1),
+    "sgd": (0.0025, 0.005),
+}
+GRID = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
+
+
+def quadratic(w: Tensor) -> Tensor:
+    """Condition number 1000, on a matrix, so that it also tests what treats matrices apart."""
+    curvature = torch.logspace(0, 3, 20, dtype=w.dtype).view(4, 5).t()
+    return (curvature * w**2).sum() / 2
+
+
+def rosenbrock(w: Tensor) -> Tensor:
+    return (1 - w[0]) ** 2 + 100 * (w[1] - w[0] ** 2) ** 2
+
+
+def descend(name: str, loss: Callable[[Tensor], Tensor], w: Tensor, lr: float, steps: int) -> float:
+    """What remains of the loss: after a tenth of warm-up, the rate falls linearly to 0."""
+    w = w.double().clone().requires_grad_()
+    optimizer = build(name, [w], weight_decay=0.0)
+    first = float(loss(w).detach())
+    for step in range(steps):
+        left = min((step + 1) / (steps / 10), (steps - step) / steps)
+        optimizer.param_groups[0]["lr"] = lr * left
+        optimizer.zero_grad()
+        loss(w).backward()
+        optimizer.step()
+    last = float(loss(w).detach())
+    return last / first if last == last else float("inf")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_quadratic(name: str) -> None:
+    rates = RATES[name][:1] if name in RATES else GRID
+    left = [descend(name, quadratic, torch.ones(5, 4), lr, 400) for lr in rates]
+    assert min(left) < 1e-3
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_rosenbrock(name: str) -> None:
+    rates = RATES[name][1:] if name in RATES else GRID
+    left = [descend(name, rosenbrock, torch.tensor([-1.2, 1.0]), lr, 1200) for lr in rates]
+    assert min(left) < 0.01
