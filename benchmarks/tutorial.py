@@ -26,7 +26,7 @@ sys.path.insert(0, str(PROJECT))
 
 from src.config import parse  # noqa: E402
 from src.run import Evaluator, assemble  # noqa: E402
-from src.training.loop import train  # noqa: E402
+from src.training.loop import Position, train  # noqa: E402
 
 BATCH, LOG_EVERY = 64, 10_000
 
@@ -91,6 +91,7 @@ def ours(root: str, epochs: int, rows: bool) -> None:
         parts.schedule,
         parts.data.train,
         evaluator,
+        Position(),
         seed=config.seed,
         epochs=epochs,
         batch_size=config.data.batch_size,

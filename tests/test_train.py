@@ -245,7 +245,7 @@ def test_interrupt(tmp_path: Path) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    answer = finish(process, timeout=30)
+    answer = finish(process)
     assert answer.status == 130
     assert "Traceback" not in answer.err
     end, lines = result(folder), rows(folder)

@@ -9,7 +9,7 @@ import pytest
 from src.config import parse
 from src.data import load
 from src.run import Evaluator, assemble
-from src.training.loop import Row, train
+from src.training.loop import Position, Row, train
 from tests.helpers import composed
 
 SEEDS = (1, 2, 3)
@@ -40,6 +40,7 @@ def epochs(root: str, optimizer: str, seed: int, *changes: str) -> list[Row]:
             parts.schedule,
             parts.data.train,
             Evaluator(parts, ["test"]),
+            Position(),
             seed=config.seed,
             epochs=2,
             batch_size=config.data.batch_size,
