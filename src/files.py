@@ -13,18 +13,21 @@ def write_whole(place: Path, content: bytes, *, flush: bool = False) -> None:
         flush: also wait until the disk has it, so that it outlasts a power cut.
 
     Raises:
-        OSError: nothing has changed.
+        OSError: naming the place, where nothing has changed.
     """
     beside = place.with_name(f".{place.name}.{os.getpid()}")
     try:
-        with open(beside, "wb") as file:
+        beside.unlink(missing_ok=True)
+        with open(beside, "xb") as file:  # x follows no link that somebody left there
             file.write(content)
             if flush:
                 file.flush()
                 os.fsync(file.fileno())
         beside.replace(place)
-    except BaseException:
+    except BaseException as error:
         beside.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None:
+            error.filename = str(place)  # a failed write names none
         raise
     if flush:
         _flush_folder(place.parent)
@@ -37,6 +40,12 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def flush(place: Path) -> None:
+    """Wait until the disk has what was written to a file."""
+    with open(place, "rb") as file:
+        os.fsync(file.fileno())
 
 
 def inside(folder: Path, name: str) -> Path:

@@ -1,22 +1,21 @@
 """Entry point: `python -m src.replay RUN` trains again from a run's folder and compares."""
 
 import argparse
-import json
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from src.cli import one_line_errors
-from src.config import PROJECT, parse, register
+from src.config import CONF, PROJECT, parse, register
 from src.errors import InputError
-from src.resume import ENDED, load_config, load_result
+from src.resume import ENDED, Difference, environment, load_config, load_json, same_threads
 
 TIMES = ("train_seconds", "wall_seconds")  # of a row; no two runs share them
-Difference = tuple[str, Any, Any]  # what, recorded, replayed
+KEPT = ("trial", "resume", "logger")  # what a repetition leaves as it is by default
 
 
 def main() -> None:
@@ -26,65 +25,83 @@ def main() -> None:
         "--config-only", action="store_true", help="print the command that would repeat it"
     )
     parser.add_argument("--into", type=Path, help="where to train (default: outputs/replays/...)")
+    parser.add_argument("--data-root", help="where the data set is now (default: where it was)")
     arguments = parser.parse_args()
     identical = True
     with one_line_errors():
         register()
+        folder = arguments.run.absolute()
         if arguments.config_only:
-            print(command(arguments.run))
+            print(command(folder))
         else:
-            identical = replay(arguments.run.absolute(), arguments.into)
+            identical = replay(folder, arguments.into, arguments.data_root)
     sys.exit(0 if identical else 1)
 
 
-def replay(folder: Path, into: Path | None = None) -> bool:
+def replay(folder: Path, into: Path | None = None, data_root: str | None = None) -> bool:
     """Train again in a new folder, print what differs, and tell whether nothing that counts does.
+
+    Args:
+        folder: the run's; nothing is written there.
+        into: the new folder; None makes one in `outputs/replays/`.
+        data_root: where the data set is now; None takes it from where it was.
 
     Raises:
         InputError: the folder holds no run that can be repeated.
     """
-    import torch
     from omegaconf import OmegaConf
 
     from src.results import claim
-    from src.run import run, snapshot
+    from src.run import assemble, run, snapshot
 
     cfg = OmegaConf.create({**load_config(folder), "trial": None, "resume": None, "logger": {}})
+    if data_root is not None:
+        OmegaConf.update(cfg, "data.root", data_root)
     config, recorded = parse(cfg), _read(folder)
-    threads = recorded["provenance"].get("threads")
-    if config.trainer.threads is None and type(threads) is int and threads > 0:
-        torch.set_num_threads(threads)  # another number of threads adds up in another order
-    stamp = datetime.now().strftime("%Y-%m-%d-%H-%M-%S")
-    default = PROJECT / "outputs" / "replays" / f"{stamp}-{folder.name}"
-    place = claim(into or default, exact=into is not None)
-    # A trial that was pruned ended because of other trials: here it ends at the same row.
-    status, rows = recorded["result"].get("status"), count(1)
-    last = len(recorded["rows"]) if status == "pruned" else None
+    if not recorded["rows"] and not recorded["result"]:
+        raise InputError(f"{folder}: the run left no row and no result to compare with")
+    assemble(config)  # so that a mistake leaves no folder
+    same_threads(config, recorded["provenance"])
+    place = claim(into or _new_place(folder), exact=into is not None)
+    print(f"training again in {place}")
+    # A run that was cut short, a pruned trial say, ends here at the row where it ended there.
+    finished = recorded["result"].get("status") in set(ENDED) - {"pruned"}
+    rows, last = count(1), None if finished else len(recorded["rows"])
     run(config, snapshot(cfg), place, lambda row: next(rows) == last)
-    return _compare(recorded, _read(place), place)
+    return _compare(recorded, _read(place))
+
+
+def _new_place(folder: Path) -> Path:
+    stamp = datetime.now().strftime("%Y-%m-%d-%H-%M-%S")
+    return PROJECT / "outputs" / "replays" / f"{stamp}-{folder.name}"
 
 
 def _read(folder: Path) -> dict[str, Any]:
     """A run's rows, result and provenance; empty where it left none."""
-    from src.files import inside
-    from src.results import read_rows
+    from omegaconf import OmegaConf
 
+    from src.results import digest, read_rows
+
+    config = parse(OmegaConf.create(load_config(folder)))
     try:
-        place = inside(folder, "provenance.json")
-        provenance = json.loads(place.read_text()) if place.is_file() else {}
         rows = read_rows(folder)
     except (OSError, ValueError) as error:
-        raise InputError(f"{folder}: {error}") from error
-    return {"rows": rows, "result": load_result(folder) or {}, "provenance": provenance}
+        raise InputError(f"{folder}: metrics.jsonl: {error}") from error
+    return {
+        "rows": rows,
+        "result": load_json(folder, "result.json") or {},
+        "provenance": load_json(folder, "provenance.json") or {},
+        "config_sha256": digest(config.model_dump()),
+    }
 
 
-def _compare(recorded: dict[str, Any], replayed: dict[str, Any], place: Path) -> bool:
+def _compare(recorded: dict[str, Any], replayed: dict[str, Any]) -> bool:
     """Print the verdict; where it isn't 'identical', what differs first."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     differences = list(_differences(recorded, replayed))
-    print(f"replayed in {place}")
     if not differences:
         rows = len(recorded["rows"])
         ended = recorded["result"].get("status") in ENDED
@@ -93,8 +110,9 @@ def _compare(recorded: dict[str, Any], replayed: dict[str, Any], place: Path) ->
         )
         return True
     table = Table("what", "recorded", "replayed", title="different", title_justify="left")
-    for what, was, now in (*differences, *_environment(recorded, replayed)):
-        table.add_row(what, str(was), str(now))
+    surroundings = environment(recorded["provenance"], replayed["provenance"])
+    for line in (*differences, *surroundings, *_altered(recorded)):
+        table.add_row(*(Text(str(cell)) for cell in line))  # never markup
     console = Console(highlight=False)
     (console if console.is_terminal else Console(highlight=False, width=160)).print(table)
     return False
@@ -104,10 +122,11 @@ def _differences(recorded: dict[str, Any], replayed: dict[str, Any]) -> Iterator
     """The first row that differs, and the weights of a run that was finished."""
     for number, row in enumerate(recorded["rows"]):
         other = replayed["rows"][number] if number < len(replayed["rows"]) else {}
-        keys = [key for key in row if key not in TIMES and row[key] != other.get(key)]
+        names = [name for name in {**row, **other} if name not in TIMES]
+        keys = [name for name in names if row.get(name, "absent") != other.get(name, "absent")]
+        for key in keys:
+            yield f"row {number + 1}, {key}", row.get(key, "absent"), other.get(key, "absent")
         if keys:
-            for key in keys:
-                yield f"row {number + 1}, {key}", row[key], other.get(key, "absent")
             break
     result, other = recorded["result"], replayed["result"]
     if result.get("status") in ENDED:
@@ -119,44 +138,100 @@ def _differences(recorded: dict[str, Any], replayed: dict[str, Any]) -> Iterator
                 yield key, result.get(key), other.get(key)
 
 
-def _environment(recorded: dict[str, Any], replayed: dict[str, Any]) -> Iterator[Difference]:
-    """What differs in the provenance, but for what differs every time."""
-    old, new = (_flat(one["provenance"]) for one in (recorded, replayed))
-    for key in sorted({*old, *new} - {"command", "working_directory"}):
-        if old.get(key) != new.get(key):
-            yield key, old.get(key, "absent"), new.get(key, "absent")
-
-
-def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    items: dict[str, Any] = {}
-    for key, item in value.items():
-        nested = isinstance(item, Mapping)
-        items |= _flat(item, f"{prefix}{key}.") if nested else {f"{prefix}{key}": item}
-    return items
+def _altered(recorded: dict[str, Any]) -> Iterator[Difference]:
+    """Whether config.yaml is the one that the result was made with."""
+    made_with, found = recorded["result"].get("config_sha256"), recorded["config_sha256"]
+    if made_with not in (None, found):
+        yield "config.yaml's digest", made_with, found
 
 
 def command(folder: Path) -> str:
     """The command line that repeats the run, whatever has changed in the defaults since.
 
+    It names the choices of the run's groups, and every setting in which the config that they
+    compose today differs from the run's.
+
     Raises:
-        InputError: the folder holds no run.
+        InputError: the folder holds no run, or a config that can't be said in overrides.
     """
     from omegaconf import OmegaConf
 
-    epochs = load_config(folder)["trainer"]["epochs"]  # a resumed run may have been lengthened
+    own = load_config(folder)
+    provenance = load_json(folder, "provenance.json") or {}
+    config = parse(OmegaConf.create(own))
+    threads = provenance.get("threads")
+    if config.trainer.threads is None and type(threads) is int:
+        own["trainer"]["threads"] = threads
+    wanted = {key: value for key, value in own.items() if key not in KEPT}
+    choices = _choices(folder, wanted)
+    composed = _compose(choices)
+    overrides = [*choices, *_settings(wanted, composed)]
+    if _compose(overrides) != wanted:
+        raise InputError(f"{folder}: config.yaml can't be said in overrides")
+    return shlex.join(["python", *_script(provenance), *overrides])
+
+
+def _script(provenance: dict[str, Any]) -> list[str]:
+    """How the run was started: one's own script may allow classes that src.train doesn't."""
+    words = shlex.split(str(provenance.get("command", "")))
+    own = len(words) > 1 and words[1].endswith(".py")
+    return [words[1]] if own else ["-m", "src.train"]
+
+
+def _choices(folder: Path, wanted: dict[str, Any]) -> list[str]:
+    """`optimizer=adam` and the like, as far as there is such a file today."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
     try:
-        hydra = OmegaConf.load(folder / ".hydra" / "hydra.yaml").hydra
-        overrides = OmegaConf.to_container(OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
-    except OSError as error:
-        raise InputError(f"{folder}: its .hydra folder is missing") from error
-    assert isinstance(overrides, list)
-    sources = [
-        source.path for source in hydra.runtime.config_sources if source.provider == "command-line"
-    ]
-    given = [item for path in sources for item in ("--config-dir", path)]
-    dropped = ("trial=", "trainer.epochs=")
-    kept = [str(item) for item in overrides if not str(item).startswith(dropped)]
-    return shlex.join(["python", "-m", "src.train", *given, *kept, f"trainer.epochs={epochs}"])
+        chosen = OmegaConf.load(folder / ".hydra" / "hydra.yaml").hydra.runtime.choices
+        names = {group: str(chosen.get(group)) for group in wanted}
+    except (OSError, AttributeError, OmegaConfBaseException, YAMLError):
+        return []
+    files = {group: CONF / group / f"{name}.yaml" for group, name in names.items()}
+    there = [group for group, file in files.items() if file.is_file()]
+    return [f"{group}={names[group]}" for group in there if ".." not in names[group]]
+
+
+def _compose(overrides: list[str]) -> dict[str, Any]:
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    with initialize_config_dir(str(CONF)):
+        composed = OmegaConf.to_container(compose("config", overrides), resolve=True)
+    assert isinstance(composed, dict)
+    return {str(key): value for key, value in composed.items() if key not in KEPT}
+
+
+def _settings(wanted: dict[str, Any], composed: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Overrides that turn what is composed into what is wanted."""
+    for key in sorted(composed.keys() - wanted.keys()):
+        yield f"~{prefix}{key}"
+    for key, value in wanted.items():
+        other = composed.get(key)
+        if isinstance(value, dict) and isinstance(other, dict):
+            yield from _settings(value, other, f"{prefix}{key}.")
+        elif key not in composed:
+            yield f"+{prefix}{key}={_literal(value)}"
+        elif value != other or type(value) is not type(other):
+            yield f"{prefix}{key}={_literal(value)}"
+
+
+def _literal(value: Any) -> str:
+    """A value as Hydra's grammar for overrides spells it."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list):
+        return f"[{','.join(map(_literal, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{key}:{_literal(item)}' for key, item in value.items())}}}"
+    if isinstance(value, str):
+        plain = value.replace("_", "").replace(".", "").isalnum() and not value[0].isdigit()
+        reserved = value.lower() in ("null", "true", "false", "inf", "nan")
+        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+        return value if plain and not reserved else f"'{escaped}'"
+    return repr(value)
 
 
 if __name__ == "__main__":

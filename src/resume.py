@@ -1,6 +1,8 @@
 """Going on with a run: its own config, from its folder, and nothing else."""
 
 import json
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,45 +11,63 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from src.config import CONF, Config, parse
 from src.errors import InputError
-from src.files import inside
 
 ENDED = ("completed", "early_stopped", "diverged", "pruned")
-CHANGEABLE = ("trainer.epochs", "trainer.checkpoint_every", "logger")
+CHANGEABLE = ("trainer.epochs", "trainer.checkpoint_every", "data.root", "logger")
+OWN_FOLDERS = ("checkpoints", ".hydra")
+Difference = tuple[str, Any, Any]  # what, recorded, now
 
 
 def load_config(folder: Path) -> dict[str, Any]:
-    """The resolved config of a run's folder.
+    """The resolved config of a run's folder, checked.
 
     Raises:
         InputError: there is none, it is damaged, or it isn't resolved: an interpolation in a file
-            from somebody else could read this machine's environment.
+            from somebody else could read this machine's environment. Or the folder holds a link
+            that leads out of it.
     """
+    _refuse_links(folder)
     try:
-        loaded = OmegaConf.load(inside(folder, "config.yaml"))
+        loaded = OmegaConf.load(folder / "config.yaml")
+        config = OmegaConf.to_container(loaded, resolve=False)
     except FileNotFoundError as error:
         raise InputError(f"{folder}: no run is there (it has no config.yaml)") from error
-    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException, RecursionError) as error:
         raise InputError(f"{folder}: config.yaml: {' '.join(str(error).split())}") from error
-    config = OmegaConf.to_container(loaded, resolve=False)
     if not isinstance(config, dict):
         raise InputError(f"{folder}: config.yaml is not a config")
-    if "${" in json.dumps(config):
+    if "${" in json.dumps(config, default=str):
         raise InputError(f"{folder}: config.yaml holds an interpolation; a run's is resolved")
     return {str(key): value for key, value in config.items()}
 
 
-def load_result(folder: Path) -> dict[str, Any] | None:
-    """What result.json holds; None before the run has ended for the first time."""
+def _refuse_links(folder: Path) -> None:
+    """What is read and written must lie in the folder, whoever the folder is from."""
+    for parent in (folder, *(folder / name for name in OWN_FOLDERS)):
+        for place in sorted(parent.iterdir()) if parent.is_dir() else ():
+            if not place.resolve().is_relative_to(folder.resolve()):
+                raise InputError(f"{place} is a link that leads out of the run's folder")
+            if place.exists() and not (place.is_file() or place.is_dir()):
+                raise InputError(f"{place} is neither a file nor a folder")
+
+
+def load_json(folder: Path, name: str) -> dict[str, Any] | None:
+    """What result.json or provenance.json holds; None where there is no such file.
+
+    Raises:
+        InputError: the file is damaged.
+    """
     try:
-        result = json.loads(inside(folder, "result.json").read_text(encoding="utf-8"))
+        value = json.loads((folder / name).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder}: result.json: {error}") from error
-    if not isinstance(result, dict):
-        raise InputError(f"{folder}: result.json is not a result")
-    return result
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{folder}: {name}: {error}") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{folder}: {name}: not what a run leaves there")
+    return value
 
 
 def prepare(config: DictConfig) -> None:
@@ -57,56 +77,138 @@ def prepare(config: DictConfig) -> None:
         InputError: the folder holds no run, or an override would make it another one.
         SystemExit: with status 0, for a run that is complete.
     """
-    folder = Path(config.resume).absolute()
+    folder = Path(str(config.resume)).absolute()
     own, changes = load_config(folder), _changes(config)
-    old = own["trainer"]["epochs"]
-    epochs = changes.get("trainer.epochs", old)
-    if type(epochs) is not int or epochs < old:
-        raise InputError(f"trainer.epochs={epochs}: a resumed run can only grow from its {old}")
-    target = own["scheduler"]["_target_"].split(".")[-1]
-    if epochs > old and target not in ("Constant", "Step"):
+    recorded = parse(OmegaConf.create({**own, "resume": None}))
+    epochs = _epochs(recorded, changes)
+    _stop_if_complete(folder, lengthened=epochs > recorded.trainer.epochs)
+    if recorded.trial is not None:
         raise InputError(
-            f"trainer.epochs={epochs}: the {target} schedule of this run depends on its length "
-            f"({old} epochs), so a longer one is another run"
+            f"{folder} is trial {recorded.trial} of a sweep: starting the sweep again goes on with "
+            f"the study, python -m src.replay repeats the trial"
         )
-    _stop_if_complete(folder, lengthened=epochs > old)
-    logger = OmegaConf.to_container(config.logger) if "logger" in changes else own["logger"]
+    if "logger" in changes:
+        own["logger"] = OmegaConf.to_container(config.get("logger") or OmegaConf.create())
+    else:
+        _check_logger(folder, recorded.logger)
+    own["resume"] = str(folder)
     with read_write(config), open_dict(config):
         for key in [key for key in config if key != "hydra"]:
             del config[key]
         config.merge_with(own)
-        config.resume, config.logger, config.trial = str(folder), logger, None
-        for key in ("trainer.epochs", "trainer.checkpoint_every"):
+        for key in CHANGEABLE[:-1]:
             if key in changes:
                 OmegaConf.update(config, key, changes[key])
         config.hydra.run.dir = str(folder)
         config.hydra.output_subdir = None  # the first start's snapshot stays
 
 
+def _epochs(recorded: Config, changes: Mapping[str, Any]) -> int:
+    """The epochs to train in all, which lengthen the run or leave it as it is."""
+    old = recorded.trainer.epochs
+    epochs = changes.get("trainer.epochs", old)
+    if type(epochs) is not int or epochs < old:
+        raise InputError(f"trainer.epochs={epochs}: a resumed run can only grow from its {old}")
+    target = str(recorded.scheduler.get("_target_")).split(".")[-1]
+    if epochs > old and target not in ("Constant", "Step"):
+        raise InputError(
+            f"trainer.epochs={epochs}: the {target} schedule of this run depends on its length "
+            f"({old} epochs), so a longer one is another run"
+        )
+    return epochs
+
+
 def _changes(config: DictConfig) -> dict[str, Any]:
     """The overrides beside `resume`, all of which must be harmless."""
-    lines = [*config.hydra.overrides.task]
-    overrides = OverridesParser.create().parse_overrides(lines)
-    changes = {override.key_or_group: override.value() for override in overrides}
-    del changes["resume"]
-    for override in overrides:
+    lines = [*config.hydra.overrides.task, *config.hydra.overrides.hydra]
+    changes = {}
+    for override in OverridesParser.create().parse_overrides(lines):
         key = override.key_or_group
-        if key != "resume" and key not in CHANGEABLE and not key.startswith("logger."):
+        if key == "resume":
+            continue
+        if key not in CHANGEABLE and not key.startswith("logger."):
             raise InputError(
-                f"{override.input_line}: a resumed run keeps its own config; only "
+                f"{override.input_line}: a resumed run keeps its own config and folder; only "
                 f"{', '.join(CHANGEABLE)} can be given with it"
             )
-    given = [line for line in config.hydra.overrides.hydra if "hydra.run.dir" in line]
-    if given:
-        raise InputError(f"{given[0]}: a resumed run stays in its folder")
+        changes["logger" if key.startswith("logger") else key] = override.value()
     return changes
 
 
+def _check_logger(folder: Path, logger: Mapping[str, Mapping[str, Any]]) -> None:
+    """Let nobody's config choose where this machine's rows are sent or written.
+
+    Raises:
+        InputError: MLflow's place is not this project's, and the command line doesn't agree to it.
+    """
+    usual = OmegaConf.load(CONF / "logger" / "mlflow.yaml").mlflow.tracking_uri
+    for name, settings in logger.items():
+        place = settings.get("tracking_uri", usual)
+        if place != usual:
+            raise InputError(
+                f"{folder}: config.yaml logs to {place}; to go on doing so, say logger=[{name}] "
+                f"logger.{name}.tracking_uri={place}, or logger=none"
+            )
+
+
 def _stop_if_complete(folder: Path, *, lengthened: bool) -> None:
-    result = load_result(folder)
-    if result is None or result.get("status") not in ENDED:
+    status = (load_json(folder, "result.json") or {}).get("status")
+    if status not in ENDED or (status == "completed" and lengthened):
         return
-    if result["status"] == "completed" and lengthened:
-        return
-    print(f"{folder} is complete ({result['status']}): nothing to do")
+    print(f"{folder} is complete ({status}): nothing to do")
     raise SystemExit(0)
+
+
+def same_threads(config: Config, recorded: Mapping[str, Any]) -> None:
+    """Compute with as many threads as the run had: another number adds up in another order.
+
+    Args:
+        config: of the run; a number that it names is used in any case.
+        recorded: its provenance.
+    """
+    import torch
+
+    threads = recorded.get("threads")
+    if config.trainer.threads is None and type(threads) is int and 1 <= threads <= 1024:
+        torch.set_num_threads(threads)
+
+
+def check_environment(folder: Path, recorded: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Warn of whatever could make a resumed run another one.
+
+    Args:
+        folder: of the run.
+        recorded: its provenance; empty where it was killed before it left any.
+        now: that of this process.
+
+    Raises:
+        InputError: the data are other data.
+    """
+    if not recorded:
+        return
+    was, are = recorded.get("data_sha256"), now["data_sha256"]
+    if was != are:
+        raise InputError(f"{folder}: the data have changed: their SHA-256 is {are}, it was {was}")
+    changed = [f"{what}: {old} -> {new}" for what, old, new in environment(recorded, now)]
+    if changed:
+        print(
+            f"warning: not as when the run began, so it may end otherwise than it would have: "
+            f"{'; '.join(changed)}",
+            file=sys.stderr,
+        )
+
+
+def environment(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
+    """What differs in the provenance, but for what differs every time."""
+    old, new = _flat(recorded), _flat(now)
+    for key in sorted({*old, *new} - {"command", "working_directory", "resumed"}):
+        if old.get(key) != new.get(key):
+            yield key, old.get(key, "absent"), new.get(key, "absent")
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    items: dict[str, Any] = {}
+    for key, item in value.items():
+        nested = isinstance(item, Mapping)
+        items |= _flat(item, f"{prefix}{key}.") if nested else {f"{prefix}{key}": item}
+    return items

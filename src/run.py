@@ -14,6 +14,7 @@ import torch
 from filelock import FileLock, Timeout
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, read_write
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from src import resume
@@ -64,6 +65,9 @@ class Check(Callback):
             config.hydra.run.dir = str(folder)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        if config.get("resume") is not None:
+            error = InputError("resume: not with -m; a sweep goes on when it is started again")
+            raise SystemExit(1) from error
         import src.sweeping.sweeper  # noqa: F401, registers it before Hydra looks for it
 
 
@@ -110,6 +114,7 @@ def _check_settings(config: Config) -> None:
     sizes = 64, 10  # of the smallest data set; the settings don't depend on them
     model = build("model", config.model, nn.Module, *sizes)
     build("optimizer", config.optimizer, torch.optim.Optimizer, list(model.parameters()))
+    Loggers(config.logger)
 
 
 def _device(name: str) -> torch.device:
@@ -144,12 +149,16 @@ def run(
     Raises:
         KeyboardInterrupt: after the record is complete.
     """
-    with alone(folder):
+    with alone(folder), _one_line(folder):
+        recorded = resume.load_json(folder, "provenance.json") or {} if config.resume else {}
         _set_up_torch(config)
+        resume.same_threads(config, recorded)
         session = Session(config, folder)
+        facts = session.facts()
         if config.resume is not None:
+            resume.check_environment(folder, recorded, facts)
             session.take_up()
-        session.describe(snapshot)
+        session.describe(snapshot, recorded, facts)
         status = _train(config, session, should_prune)
         result = _result(config, session, status)
         session.record.result(result)
@@ -167,10 +176,28 @@ def alone(folder: Path) -> Iterator[None]:
     """
     lock = FileLock(folder / ".lock", timeout=0)
     try:
-        with lock:
-            yield
+        lock.acquire()
     except Timeout as error:
         raise InputError(f"{folder}: another process is working there") from error
+    except OSError as error:
+        raise InputError(f"{folder}: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _one_line(folder: Path) -> Iterator[None]:
+    """A disk that is full, say, ends the run with one line that says how to go on."""
+    try:
+        yield
+    except OSError as error:
+        reason = f"{error.filename or folder}: {error.strerror or error}"
+        newest = next((place.name for place in Checkpoints(folder).places()), "the start")
+        if (folder / "config.yaml").is_file():
+            reason += f"; resume={folder} goes on from {newest}"
+        raise InputError(reason) from error
 
 
 class Session:
@@ -185,35 +212,50 @@ class Session:
         self.at = Position()
         self.record, self.checkpoints = Record(folder), Checkpoints(folder)
         self.saved_at = 0.0  # training seconds
+        self.ended: str | None = None  # how, for a run that was killed after its last row
         self.interrupt: KeyboardInterrupt | None = None
 
-    def describe(self, snapshot: str) -> None:
-        """Write config.yaml and, if it isn't there yet, where this run comes from."""
-        self.record.config(snapshot)
-        if (self.record.folder / "provenance.json").is_file():
-            return
-        facts = {
+    def facts(self) -> dict[str, Any]:
+        """Where this run comes from."""
+        return {
             **provenance(PROJECT),
             "data_sha256": self.parts.data.sha256,
             "device": _device_name(self.parts.device),
             "threads": torch.get_num_threads(),
             "seed": self.config.seed,
         }
-        self.record.provenance(facts)
-        self.record.patch(patch(PROJECT))
 
-    def save(self, *, force: bool = False) -> None:
+    def describe(self, snapshot: str, recorded: dict[str, Any], facts: dict[str, Any]) -> None:
+        """Write config.yaml and where this run comes from.
+
+        Of a run that goes on, what it began with stays, and what differs now is added.
+        """
+        self.record.config(snapshot)
+        if not recorded:
+            self.record.patch(patch(PROJECT))
+            self.record.provenance(facts)
+            return
+        changed = {what: new for what, _, new in resume.environment(recorded, facts)}
+        if "git.diff_sha256" in changed:
+            self.record.patch(patch(PROJECT), f"provenance-{self.at.step}.patch")
+        entry = {"step": self.at.step, "command": facts["command"], **changed}
+        before = recorded.get("resumed", [])
+        self.record.provenance({**recorded, "resumed": [*before, entry]})
+
+    def save(self, ended: str | None, *, force: bool = False) -> None:
         """Write a checkpoint, if it is time for one; called at an evaluation."""
         every = self.config.trainer.checkpoint_every
         if every is None or (self.at.train_seconds - self.saved_at < every and not force):
             return
         self.saved_at = self.at.train_seconds
+        self.record.flush()
         state = {
             "model": self.parts.model.state_dict(),
             "optimizer": self.parts.optimizer.state_dict(),
             "position": asdict(self.at),
             "stopper": {"best": self.stopper.best, "waited": self.stopper.waited},
             "rows": len(self.record.rows),
+            "ended": ended,
             "eval_seconds": self.evaluator.seconds,
             "generators": _generators(self.parts.device),
         }
@@ -223,18 +265,28 @@ class Session:
         """Go on from the newest checkpoint; from the start, where there is none yet.
 
         Raises:
-            InputError: there are some, and all are damaged; or the metrics end before them.
+            InputError: there are some, and all are damaged or another run's; or the metrics end
+                before them. Nothing was changed.
         """
         state = self.checkpoints.load()
+        if state is not None:
+            try:
+                self._restore(state)
+            except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as e:
+                reason = " ".join(str(e).split())[:200]
+                folder = self.checkpoints.folder
+                raise InputError(f"{folder}: not checkpoints of this run: {reason}") from e
         self.record.take_up(state["rows"] if state else 0)
-        if state is None:
-            return
+
+    def _restore(self, state: dict[str, Any]) -> None:
         self.parts.model.load_state_dict(state["model"])
         self.parts.optimizer.load_state_dict(state["optimizer"])
-        self.at = Position(**state["position"])
+        self.at = TypeAdapter(Position).validate_python(state["position"], strict=True)
         self.saved_at = self.at.train_seconds
         self.stopper.best, self.stopper.waited = state["stopper"].values()
-        self.evaluator.seconds = state["eval_seconds"]
+        self.evaluator.seconds = float(state["eval_seconds"])
+        # A completed run can be lengthened; the others stay as they ended.
+        self.ended = state["ended"] if state["ended"] != "completed" else None
         torch.set_rng_state(state["generators"]["cpu"])
         if "cuda" in state["generators"] and self.parts.device.type == "cuda":
             torch.cuda.set_rng_state(state["generators"]["cuda"])
@@ -278,8 +330,28 @@ class Evaluator:
 
 
 def _train(config: Config, session: Session, should_prune: Callable[[Row], bool] | None) -> str:
+    """Train until the run ends; return how it ended."""
+    if session.ended is not None:
+        return session.ended
+    loggers, status = Loggers(config.logger), "failed"
+    try:
+        loggers.start(session.record.folder, config.model_dump(), session.at.step)
+        status = _follow(config, session, loggers, should_prune)
+    except KeyboardInterrupt as interrupt:
+        status, session.interrupt = "interrupted", interrupt
+    finally:
+        loggers.close(status)
+    return status
+
+
+def _follow(
+    config: Config,
+    session: Session,
+    loggers: Loggers,
+    should_prune: Callable[[Row], bool] | None,
+) -> str:
     """Drive the loop row by row; return how it ended."""
-    parts, total = session.parts, config.trainer.epochs * len(session.parts.data.train)
+    parts = session.parts
     quiet = should_prune is not None  # the sweep shows its own progress
     progress = RunProgress(config.trainer.epochs, len(parts.data.train), quiet=quiet)
     rows = train(
@@ -295,29 +367,31 @@ def _train(config: Config, session: Session, should_prune: Callable[[Row], bool]
         evaluate_every=config.trainer.evaluate_every,
         tick=progress.tick,
     )
-    loggers = Loggers(config, session.record.folder)
-    status = "completed"
     with progress:
-        try:
-            for row in rows:
-                session.record.row(row)
-                loggers.row(row)
-                progress.row(row)
-                stop = session.stopper.should_stop(row[config.objective.metric])
-                if diverged(row):
-                    status = "diverged"
-                elif stop:
-                    status = "early_stopped"
-                elif should_prune is not None and should_prune(row) and row["samples"] < total:
-                    status = "pruned"
-                ended = status != "completed" or row["samples"] == total
-                session.save(force=ended and not quiet)  # nobody lengthens a trial
-                if ended:
-                    break
-        except KeyboardInterrupt as interrupt:
-            status, session.interrupt = "interrupted", interrupt
-    loggers.close(status)
-    return status
+        for row in rows:
+            session.record.row(row)
+            loggers.row(row)
+            progress.row(row)
+            ended = _ending(config, session, row, should_prune)
+            session.save(ended, force=ended is not None and not quiet)  # nobody lengthens a trial
+            if ended is not None:
+                return ended
+    return "completed"  # all that was to do was done before
+
+
+def _ending(
+    config: Config, session: Session, row: Row, should_prune: Callable[[Row], bool] | None
+) -> str | None:
+    """How the run ends at this row, if it does."""
+    stop = session.stopper.should_stop(row[config.objective.metric])
+    if diverged(row):
+        return "diverged"
+    if stop:
+        return "early_stopped"
+    prune = should_prune is not None and should_prune(row)
+    if row["samples"] == config.trainer.epochs * len(session.parts.data.train):
+        return "completed"
+    return "pruned" if prune else None
 
 
 def diverged(row: Row) -> bool:
@@ -343,7 +417,7 @@ def _result(config: Config, session: Session, status: str) -> dict[str, Any]:
         "eval_seconds": session.evaluator.seconds,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "weights_sha256": weights_sha256(model),
-        "config_sha256": digest(config.model_dump()),
+        "config_sha256": digest({**config.model_dump(), "resume": None}),
         "seed": config.seed,
     }
 

@@ -1,18 +1,30 @@
 """Where else a run's rows go. A logger that fails warns once and never ends a run."""
 
+import re
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from src.config import Config, build
+from src.config import build
 
 
 class Logger(Protocol):
-    """What a logger must do; each class of this package does it for one library."""
+    """What a logger must do; each class of this package does it for one library.
 
-    def start(self, folder: Path, config: Mapping[str, Any]) -> None:
-        """Open a run that belongs to `folder`; `config` is nested."""
+    The library is imported in `start`, since it is an optional extra.
+    """
+
+    def start(self, folder: Path, config: Mapping[str, Any], step: int) -> None:
+        """Open what belongs to the run in `folder`.
+
+        Args:
+            folder: of the run.
+            config: nested.
+            step: after which rows will come; not 0 in a run that is resumed. Rows that were
+                logged after it will come again.
+        """
 
     def row(self, row: Mapping[str, Any]) -> None:
         """Take an evaluation."""
@@ -25,17 +37,19 @@ class Loggers:
     """All of a run's loggers; each is left out after its first failure.
 
     Args:
-        config: of the run; `config.logger` has one node per logger.
-        folder: of the run.
+        settings: `logger` of the config, one node per logger.
+
+    Raises:
+        InputError: a setting that a logger refuses.
     """
 
-    def __init__(self, config: Config, folder: Path) -> None:
+    def __init__(self, settings: Mapping[str, dict[str, Any]]) -> None:
         self.live: dict[str, Logger] = {}
-        for name, settings in config.logger.items():
-            logger = build(f"logger.{name}", settings, object)
-            self.live[name] = logger  # type: ignore[assignment]
-        values = config.model_dump()
-        self._each(lambda logger: logger.start(folder, values))
+        for name, node in settings.items():
+            self.live[name] = build(f"logger.{name}", node, object)  # type: ignore[assignment]
+
+    def start(self, folder: Path, config: Mapping[str, Any], step: int) -> None:
+        self._each(lambda logger: logger.start(folder, config, step))
 
     def row(self, row: Mapping[str, Any]) -> None:
         self._each(lambda logger: logger.row(row))
@@ -49,6 +63,8 @@ class Loggers:
                 action(logger)
             except Exception as error:  # whatever a library raises must not end a run
                 del self.live[name]
+                with suppress(Exception):  # it may hold files or a process
+                    logger.close("failed")
                 reason = " ".join(str(error).split())[:200] or type(error).__name__
                 print(f"warning: logger {name} failed and is left out: {reason}", file=sys.stderr)
 
@@ -66,3 +82,11 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         name = f"{prefix}{key}"
         items |= flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
     return items
+
+
+def read_id(place: Path) -> str | None:
+    """The library's name for this run, if an earlier start of it left one."""
+    with suppress(OSError):
+        text = place.read_text()
+        return text if re.fullmatch(r"\w{1,64}", text) else None
+    return None

@@ -12,16 +12,20 @@ from src.loggers import metrics
 class TensorBoard:
     """Look at them with `tensorboard --logdir outputs/runs`."""
 
-    def start(self, folder: Path, config: Mapping[str, Any]) -> None:
+    def start(self, folder: Path, config: Mapping[str, Any], step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.writer = SummaryWriter(str(folder / "tensorboard"))
-        self.writer.add_text("config", f"```yaml\n{yaml.safe_dump(dict(config))}```")
+        purge = step + 1 if step else None  # what a killed run logged later will come again
+        self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=purge)
+        text = yaml.safe_dump(dict(config))
+        self.writer.add_text("config", f"```yaml\n{text}```", step)
 
     def row(self, row: Mapping[str, Any]) -> None:
         for name, value in metrics(row).items():
             self.writer.add_scalar(name, value, row["step"])
+        self.writer.flush()  # a run that is killed and resumed logs none of these again
+        self.step = row["step"]
 
     def close(self, status: str) -> None:
-        self.writer.add_text("status", status)
+        self.writer.add_text("status", status, getattr(self, "step", 0))
         self.writer.close()

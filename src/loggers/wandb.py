@@ -1,14 +1,15 @@
 """Weights & Biases: offline unless told otherwise."""
 
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from src.loggers import metrics
+from src.loggers import metrics, read_id
 
 
 class WandB:
-    """One W&B run per run, its files in the run's folder.
+    """One W&B run per run, its files in the run's folder; a resumed run has the same id.
 
     Args:
         project: it belongs to.
@@ -20,16 +21,23 @@ class WandB:
             raise ValueError(f"mode must be offline or online, got {mode!r}")
         self.project, self.mode = project, mode
 
-    def start(self, folder: Path, config: Mapping[str, Any]) -> None:
+    def start(self, folder: Path, config: Mapping[str, Any], step: int) -> None:
         import wandb
 
+        place = folder / ".wandb-id"
+        name = read_id(place) if step else None
+        if name is None:
+            name = uuid.uuid4().hex[:12]
+            place.write_text(name)
         self.run = wandb.init(
             project=self.project,
-            mode=self.mode,
+            mode=self.mode,  # type: ignore[arg-type]
             dir=str(folder),
+            id=name,
+            resume="allow" if self.mode == "online" else None,
             name=folder.name,
             config=dict(config),
-            settings=wandb.Settings(silent=True),
+            settings=wandb.Settings(silent=True, init_timeout=30),
         )
 
     def row(self, row: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from src.errors import InputError
-from src.files import inside, write_whole
+from src.files import flush, inside, write_whole
 
 
 def claim(folder: Path, *, exact: bool) -> Path:
@@ -65,27 +65,42 @@ class Record:
     def row(self, row: Mapping[str, Any]) -> None:
         """Append an evaluation."""
         self.rows.append(dict(row))
-        with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
-            file.write(_json(row) + "\n")
+        place = self.folder / "metrics.jsonl"
+        try:
+            with open(place, "a", encoding="utf-8") as file:
+                file.write(_json(row) + "\n")
+        except OSError as error:
+            error.filename = str(place)  # a failed write names none
+            raise
+
+    def flush(self) -> None:
+        """Wait until the disk has the rows, as a checkpoint that counts on them needs."""
+        flush(self.folder / "metrics.jsonl")
 
     def result(self, result: Mapping[str, Any]) -> None:
         write_whole(self.folder / "result.json", _json(result, indent=2).encode() + b"\n")
 
-    def patch(self, content: bytes) -> None:
+    def patch(self, content: bytes, name: str = "provenance.patch") -> None:
         """What differed from the commit."""
         if content:
-            write_whole(self.folder / "provenance.patch", content)
+            write_whole(self.folder / name, content)
 
     def take_up(self, count: int) -> None:
         """Go on from the first `count` rows; those after them will be made again.
 
+        The result of a run that ended before goes: from here on there is none.
+
         Raises:
-            InputError: there are fewer.
+            InputError: there are fewer, or the file is damaged; nothing was changed.
         """
-        rows = read_rows(self.folder)[:count]
+        try:
+            rows = read_rows(self.folder)[:count]
+        except ValueError as error:
+            raise InputError(f"{self.folder}: metrics.jsonl: {error}") from error
         if len(rows) < count:
             raise InputError(f"{self.folder}: metrics.jsonl holds {len(rows)} rows of {count}")
-        self.rows = rows
+        self.rows = [{key: _number(value) for key, value in row.items()} for row in rows]
+        (self.folder / "result.json").unlink(missing_ok=True)
         text = "".join(_json(row) + "\n" for row in rows)
         write_whole(self.folder / "metrics.jsonl", text.encode(), flush=True)
 
@@ -94,7 +109,10 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
     """The rows of a run's metrics.jsonl; a last line that was cut short is left out."""
     place = inside(folder, "metrics.jsonl")
     lines = place.read_text(encoding="utf-8").split("\n")[:-1] if place.is_file() else []
-    return [json.loads(line) for line in lines]
+    rows = [json.loads(line) for line in lines]
+    if not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f"{place} holds a line that is no row")
+    return rows
 
 
 def digest(value: Any) -> str:
@@ -105,6 +123,11 @@ def digest(value: Any) -> str:
 
 def _json(value: Any, indent: int | None = None) -> str:
     return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def _number(value: Any) -> Any:
+    """What `_finite` made null."""
+    return math.nan if value is None else value
 
 
 def _finite(value: Any) -> Any:

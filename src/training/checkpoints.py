@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import pickle
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import torch
 
 from src.errors import InputError
-from src.files import inside, write_whole
+from src.files import write_whole
 
 KEPT = 2
 
@@ -18,38 +17,42 @@ KEPT = 2
 class Checkpoints:
     """A run's checkpoints, `step-N.pt` with `step-N.pt.sha256` beside each.
 
+    Only one process may work in the folder.
+
     Args:
         folder: of the run; they lie in its `checkpoints/`.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.run, self.folder = folder, folder / "checkpoints"
+        self.folder = folder / "checkpoints"
 
     def save(self, step: int, state: dict[str, Any]) -> None:
         """Write one and remove all but the last two.
 
         Raises:
-            InputError: the disk is full, say; the checkpoints before are untouched.
+            OSError: the disk is full, say; the checkpoints before are untouched.
         """
         buffer = io.BytesIO()
         torch.save(state, buffer)
         content = buffer.getvalue()
         place = self.folder / f"step-{step:09d}.pt"
-        try:
-            self.folder.mkdir(exist_ok=True)
-            # First, so that no checkpoint is ever without it.
-            text = f"{hashlib.sha256(content).hexdigest()}  {place.name}\n"
-            write_whole(_sum_of(place), text.encode(), flush=True)
-            write_whole(place, content, flush=True)
-        except OSError as error:
-            kept = ", ".join(path.name for path in self._places()) or "none"
-            reason = f"{place}: {error.strerror}; checkpoints that are good: {kept}"
-            raise InputError(reason) from error
-        for old in self._places()[KEPT:]:
-            old.unlink()
-            _sum_of(old).unlink(missing_ok=True)
+        self.folder.mkdir(exist_ok=True)
+        # First, so that no checkpoint is ever without it.
+        text = f"{hashlib.sha256(content).hexdigest()}  {place.name}\n"
+        write_whole(_sum_of(place), text.encode(), flush=True)
+        write_whole(place, content, flush=True)
+        self._tidy(place)
 
-    def _places(self) -> list[Path]:
+    def _tidy(self, newest: Path) -> None:
+        """Remove older ones, damaged ones of later steps, and what a killed process left."""
+        kept = [place for place in self.places() if place <= newest][:KEPT]
+        names = {one.name for place in kept for one in (place, _sum_of(place))}
+        for pattern in ("step-*", ".step-*"):
+            for path in self.folder.glob(pattern):
+                if path.name not in names:
+                    path.unlink(missing_ok=True)
+
+    def places(self) -> list[Path]:
         """The checkpoints, newest first."""
         return sorted(self.folder.glob("step-*.pt"), reverse=True)
 
@@ -61,28 +64,29 @@ class Checkpoints:
         Raises:
             InputError: every one is damaged.
         """
-        places = self._places()
+        places = self.places()
         for place in places:
             try:
-                return self._read(place)
-            except (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-                reason = " ".join(str(error).split())[:200]
+                return _read(place)
+            except Exception as error:  # torch raises what it likes at bytes that it can't read
+                reason = " ".join(str(error).split())[:200] or type(error).__name__
                 print(f"damaged checkpoint {place}: {reason}", file=sys.stderr)
         if places:
             raise InputError(f"{self.folder}: every checkpoint is damaged; nothing was changed")
         return None
 
-    def _read(self, place: Path) -> dict[str, Any]:
-        content = inside(self.run, str(place.relative_to(self.run))).read_bytes()
-        expected = inside(self.run, str(_sum_of(place).relative_to(self.run))).read_text()
-        found = hashlib.sha256(content).hexdigest()
-        if expected.split()[:1] != [found]:
-            raise ValueError(f"its SHA-256 is {found}")
-        # Never a pickle that could run code, whoever it is from.
-        state = torch.load(io.BytesIO(content), weights_only=True)
-        if not isinstance(state, dict):
-            raise ValueError("not a checkpoint")
-        return state
+
+def _read(place: Path) -> dict[str, Any]:
+    content = place.read_bytes()
+    found, expected = hashlib.sha256(content).hexdigest(), _sum_of(place).read_text().split()
+    if expected[:1] != [found]:
+        raise ValueError(f"its SHA-256 is {found}, not that of {_sum_of(place).name}")
+    # Never a pickle that could run code, whoever it is from. To the CPU: the machine that goes on
+    # may lack the device.
+    state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    if not isinstance(state, dict):
+        raise ValueError("not a checkpoint")
+    return state
 
 
 def _sum_of(place: Path) -> Path:
