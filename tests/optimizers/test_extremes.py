@@ -71,7 +71,7 @@ def remembered(optimizer: Any) -> list[Tensor]:
 @every_form
 def test_no_nan_from_finite_gradients(name: str, form: dict[str, Any], dtype: torch.dtype) -> None:
     @settings(
-        max_examples=30,
+        max_examples=25,
         deadline=None,
         derandomize=True,
         database=None,

@@ -12,6 +12,8 @@ from torch.optim import Optimizer
 
 from tests.optimizers.methods import METHODS, Settings, build, clones, distance, give, tensors
 from tests.optimizers.references import (
+    LISTED,
+    OWN,
     TRANSCRIBED,
     TRANSCRIPTIONS,
     TWINS,
@@ -23,10 +25,14 @@ SHAPES = ((), (1,), (37,), (16, 9), (0,), (2, 3, 4))
 MATRICES = ((16, 9), (9, 16), (1, 5), (4, 4))
 
 CASES = [
-    pytest.param(name, {**settings, **kernel}, id=f"{name}-{settings}-{kernel}")
+    pytest.param(name, settings, id=f"{name}-{settings}")
     for name in TWINS
     for settings in settings_for(name)
-    for kernel in TWINS[name].kernels
+]
+LONG_CASES = [
+    pytest.param(name, settings, id=f"{name}-{settings}")
+    for name in TWINS
+    for settings in [*LISTED[name], *OWN.get(name, [])]
 ]
 
 
@@ -38,15 +44,15 @@ def double_scalars() -> Iterator[None]:
     torch.set_default_dtype(torch.float32)
 
 
-def pair(name: str, settings: Settings, mine: Any, theirs: Any) -> tuple[Any, Optimizer]:
-    """Our optimizer, and torch's plainest form of it with every setting that both have."""
+def family(name: str, settings: Settings, models: Any, theirs: Any) -> tuple[list[Any], Optimizer]:
+    """Our forms of a method, and torch's plainest with every setting that both have."""
     twin = TWINS[name]
-    ours = build(name, mine, **{**twin.ours, **settings})
-    known = twin.cls([torch.zeros(1, 1)]).defaults
-    shared = {key: value for key, value in ours.defaults.items() if key in known}
+    pairs = zip(models, twin.kernels, strict=True)
+    ours = [build(name, mine, **{**twin.ours, **settings, **kernel}) for mine, kernel in pairs]
+    known = set(twin.cls([torch.zeros(1, 1)]).defaults) - {"fused"}
+    shared = {key: value for key, value in ours[0].defaults.items() if key in known}
     if not twin.matrices_only:
         shared |= {"foreach": False}
-    shared.pop("fused", None)
     return ours, twin.cls(theirs, **twin.extra | shared)
 
 
@@ -62,49 +68,49 @@ def test_every_method_has_a_reference() -> None:
 def test_random_tensors(name: str, settings: Settings, dtype: torch.dtype) -> None:
     shapes = MATRICES if TWINS[name].matrices_only else SHAPES
     theirs = tensors(1, dtype, shapes)
-    mine = clones(theirs)
-    ours, twin = pair(name, settings, mine, theirs)
+    models = [clones(theirs) for _ in TWINS[name].kernels]
+    ours, twin = family(name, settings, models, theirs)
     for step in range(12):
         # Scales from 1e-4 to 1e4, so that nothing is hidden by gradients of one size.
         grads = [grad * 10.0 ** (step % 5 * 2 - 4) for grad in tensors(100 + step, dtype, shapes)]
-        give(mine, grads)
-        give(theirs, grads)
-        ours.step()
-        twin.step()
-        assert distance(mine, theirs) < TOLERANCE[dtype]
+        for params, optimizer in zip([theirs, *models], [twin, *ours], strict=True):
+            give(params, grads)
+            optimizer.step()
+        assert all(distance(mine, theirs) < TOLERANCE[dtype] for mine in models)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-@pytest.mark.parametrize(("name", "settings"), CASES)
+@pytest.mark.parametrize(("name", "settings"), LONG_CASES)
 def test_network(name: str, settings: Settings, dtype: torch.dtype) -> None:
-    """100 steps of a network, both with the twin's gradients, so that chaos adds nothing."""
-    bias = not TWINS[name].matrices_only
-    net = network(bias, dtype)
+    """100 steps of a network, all with the twin's gradients, so that chaos adds nothing."""
+    net = network(name, dtype)
+    theirs = list(net.parameters())
     x, y = torch.randn(32, 12, dtype=dtype), torch.randint(0, 4, (32,))
-    mine = clones(list(net.parameters()))
-    ours, twin = pair(name, settings, mine, list(net.parameters()))
+    models = [clones(theirs) for _ in TWINS[name].kernels]
+    ours, twin = family(name, settings, models, theirs)
     for _ in range(100):
         twin.zero_grad()
         functional.cross_entropy(net(x), y).backward()
-        give(mine, [gradient(param) for param in net.parameters()])
+        for params, optimizer in zip(models, ours, strict=True):
+            give(params, [gradient(param) for param in theirs])
+            optimizer.step()
         twin.step()
-        ours.step()
-    assert distance(mine, clones(list(net.parameters()))) < TOLERANCE[dtype]
+    assert all(distance(mine, clones(theirs)) < TOLERANCE[dtype] for mine in models)
 
 
 @pytest.mark.parametrize("name", TWINS)
 def test_own_trajectory(name: str) -> None:
     """100 steps, each network with its own gradients."""
-    bias = not TWINS[name].matrices_only
-    theirs, mine = network(bias, torch.float64), network(bias, torch.float64)
+    nets = [network(name, torch.float64) for _ in (None, *TWINS[name].kernels)]
     x, y = torch.randn(32, 12, dtype=torch.float64), torch.randint(0, 4, (32,))
-    ours, twin = pair(name, {}, list(mine.parameters()), list(theirs.parameters()))
+    theirs, *models = [list(net.parameters()) for net in nets]
+    ours, twin = family(name, {}, models, theirs)
     for _ in range(100):
-        for net, optimizer in ((theirs, twin), (mine, ours)):
+        for net, optimizer in zip(nets, [twin, *ours], strict=True):
             optimizer.zero_grad()
             functional.cross_entropy(net(x), y).backward()
             optimizer.step()
-    assert distance(clones(list(mine.parameters())), clones(list(theirs.parameters()))) < 1e-12
+    assert all(distance(clones(mine), clones(theirs)) < 1e-12 for mine in models)
 
 
 @pytest.mark.parametrize(
@@ -126,9 +132,10 @@ def test_transcription(name: str, settings: Settings) -> None:
     np.testing.assert_allclose(params[0].numpy(), expected, rtol=1e-12, atol=1e-13)
 
 
-def network(bias: bool, dtype: torch.dtype) -> torch.nn.Module:
-    """A small network with smooth activations, the same each time."""
+def network(name: str, dtype: torch.dtype) -> torch.nn.Module:
+    """A small network with smooth activations, the same each time; matrices for Muon."""
     torch.manual_seed(0)
+    bias = not TWINS[name].matrices_only
     layers = torch.nn.Linear(12, 16, bias=bias), torch.nn.Tanh(), torch.nn.Linear(16, 4, bias=bias)
     return torch.nn.Sequential(*layers).to(dtype)
 
