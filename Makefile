@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: train test test-slow lint types clean
+.PHONY: train test test-slow mutants lint types clean
 .DEFAULT_GOAL := train
 
 # Made again whenever what it is made from changes.
@@ -21,6 +21,10 @@ test: $(VENV)/.installed
 
 test-slow: $(VENV)/.installed
 	$(RUN) -m pytest -m slow
+
+# Break the methods' rules on purpose: every break must fail a test.
+mutants: $(VENV)/.installed
+	$(RUN) -m tests.mutants
 
 lint: $(VENV)/.installed
 	$(RUN) -m ruff check .
