@@ -10,6 +10,7 @@ machine or its load.
 import argparse
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -24,7 +25,8 @@ def main() -> None:
     parser.add_argument("--root", default="data", help="the folder that holds the data set")
     parser.add_argument("--data", default="mnist")
     parser.add_argument("--sweeps", default="adam")
-    parser.add_argument("--pruners", nargs="+", default=["none", "asha"])
+    help_pruners = "the first is compared with; PRUNER+KEY=VALUE changes a setting"
+    parser.add_argument("--pruners", nargs="+", default=["none", "asha"], help=help_pruners)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--epochs", type=int, default=3)
@@ -40,11 +42,9 @@ def main() -> None:
     report(results)
 
 
-def sweep(
-    arguments: argparse.Namespace, pruner: str, seed: int, folder: Path
-) -> tuple[float, int]:
+def sweep(arguments: argparse.Namespace, pruner: str, seed: int, folder: Path) -> tuple[float, int]:
     """Run one sweep; return its best value and the training steps of all its trials."""
-    name = f"{pruner}-{seed}".replace("/", "-")
+    name = re.sub(r"\W", "-", f"{pruner}-{seed}")
     command = [
         *(sys.executable, "-m", "src.train", "-m", f"sweeps={arguments.sweeps}"),
         *(f"data={arguments.data}", f"pruner={pruner.split('+')[0]}", f"seed={seed}"),

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from hydra.core.config_store import ConfigStore
-from hydra.utils import instantiate
+from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -191,13 +191,12 @@ def build(group: str, settings: dict[str, Any], kind: type[T], *args: Any, **kwa
             f"{group}._target_={target}: not allowed; allowed: {', '.join(ALLOWED_TARGETS)} "
             "(ALLOWED_TARGETS in src/config.py)"
         )
+    given = {key: value for key, value in settings.items() if key != "_target_"}
     try:
-        made = instantiate(
-            settings, *args, **kwargs, _convert_="all", _execution_whitelist_=ALLOWED_TARGETS
-        )
+        made = get_class(target)(*args, **kwargs, **given)
     except Exception as error:
-        given = ", ".join(f"{key}={value}" for key, value in settings.items() if key != "_target_")
-        raise InputError(f"{group}: {target}({given}): {_reason(error)}") from error
+        shown = ", ".join(f"{key}={value}" for key, value in given.items())
+        raise InputError(f"{group}: {target}({shown}): {_reason(error)}") from error
     if not isinstance(made, kind):
         raise InputError(f"{group}._target_={target}: not a {kind.__module__}.{kind.__name__}")
     return made

@@ -1,6 +1,7 @@
 """Samplers made new for each proposal, seeded by the study's seed and the trial's number."""
 
 import hashlib
+import warnings
 from collections.abc import Mapping
 from itertools import product
 from typing import Any
@@ -60,4 +61,6 @@ def make_sampler(
     text = f"{seed}" if fixed else f"{seed}/{number}"
     mixed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
     extra = {"space": space} if grid_size(settings, space) else {}
-    return build("sampler", settings, optuna.samplers.BaseSampler, seed=mixed, **extra)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return build("sampler", settings, optuna.samplers.BaseSampler, seed=mixed, **extra)

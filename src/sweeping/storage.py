@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import optuna
 import sqlalchemy
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from sqlalchemy.engine import make_url
 
 from src.errors import InputError
@@ -22,9 +22,10 @@ from src.errors import InputError
 T = TypeVar("T")
 BUSY_SECONDS = 30  # how long a writer waits for other writers of an SQLite file
 PATIENCE_SECONDS = 600.0  # how long a database may be away in mid-sweep
-HELD_SECONDS = 60  # after which the server ends the session of a lock's holder that is silent
+HELD_SECONDS = 60  # for which a lock's holder may be silent, before a server ends its session
 DRIVER = "postgresql+psycopg"
 LOCK = int.from_bytes(b"fairstp")  # the key of the server's lock: any number of ours
+AWAY = (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError, Timeout)
 ALLOWED = "must be sqlite:///FILE or postgresql://USER@HOST/DATABASE"
 
 
@@ -68,7 +69,7 @@ def open_storage(url: str, lease_seconds: int) -> optuna.storages.RDBStorage:
             _prepare_sqlite(Path(str(parsed.database)))
         with lock(url), warnings.catch_warnings():  # two must not make the tables at once
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return optuna.storages.RDBStorage(
+            opened = optuna.storages.RDBStorage(
                 url,
                 engine_kwargs=_engine_arguments(url),
                 heartbeat_interval=max(1, lease_seconds // 6),
@@ -77,6 +78,15 @@ def open_storage(url: str, lease_seconds: int) -> optuna.storages.RDBStorage:
     except (OSError, sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"hydra.sweeper.storage={shown(url)}: {reason}") from error
+    if parsed.drivername == "sqlite":
+        sqlalchemy.event.listen(opened.engine, "connect", _relax)
+        opened.engine.dispose()  # the connections that were made before
+    return opened
+
+
+def _relax(connection: sqlite3.Connection, _: object) -> None:
+    """With write-ahead logging a commit outlives the process at once, and the machine soon."""
+    connection.execute("PRAGMA synchronous=NORMAL")
 
 
 def _engine_arguments(url: str) -> dict[str, Any]:
@@ -106,7 +116,7 @@ def lock(url: str) -> Iterator[None]:
     """
     parsed = make_url(url)
     if parsed.drivername == "sqlite":
-        with FileLock(f"{parsed.database}.lock"):
+        with FileLock(f"{parsed.database}.lock", timeout=HELD_SECONDS):
             yield
         return
     with _lock_engine(url).begin() as connection:
@@ -132,7 +142,7 @@ def patiently(action: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
     while True:
         try:
             return action()
-        except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
+        except AWAY as error:
             reason = " ".join(str(error.__cause__ or error).split())[:200]
             if time.monotonic() > deadline or _read_only(reason):
                 raise InputError(f"the study's database can't be used: {reason}") from error
@@ -146,7 +156,6 @@ def _read_only(reason: str) -> bool:
     return "readonly" in reason or "read-only" in reason
 
 
-@lru_cache
 def me() -> dict[str, object]:
     """This process, told apart from any other on any machine."""
     return {"host": _host(), "pid": os.getpid(), "started": _started(os.getpid())}

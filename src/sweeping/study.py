@@ -37,7 +37,10 @@ class Outcome:
     state: TrialState
     value: float | None
     attributes: Mapping[str, Any]
-    diverged: bool = False
+
+    @property
+    def diverged(self) -> bool:
+        return self.attributes.get("status") == "diverged"
 
 
 class SharedStudy:

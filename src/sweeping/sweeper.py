@@ -14,9 +14,9 @@ from typing import Any
 
 import optuna
 import torch
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn, JobStatus, run_job
 from hydra.types import HydraContext, TaskFunction
 from hydra_plugins.hydra_optuna_sweeper._impl import (
     OptunaSweeperImpl,
@@ -36,14 +36,18 @@ from src.sweeping.study import Lease, Outcome, SharedStudy, describe_space, flat
 from src.sweeping.workers import WORKER, is_orphan, run_workers
 
 # What trials may differ in and still be compared: how they are found, how fast they run, where.
-INCOMPARABLE = ("sampler", "pruner", "search", "trial", "data.root", "trainer.threads")
+INCOMPARABLE = (
+    *("sampler", "pruner", "search", "trial", "resume", "logger"),
+    *("data.root", "trainer.threads", "trainer.checkpoint_every"),
+)
+COMPLETE = ("completed", "early_stopped")
 STATES = {
-    "completed": TrialState.COMPLETE,
-    "early_stopped": TrialState.COMPLETE,
+    **dict.fromkeys(COMPLETE, TrialState.COMPLETE),
     "pruned": TrialState.PRUNED,
     # Pruned and not infinite: samplers then learn that the region is bad without its value, which
     # Optuna keeps for trials that have none; and the sweep goes on.
     "diverged": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
 }
 
 
@@ -174,6 +178,7 @@ class StudySweeper(OptunaSweeperImpl):
             self.base = self._compose(self.fixed)
             self.job = job_config(self.base)
         self.folder = Path(str(self.config.hydra.sweep.dir)).absolute()
+        self.snapshot = OmegaConf.to_yaml(OmegaConf.masked_copy(self.base, ["hydra"]))
 
     def _compose(self, overrides: list[str]) -> DictConfig:
         assert self.hydra_context is not None and self.config is not None
@@ -211,7 +216,7 @@ class StudySweeper(OptunaSweeperImpl):
                 progress.update()
                 failures = failures + 1 if outcome.state is TrialState.FAIL else 0
                 if failures >= self.max_failures:
-                    last = str(outcome.attributes["error"]).strip().splitlines()[-1]
+                    last = outcome.attributes["reason"]
                     raise InputError(
                         f"{failures} trials in a row failed, the last one with: {last} "
                         f"(hydra.sweeper.max_failures={self.max_failures})"
@@ -219,47 +224,43 @@ class StudySweeper(OptunaSweeperImpl):
 
     def _run(self, study: SharedStudy, trial: Trial) -> Outcome:
         """Train one trial in this process, and read what it left."""
-        assert self.hydra_context is not None
         started = time.perf_counter()
         folder = self.folder / f"trial-{trial.number}"
         params = [f"{name}={value!r}" for name, value in trial.params.items()]
         study.note(trial, {"folder": str(folder), "overrides": [*self.fixed, *params]})
+        facts: dict[str, Any] = {}
         with Lease(study, trial):
-            job = run_job(
-                hydra_context=self.hydra_context,
-                task_function=self.task_function,
-                config=self._job(trial),
-                job_dir_key="hydra.sweep.dir",
-                job_subdir_key="hydra.sweep.subdir",
-            )
-        return _outcome(job, folder, time.perf_counter() - started)
+            try:
+                status, value = self._train(trial, folder)
+            except Exception as error:
+                status, value, text = "failed", 0.0, "".join(traceback.format_exception(error))
+                (folder / "error.txt").write_text(text)
+                facts["error"] = text[-2000:]  # a database column is no place for a long one
+                facts["reason"] = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        facts |= {"seconds": time.perf_counter() - started, "status": status}
+        return Outcome(STATES[status], value if status in COMPLETE else None, facts)
 
-    def _job(self, trial: Trial) -> DictConfig:
-        """The trial's config. Composing it anew for each trial would take longer than all else."""
-        config = copy.deepcopy(self.base)
+    def _train(self, trial: Trial, folder: Path) -> tuple[str, float]:
+        """Do for the trial what Hydra's launcher would do, without composing and copying it all.
+
+        The config differs from the others' in nothing but values, so composing it anew would be
+        most of what a trial costs beside its training.
+        """
+        config = copy.deepcopy(self.job)
         values = {**trial.params, "trial": trial.number}
-        with read_write(config.hydra), open_dict(config.hydra):
-            config.hydra.job.id, config.hydra.job.num = str(trial.number), trial.number
-            config.hydra.overrides.task = [*self.fixed, *(f"{k}={v!r}" for k, v in values.items())]
         for name, value in values.items():
             OmegaConf.update(config, name, value)
-        return config
-
-
-def _outcome(job: JobReturn, folder: Path, seconds: float) -> Outcome:
-    """The study's view of a finished job."""
-    if job.status is not JobStatus.COMPLETED:
-        text = "".join(traceback.format_exception(job._return_value))
-        (folder / "error.txt").write_text(text)
-        # A database column is no place for a long one.
-        attributes = {"seconds": seconds, "status": "failed", "error": text[-2000:]}
-        return Outcome(TrialState.FAIL, None, attributes)
-    status = json.loads((folder / "result.json").read_text())["status"]
-    state = STATES[status]
-    value = float(job.return_value) if state is TrialState.COMPLETE else None
-    return Outcome(
-        state, value, {"seconds": seconds, "status": status}, diverged=status == "diverged"
-    )
+        hydra_folder = folder / ".hydra"
+        hydra_folder.mkdir(parents=True)
+        (hydra_folder / "config.yaml").write_text(OmegaConf.to_yaml(config))
+        (hydra_folder / "hydra.yaml").write_text(self.snapshot)
+        overrides = [*self.fixed, *(f"{name}={value!r}" for name, value in values.items())]
+        (hydra_folder / "overrides.yaml").write_text(OmegaConf.to_yaml(overrides))
+        runtime: Any = HydraConfig.get().runtime
+        with read_write(runtime), open_dict(runtime):
+            runtime.output_dir = str(folder)
+        value = float(self.task_function(config))
+        return str(json.loads((folder / "result.json").read_text())["status"]), value
 
 
 def comparable(config: Config, space: Any, data_sha256: str) -> dict[str, Any]:

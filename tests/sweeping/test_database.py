@@ -1,0 +1,250 @@
+"""The database: locked, read-only, gone for a while, shared by several processes."""
+
+import os
+import sqlite3
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+from optuna.trial import TrialState
+
+from src.errors import InputError
+from src.sweeping import storage
+from src.sweeping.storage import absolute, patiently, shown
+from src.sweeping.study import Lease, Outcome
+from tests.sweeping.conftest import Project, Server, open_study, states
+from tests.sweeping.test_study import FORK, finish_all, forget_connections
+
+NOBODY = 65534
+QUICK = ("trainer.epochs=1", "trainer.threads=1", "model=logreg")
+
+
+def test_urls() -> None:
+    assert absolute("sqlite:///a.db") == f"sqlite:///{Path.cwd()}/a.db"
+    url = absolute("postgresql://me:secret@host/db")
+    assert url == "postgresql+psycopg://me:secret@host/db"
+    assert "secret" not in shown(url)
+    for wrong in ("sqlite://", "sqlite:///:memory:", "mysql://a/b", "file.db", ""):
+        with pytest.raises(InputError, match="must be sqlite:///FILE or postgresql://"):
+            absolute(wrong)
+
+
+@contextmanager
+def somebody() -> Iterator[Path]:
+    """A folder, and no right to write where the mode forbids it (root may write anywhere)."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@contextmanager
+def powerless() -> Iterator[None]:
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+def test_a_read_only_database_is_refused_in_one_line() -> None:
+    with somebody() as folder:
+        url = f"sqlite:///{folder}/studies.db"
+        open_study(url)
+        storage.open_storage.cache_clear()
+        for path in folder.iterdir():
+            path.chmod(0o444)
+        folder.chmod(0o555)
+        with (
+            powerless(),
+            pytest.raises(InputError, match=r"storage=sqlite.*(readonly database|denied)"),
+        ):
+            open_study(url)
+        folder.chmod(0o755)
+
+
+def test_a_folder_that_cannot_be_written_is_refused_in_one_line() -> None:
+    with somebody() as folder:
+        folder.chmod(0o555)
+        with powerless(), pytest.raises(InputError, match=r"storage=.*Permission denied"):
+            open_study(f"sqlite:///{folder}/new/studies.db")
+        folder.chmod(0o755)
+
+
+def test_a_file_that_is_no_database_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "studies.db").write_text("not a database at all, " * 100)
+    with pytest.raises(InputError, match="file is not a database"):
+        open_study(f"sqlite:///{tmp_path}/studies.db")
+
+
+def test_a_database_that_turns_read_only_ends_the_sweep_at_once(tmp_path: Path) -> None:
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/x.db")
+
+    def write() -> None:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("PRAGMA query_only=ON")
+            connection.exec_driver_sql("CREATE TABLE t (x INTEGER)")
+
+    started = time.monotonic()
+    with pytest.raises(InputError, match=r"can't be used.*readonly"):
+        patiently(write)
+    assert time.monotonic() - started < 2
+
+
+def test_a_locked_database_is_refused_in_one_line(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_study(url)
+    storage.open_storage.cache_clear()
+    monkeypatch.setattr(storage, "BUSY_SECONDS", 0.2)
+    with held(url), pytest.raises(InputError, match=r"storage=sqlite.*database is locked"):
+        open_study(url)
+
+
+@contextmanager
+def held(url: str) -> Iterator[None]:
+    """Another program holds the file for itself."""
+    connection = sqlite3.connect(absolute(url).removeprefix("sqlite:///"), isolation_level=None)
+    connection.execute("BEGIN EXCLUSIVE")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+        connection.close()
+
+
+def test_a_database_that_is_locked_for_a_while_is_waited_for(
+    url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(storage, "BUSY_SECONDS", 0.2)
+    study = open_study(url, 4)
+    first = study.next_trial()
+    assert first is not None
+
+    def hold() -> None:
+        with held(url):
+            begun.set()
+            time.sleep(3)
+
+    begun = threading.Event()
+    holder = threading.Thread(target=hold)
+    holder.start()
+    begun.wait()
+    study.finish(first, Outcome(TrialState.COMPLETE, 1.0, {}))
+    finish_all(study)
+    holder.join()
+    assert states(study.trials())["COMPLETE"] == 4
+    assert "database is away, waiting" in capsys.readouterr().err
+
+
+def test_a_server_that_stops_and_starts_again_in_mid_sweep(
+    running_server: Server, postgres_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def worker() -> None:
+        forget_connections()
+        study = open_study(postgres_url, 60)
+        while trial := study.next_trial():
+            with Lease(study, trial):
+                time.sleep(0.05)
+            study.finish(trial, Outcome(TrialState.COMPLETE, trial.params["x"], {}))
+
+    open_study(postgres_url, 60)
+    workers = [FORK.Process(target=worker) for _ in range(2)]
+    for process in workers:
+        process.start()
+    for mode in ("fast", "immediate"):  # the second is a crash
+        time.sleep(1.5)
+        assert all(process.is_alive() for process in workers)
+        running_server.stop(mode)
+        time.sleep(1.5)
+        running_server.start()
+    for process in workers:
+        process.join(60)
+    assert [process.exitcode for process in workers] == [0, 0]
+    left = states(open_study(postgres_url, 60).trials())
+    assert left["COMPLETE"] == 60 and not {"RUNNING", "WAITING"} & set(left)
+
+
+def test_a_lock_of_a_holder_that_is_silent_is_taken_away(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is stopped, or a machine without power, must not stop all the others."""
+    monkeypatch.setattr(storage, "HELD_SECONDS", 1)
+    study = open_study(postgres_url)
+    with pytest.raises(sqlalchemy.exc.SQLAlchemyError), storage.lock(study.url):
+        time.sleep(2.5)
+    with storage.lock(study.url):
+        pass
+
+
+def test_a_read_only_server_is_refused_in_one_line(
+    running_server: Server, postgres_url: str
+) -> None:
+    database = postgres_url.rpartition("/")[2]
+    running_server.sql(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
+    with pytest.raises(InputError, match=r"storage=postgresql.*read-only"):
+        open_study(postgres_url)
+
+
+def test_a_server_that_is_not_there_is_refused_in_one_line() -> None:
+    with pytest.raises(InputError, match=r"storage=postgresql.*127\.0\.0\.1") as caught:
+        open_study("postgresql://me:secret@127.0.0.1:1/db")
+    assert "secret" not in str(caught.value) and len(str(caught.value).splitlines()) == 1
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """Wait for a sweep and hold it to a clean end."""
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, out + err
+
+
+@pytest.mark.slow
+def test_four_processes_share_a_study_on_postgres(project: Project, postgres_url: str) -> None:
+    command = ["-m", "sweeps=adam", "n_trials=40", f"storage={postgres_url}", *QUICK]
+    processes = [project.start(*command) for _ in range(4)]
+    name = "adam-digits-logreg"
+    project.url = postgres_url
+    deadline = time.monotonic() + 120
+    while sum(one.state in (TrialState.COMPLETE, TrialState.PRUNED)
+              for one in project.trials(name)) < 8:  # fmt: skip
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    running = [one for one in project.trials(name) if one.state is TrialState.RUNNING]
+    owners = [one.user_attrs["owner"]["pid"] for one in running if "owner" in one.user_attrs]
+    victim = next(process for process in processes if process.pid in owners)
+    victim.kill()
+    for process in processes:
+        if process is not victim:
+            end(process)
+    trials = project.trials(name)
+    left = states(trials)
+    assert left["COMPLETE"] + left["PRUNED"] == 40
+    assert not {"RUNNING", "WAITING"} & set(left) and left.get("FAIL", 0) <= 1
+    folders = {one.user_attrs["folder"] for one in trials if "folder" in one.user_attrs}
+    assert len(folders) == len(list((project.folder / "outputs/sweeps" / name).glob("trial-*")))
+
+
+@pytest.mark.slow
+def test_a_real_sweep_outlives_its_server(
+    project: Project, running_server: Server, postgres_url: str
+) -> None:
+    """The trial in progress goes on while the server is away; nothing is run twice."""
+    project.url = postgres_url
+    command = ["-m", "sweeps=adam", "n_trials=8", f"storage={postgres_url}", "pruner=none"]
+    process = project.start(*command, "trainer.epochs=20", "trainer.threads=1")
+    deadline = time.monotonic() + 120
+    while len(project.trials("adam-digits-mlp")) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    running_server.stop()
+    time.sleep(3)
+    running_server.start()
+    end(process)
+    assert states(project.trials("adam-digits-mlp"))["COMPLETE"] == 8

@@ -1,0 +1,373 @@
+"""The shared study: exact totals, whatever happens to whom."""
+
+import math
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import Trial, TrialState
+
+from src.errors import InputError
+from src.sweeping import storage
+from src.sweeping.study import DIED, MAX_DEATHS, Lease, Outcome, SharedStudy
+from tests.sweeping.conftest import forget_connections, open_study, states
+
+FORK = multiprocessing.get_context("fork")  # a fresh interpreter would take seconds to begin
+DONE = Outcome(TrialState.COMPLETE, 0.5, {})
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def in_a_process(action: Callable[[], None]) -> int:
+    """Run it in another process; return its exit status, negative for a signal."""
+
+    def body() -> None:
+        forget_connections()
+        action()
+
+    process = FORK.Process(target=body)
+    process.start()
+    process.join(60)
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def finish_all(study: SharedStudy) -> list[Trial]:
+    trials = []
+    while trial := study.next_trial():
+        trials.append(trial)
+        study.finish(trial, Outcome(TrialState.COMPLETE, trial.params["x"], {}))
+    return trials
+
+
+def test_the_total_is_a_total(url: str) -> None:
+    study = open_study(url, 5)
+    assert len(finish_all(study)) == 5
+    assert len(finish_all(open_study(url, 5))) == 0
+    assert len(finish_all(open_study(url, 7))) == 2
+    assert states(study.trials()) == {"COMPLETE": 7}
+
+
+def test_the_default_configuration_comes_first_even_after_a_death(url: str) -> None:
+    def body() -> None:
+        open_study(url).next_trial()
+        die()
+
+    assert in_a_process(body) == -signal.SIGKILL
+    trials = finish_all(open_study(url, 3))
+    assert trials[0].params == {"x": 0.1}
+    assert next(iter(open_study(url).trials())).state is TrialState.FAIL
+
+
+def test_a_default_outside_the_space_is_not_tried(url: str) -> None:
+    assert all(one.params["x"] != 7.0 for one in finish_all(open_study(url, 3, default={"x": 7.0})))
+
+
+def test_failures_do_not_count(url: str) -> None:
+    study = open_study(url, 2)
+    trial = study.next_trial()
+    assert trial is not None
+    study.finish(trial, Outcome(TrialState.FAIL, None, {"error": "boom"}))
+    finish_all(study)
+    assert states(study.trials()) == {"COMPLETE": 2, "FAIL": 1}
+
+
+# Where a process can be killed, and what is then left for the next one to find.
+KILLS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+    "before it says whose the trial is": lambda patch: patch.setattr(storage, "me", die),
+    "before the first heartbeat": lambda patch: patch.setattr(
+        optuna.storages.RDBStorage, "record_heartbeat", lambda *_: die()
+    ),
+    "before the parameters are known": lambda patch: patch.setattr(
+        optuna.Trial, "_suggest", lambda *_: die()
+    ),
+    "before it is told": lambda patch: patch.setattr(optuna.Study, "tell", lambda *_, **__: die()),
+}
+
+
+@pytest.mark.parametrize("place", KILLS)
+def test_a_kill_while_claiming_or_telling(
+    url: str, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def body() -> None:
+        study = open_study(url, 4)
+        KILLS[place](monkeypatch)
+        finish_all(study)
+
+    open_study(url, 4)
+    assert in_a_process(body) == -signal.SIGKILL
+    study = open_study(url, 4)
+    first = finish_all(study)[0]
+    assert first.params == {"x": 0.1}, "the default configuration was lost"
+    assert states(study.trials()) == {"COMPLETE": 4, "FAIL": 1}
+
+
+def test_a_kill_after_telling(url: str) -> None:
+    def body() -> None:
+        study = open_study(url, 4)
+        trial = study.next_trial()
+        assert trial is not None
+        study.finish(trial, DONE)
+        die()
+
+    assert in_a_process(body) == -signal.SIGKILL
+    assert len(finish_all(open_study(url, 4))) == 3
+
+
+def test_a_kill_between_queueing_again_and_failing(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def claim_and_die() -> None:
+        open_study(url, 3).next_trial()
+        die()
+
+    def recover_and_die() -> None:
+        study = open_study(url, 3)
+        monkeypatch.setattr(optuna.storages.RDBStorage, "set_trial_user_attr", lambda *_: die())
+        study.next_trial()
+
+    assert in_a_process(claim_and_die) == -signal.SIGKILL
+    for _ in range(3):
+        assert in_a_process(recover_and_die) == -signal.SIGKILL
+    assert states(open_study(url, 3).trials()) == {"RUNNING": 1, "WAITING": 1}
+    study = open_study(url, 3)
+    trials = finish_all(study)
+    assert [one.params["x"] for one in trials].count(0.1) == 1
+    assert states(study.trials()) == {"COMPLETE": 3, "FAIL": 1}
+
+
+def test_a_lock_ends_with_its_holder(url: str) -> None:
+    def body() -> None:
+        study = open_study(url)
+        with storage.lock(study.url):
+            die()
+
+    open_study(url)
+    assert in_a_process(body) == -signal.SIGKILL
+    started = time.monotonic()
+    open_study(url)
+    assert time.monotonic() - started < 5
+
+
+def test_a_trial_that_kills_its_process_is_given_up(url: str) -> None:
+    def body() -> None:
+        open_study(url, 2).next_trial()
+        die()
+
+    for _ in range(MAX_DEATHS + 1):
+        assert in_a_process(body) == -signal.SIGKILL
+    study = open_study(url, 2)
+    assert all(one.params["x"] != 0.1 for one in finish_all(study))
+    assert states(study.trials()) == {"COMPLETE": 2, "FAIL": MAX_DEATHS + 1}
+
+
+def test_interruptions_never_give_a_trial_up(url: str) -> None:
+    for _ in range(2 * MAX_DEATHS):
+        study = open_study(url, 2)
+        trial = study.next_trial()
+        assert trial is not None and trial.params == {"x": 0.1}
+        study.release()
+    assert states(study.trials()) == {"FAIL": 2 * MAX_DEATHS, "WAITING": 1}
+
+
+def test_a_repeated_trial_climbs_the_pruners_ladder_anew(url: str) -> None:
+    study = open_study(url)
+    trial = study.next_trial()
+    assert trial is not None
+    study.storage.set_trial_system_attr(trial._trial_id, "completed_rung_0", 0.1)
+    study.storage.set_trial_system_attr(trial._trial_id, "grid_id", 3)
+    study.release()
+    again = study.trials()[-1]
+    assert again.system_attrs["grid_id"] == 3
+    assert "completed_rung_0" not in again.system_attrs
+
+
+def test_a_process_that_lost_its_trial_changes_nothing(url: str) -> None:
+    study = open_study(url, 2)
+    trial = study.next_trial()
+    assert trial is not None
+    study._give_up(study.trials()[0], DIED)
+    study.finish(trial, DONE)
+    study.note(trial, {"folder": "elsewhere"})
+    assert states(study.trials()) == {"FAIL": 1, "WAITING": 1}
+
+
+def test_the_trial_of_a_claim_that_was_cut_off_is_claimed_again(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database goes away in mid-claim: this very process must not take its own for alive."""
+    study = open_study(url, 2)
+    real, calls = storage.open_storage(study.url, 60).record_heartbeat, []
+
+    def away_once(trial_id: int) -> None:
+        calls.append(trial_id)
+        if len(calls) == 1:
+            raise optuna.exceptions.StorageInternalError("gone")
+        real(trial_id)
+
+    monkeypatch.setattr(study.storage, "record_heartbeat", away_once)
+    assert finish_all(study)[0].params == {"x": 0.1}
+    assert states(study.trials()) == {"COMPLETE": 2, "FAIL": 1}
+
+
+def elsewhere(study: SharedStudy) -> Trial:
+    """A trial that a process on another machine runs."""
+    trial = study.next_trial()
+    assert trial is not None
+    study.note(trial, {"owner": {"host": "elsewhere", "pid": 1, "started": "1"}})
+    return trial
+
+
+def test_a_worker_elsewhere_is_waited_for(url: str) -> None:
+    study = open_study(url, 1)
+    trial = elsewhere(study)
+    checks = iter([False, False, True])
+    assert study.next_trial(stop=lambda: next(checks)) is None
+    study.finish(trial, DONE)
+    assert states(study.trials()) == {"COMPLETE": 1}
+
+
+def test_a_worker_elsewhere_that_falls_silent_is_found(url: str) -> None:
+    study = open_study(url, 1, lease_seconds=3)
+    elsewhere(study)
+    started = time.monotonic()
+    trial = study.next_trial()
+    assert trial is not None and trial.params == {"x": 0.1}
+    assert 2 < time.monotonic() - started < 12
+    study.finish(trial, DONE)
+    assert states(study.trials()) == {"COMPLETE": 1, "FAIL": 1}
+
+
+def test_a_renewed_lease_holds(url: str) -> None:
+    study = open_study(url, 1, lease_seconds=3)
+    trial, end = elsewhere(study), time.monotonic() + 6
+    with Lease(study, trial):
+        assert study.next_trial(stop=lambda: time.monotonic() > end) is None
+    study.finish(trial, DONE)
+    assert states(study.trials()) == {"COMPLETE": 1}
+
+
+def test_a_healthy_trial_outlives_an_outage_longer_than_its_lease(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All leases have run out when the database is back: holders get a moment to renew."""
+    study = open_study(url, 1, lease_seconds=6)
+    trial, other = elsewhere(study), open_study(url, 1, lease_seconds=6)
+    silent = {trial._trial_id}
+    monkeypatch.setattr(other.storage, "_get_stale_trial_ids", lambda _: list(silent))
+    checks = iter([False, False, True])
+    assert other.next_trial(stop=lambda: next(checks)) is None
+    silent.clear()  # it has renewed
+    checks = iter([False] * 8 + [True])
+    assert other.next_trial(stop=lambda: next(checks)) is None
+    assert states(study.trials()) == {"RUNNING": 1}
+
+
+def test_what_a_diverged_trial_reported_before_does_not_count(url: str) -> None:
+    study = open_study(url, 1)
+    trial = study.next_trial()
+    assert trial is not None
+    trial.report(0.01, 1)
+    study.finish(trial, Outcome(TrialState.PRUNED, None, {"status": "diverged"}))
+    (frozen,) = study.trials()
+    assert frozen.state is TrialState.PRUNED and frozen.value is None
+    assert math.isnan(frozen.intermediate_values[2])
+
+
+def test_another_signature_is_refused_with_what_differs(url: str) -> None:
+    open_study(url, signature={"hash": "1", "data.batch_size": 32, "model.name": "a"})
+    with pytest.raises(InputError, match=r"data\.batch_size was 32, is 64; choose another"):
+        open_study(url, signature={"hash": "2", "data.batch_size": 64, "model.name": "a"})
+
+
+def test_a_study_of_someone_elses_is_refused(url: str) -> None:
+    optuna.create_study(storage=url, study_name="test").optimize(lambda _: 1.0, n_trials=1)
+    with pytest.raises(InputError, match="was not made by fairstep"):
+        open_study(url)
+
+
+def worker(url: str, n_trials: int, seed: int) -> None:
+    """Pull trials and take a random while for each."""
+    forget_connections()
+    chance, study = random.Random(seed), open_study(url, n_trials)
+    while trial := study.next_trial():
+        with Lease(study, trial):
+            time.sleep(chance.uniform(0, 0.05))
+            kind = chance.random()
+            if kind < 0.1:
+                outcome = Outcome(TrialState.FAIL, None, {})
+            elif kind < 0.4:
+                trial.report(1.0, 1)
+                outcome = Outcome(TrialState.PRUNED, None, {})
+            else:
+                outcome = Outcome(TrialState.COMPLETE, trial.params["x"], {})
+        study.finish(trial, outcome)
+
+
+def storm(url: str, processes: int, n_trials: int, kills: int, seed: int) -> None:
+    """Kill random workers at random moments and start others, until the study is complete."""
+    chance, numbers = random.Random(seed), iter(range(10_000))
+
+    def start() -> multiprocessing.context.ForkProcess:
+        process = FORK.Process(target=worker, args=(url, n_trials, seed + next(numbers)))
+        process.start()
+        return process
+
+    running = [start() for _ in range(processes)]
+    deadline = time.monotonic() + 240
+    while any(process.is_alive() for process in running):
+        assert time.monotonic() < deadline
+        time.sleep(chance.uniform(0, 0.4))
+        if kills:
+            victim = chance.randrange(processes)
+            if running[victim].is_alive():
+                running[victim].kill()
+                kills -= 1
+            running[victim].join()
+            running[victim] = start()
+    assert kills == 0, f"{kills} kills too few: the study was complete before"
+    assert all(process.exitcode == 0 for process in running)
+
+
+def check_exact(url: str, n_trials: int) -> None:
+    """As many trials as asked, none running, and each one that died run again as it was."""
+    study = open_study(url, n_trials)
+    trials = study.trials()
+    left = states(trials)
+    assert left.get("COMPLETE", 0) + left.get("PRUNED", 0) == n_trials
+    assert "RUNNING" not in left and "WAITING" not in left
+    retries = {one.user_attrs["retries"]: one for one in trials if "retries" in one.user_attrs}
+    for trial in trials:
+        if trial.user_attrs.get("reason") != DIED or not trial.params:
+            continue
+        if trial.user_attrs.get("deaths", 0) < MAX_DEATHS:
+            again = retries[trial.number]
+            assert again.system_attrs["fixed_params"]["x"] == trial.params["x"]
+            assert again.params in ({}, trial.params)  # nothing, if it was killed at once
+    assert len(retries) == sum("retries" in one.user_attrs for one in trials)
+
+
+def test_a_storm_of_kills_on_sqlite(url: str) -> None:
+    storm(url, processes=3, n_trials=60, kills=20, seed=1)
+    check_exact(url, 60)
+
+
+def test_a_storm_of_kills_on_postgres(postgres_url: str) -> None:
+    storm(postgres_url, processes=4, n_trials=40, kills=10, seed=2)
+    check_exact(postgres_url, 40)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3, 9))
+def test_more_storms(tmp_path: Path, postgres_url: str, seed: int) -> None:
+    for url in (f"sqlite:///{tmp_path}/studies.db", postgres_url):
+        storm(url, processes=4, n_trials=100, kills=40, seed=seed)
+        check_exact(url, 100)

@@ -1,0 +1,366 @@
+"""`python -m src.train -m sweeps=…` in this process: totals, refusals, failures, results."""
+
+import json
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+import torch
+from omegaconf import OmegaConf
+from optuna.trial import TrialState
+
+from src import train
+from src.config import PROJECT
+from src.sweeping import sweeper
+from tests.sweeping.conftest import QUICK, Sweep, states, trials_of
+
+GROUPS = {group: sorted(p.stem for p in (PROJECT / "conf" / group).glob("*.yaml"))
+          for group in ("sampler", "pruner")}  # fmt: skip
+
+
+def test_the_total_is_a_total(sweep: Sweep) -> None:
+    first = sweep("sweeps=adam", "n_trials=3", "pruner=none")
+    assert first.status == 0 and states(first.trials) == {"COMPLETE": 3}
+    again = sweep("sweeps=adam", "n_trials=3", "pruner=none")
+    assert again.status == 0 and len(again.trials) == 3
+    assert "best: trial" in again.out and "completed" not in again.out
+    more = sweep("sweeps=adam", "n_trials=5", "pruner=none")
+    assert states(more.trials) == {"COMPLETE": 5}
+    assert more.trials[:3] == first.trials
+    fewer = sweep("sweeps=adam", "n_trials=2", "pruner=none")
+    assert fewer.status == 0 and len(fewer.trials) == 5
+
+
+def test_trials_and_folders_name_each_other_and_are_never_overwritten(sweep: Sweep) -> None:
+    first = sweep("sweeps=sgd", "n_trials=2")
+    before = {path: path.read_bytes() for path in first.folder.glob("trial-*/*") if path.is_file()}
+    trials = sweep("sweeps=sgd", "n_trials=4").trials
+    for trial in trials:
+        folder = Path(trial.user_attrs["folder"])
+        names = json.loads((folder / "trial.json").read_text())
+        assert (names["study"], names["trial"]) == ("s", trial.number)
+        config = OmegaConf.load(folder / "config.yaml")
+        assert config.trial == trial.number
+        assert config.optimizer.lr == trial.params["optimizer.lr"]
+        value = json.loads((folder / "result.json").read_text())["objective"]["value"]
+        assert trial.value == value
+    assert len({trial.user_attrs["folder"] for trial in trials}) == 4
+    assert before and all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_folders_that_the_database_does_not_know_are_refused(sweep: Sweep) -> None:
+    ended = sweep("sweeps=sgd", "n_trials=1")
+    for file in Path(ended.url.removeprefix("sqlite:///")).parent.glob("studies.db*"):
+        file.unlink()
+    from src.sweeping.storage import open_storage
+
+    open_storage.cache_clear()
+    again = sweep("sweeps=sgd", "n_trials=1")
+    assert again.status == 1
+    assert "trial-0 is of a study that the database doesn't know" in again.err
+
+
+DIFFERENCES = {
+    "data.batch_size=64": "data.batch_size was 32, is 64",
+    "trainer.epochs=2": "trainer.epochs was 1, is 2",
+    "model.hidden_sizes=[7]": "model.hidden_sizes was [], is [7]",
+    "objective.row=last": "objective.row was best, is last",
+    "optimizer.eps=1e-3": "optimizer.eps was 1e-08, is 0.001",
+    "optimizer.lr=interval(0.1, 0.2)": "space.optimizer.lr was",
+    "optimizer.lr=0.1": "space.optimizer.lr was",
+    "seed=1": "seed was 0, is 1",
+}
+
+
+def test_a_mixed_study_is_refused_with_what_differs(sweep: Sweep) -> None:
+    first = sweep("sweeps=adam", "n_trials=1")
+    for override, difference in DIFFERENCES.items():
+        second = sweep("sweeps=adam", "n_trials=2", override)
+        assert second.status == 1 and second.trials == first.trials
+        refusal = "error: study s holds trials that can't be compared with these: "
+        assert second.err.startswith(refusal) and len(second.err.splitlines()) == 1
+        assert difference in second.err
+
+
+def test_what_does_not_touch_the_comparison_may_change(sweep: Sweep) -> None:
+    sweep("sweeps=adam", "n_trials=1")
+    ended = sweep("sweeps=adam", "n_trials=2", "sampler=random", "pruner=median", "+data.root=/x")
+    assert ended.status == 0 and len(ended.trials) == 2
+
+
+def test_a_study_repeats_and_a_restart_proposes_new_points(sweep: Sweep) -> None:
+    def points(study: str, *n_trials: int) -> list[dict[str, float]]:
+        for total in n_trials:
+            ended = sweep("sweeps=sgd", f"n_trials={total}", study=study)
+        return [trial.params for trial in ended.trials]
+
+    once = points("once", 12)  # more than TPE's ten random trials
+    assert once == points("again", 12)
+    restarted = points("restarted", 4, 12)
+    assert restarted == once
+    assert len({point["optimizer.lr"] for point in restarted}) == 12
+    other = sweep("sweeps=sgd", "n_trials=3", "seed=1", study="other").trials
+    assert [trial.params for trial in other[1:]] != once[1:3]
+
+
+@pytest.mark.parametrize("sampler", GROUPS["sampler"])
+def test_every_sampler_works_and_goes_on_after_a_restart(
+    sweep: Sweep, sampler: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    sweep("sweeps=momentum", "n_trials=3", f"sampler={sampler}")
+    ended = sweep("sweeps=momentum", "n_trials=5", f"sampler={sampler}")
+    assert ended.status == 0, ended.err
+    assert ended.err == "" and not [str(warning.message) for warning in recwarn]
+    assert len({tuple(trial.params.values()) for trial in ended.trials}) == 5
+
+
+@pytest.mark.parametrize("pruner", GROUPS["pruner"])
+def test_every_pruner_works(sweep: Sweep, pruner: str) -> None:
+    ended = sweep("sweeps=adam", "n_trials=8", f"pruner={pruner}", "trainer.epochs=4")
+    assert ended.status == 0 and ended.err == ""
+    counts = states(ended.trials)
+    assert sum(counts.values()) == 8 and ended.trials[0].state is TrialState.COMPLETE
+    assert ("PRUNED" in counts) == (pruner != "none"), counts
+    for trial in ended.trials:
+        result = json.loads((Path(trial.user_attrs["folder"]) / "result.json").read_text())
+        rows = len((Path(trial.user_attrs["folder"]) / "metrics.jsonl").read_text().splitlines())
+        assert trial.user_attrs["status"] == result["status"]
+        assert len(trial.intermediate_values) == rows
+        if trial.state is TrialState.PRUNED:
+            assert result["status"] == "pruned" and rows < 4 and result["best"] is not None
+
+
+def test_a_grid_ends_when_every_point_was_tried(sweep: Sweep) -> None:
+    ended = sweep("sweeps=sgd", "sampler=grid", "sampler.points=3", "n_trials=99")
+    rates = sorted(trial.params["optimizer.lr"] for trial in ended.trials)
+    assert rates == pytest.approx(sorted([1e-4, (1e-4 * 5) ** 0.5, 5, default_rate("sgd")]))
+    again = sweep("sweeps=sgd", "sampler=grid", "sampler.points=3", "n_trials=99")
+    assert again.status == 0 and len(again.trials) == 4
+
+
+def default_rate(optimizer: str) -> float:
+    return float(OmegaConf.load(PROJECT / "conf" / "optimizer" / f"{optimizer}.yaml").lr)
+
+
+def test_diverging_trials_neither_end_a_sweep_nor_win(sweep: Sweep) -> None:
+    ended = sweep("sweeps=sgd", "n_trials=8", "optimizer.lr=tag(log, interval(1e30, 1e38))")
+    diverged = [one for one in ended.trials if one.user_attrs["status"] == "diverged"]
+    assert ended.status == 0 and len(ended.trials) == 8 and 0 < len(diverged) < 8
+    assert all(one.state is TrialState.PRUNED and one.value is None for one in diverged)
+    best = re.search(r"best: trial (\d+)", ended.out)
+    assert best and int(best[1]) not in [one.number for one in diverged]
+
+
+def test_a_sweep_in_which_all_trials_diverge_ends(sweep: Sweep) -> None:
+    ended = sweep("sweeps=sgd", "n_trials=3", "optimizer.lr=interval(1e38, 2e38)")
+    assert ended.status == 0 and len(ended.trials) == 3
+    assert "no trial was completed" in ended.out
+
+
+def test_a_sweep_that_only_fails_ends_with_the_reason(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from src import run
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("the disk is on fire")
+
+    monkeypatch.setattr(run, "_train", broken)
+    ended = sweep("sweeps=sgd", "n_trials=9", "hydra.sweeper.max_failures=3")
+    assert ended.status == 1 and states(ended.trials) == {"FAIL": 3}
+    assert ended.err == (
+        "error: 3 trials in a row failed, the last one with: RuntimeError: the disk is on fire "
+        "(hydra.sweeper.max_failures=3)\n"
+    )
+    for trial in ended.trials:
+        text = (Path(trial.user_attrs["folder"]) / "error.txt").read_text()
+        assert "Traceback" in text and "the disk is on fire" in text
+        assert trial.user_attrs["error"] in text
+    monkeypatch.undo()
+    mended = sweep("sweeps=sgd", "n_trials=2")
+    assert mended.status == 0 and states(mended.trials) == {"FAIL": 3, "COMPLETE": 2}
+
+
+def test_some_failures_do_not_end_a_sweep_or_count(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from src import run
+
+    train_, calls = run._train, []
+
+    def flaky(*arguments: object) -> str:
+        calls.append(1)
+        if len(calls) % 2:
+            raise RuntimeError("now and then")
+        return train_(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(run, "_train", flaky)
+    ended = sweep("sweeps=sgd", "n_trials=3", "pruner=none", "hydra.sweeper.max_failures=2")
+    assert ended.status == 0 and states(ended.trials) == {"FAIL": 3, "COMPLETE": 3}
+
+
+def test_ctrl_c_puts_the_trial_back_and_names_the_command(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from src import run
+
+    def interrupt(*_: object, **__: object) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "_train", interrupt)
+        ended = sweep("sweeps=sgd", "n_trials=2", "optimizer.lr=interval(0.01, 0.02)")
+    assert ended.status == 130 and states(ended.trials) == {"FAIL": 1, "WAITING": 1}
+    line = re.fullmatch(r"interrupted; this goes on: (.*)\n", ended.err)
+    assert line and shlex.split(line[1])[:3] == ["python", "-m", "src.train"]
+    overrides = [word for word in shlex.split(line[1])[4:] if "=" in word]
+    assert "optimizer.lr=interval(0.01, 0.02)" in overrides
+    monkeypatch.setattr(sys, "argv", ["train.py", "-m", *overrides])
+    train.main()
+    trials = trials_of(ended.url, "s")
+    assert states(trials) == {"FAIL": 1, "COMPLETE": 2}
+    assert trials[1].params == trials[0].params
+
+
+def test_best_yaml_and_the_printed_command_reproduce_the_best_value(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ended = sweep("sweeps=adam", "n_trials=6", "model=mlp", "optimizer.eps=1e-7", "seed=3")
+    best = min(
+        (trial for trial in ended.trials if trial.state is TrialState.COMPLETE),
+        key=lambda trial: trial.value or 0.0,
+    )
+    printed = re.search(r"train it: +(.*)", ended.out)
+    assert printed
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (ended.folder / "best.yaml").rename(tmp_path / "mine" / "experiment" / "winner.yaml")
+    by_file = ["experiment=winner", "--config-dir", str(tmp_path / "mine")]
+    for number, words in enumerate((shlex.split(printed[1])[3:], by_file)):
+        folder = tmp_path / f"run-{number}"
+        monkeypatch.setattr(sys, "argv", ["train.py", *words, f"hydra.run.dir={folder}"])
+        train.main()
+        result = json.loads((folder / "result.json").read_text())
+        assert result["objective"]["value"] == best.value
+        trial_folder = Path(best.user_attrs["folder"])
+        trained = json.loads((trial_folder / "result.json").read_text())
+        assert result["weights_sha256"] == trained["weights_sha256"]
+    assert (tmp_path / "run-1" / "config.yaml").read_text().count("optimizer:") == 1
+
+
+def test_the_best_of_a_trial_that_ran_elsewhere_is_written_too(sweep: Sweep) -> None:
+    ended = sweep("sweeps=sgd", "n_trials=2")
+    first = (ended.folder / "best.yaml").read_text()
+    for path in sorted(ended.folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    again = sweep("sweeps=sgd", "n_trials=2")
+    assert again.status == 0 and (ended.folder / "best.yaml").read_text() == first
+
+
+@pytest.mark.parametrize(
+    "override, message",
+    [
+        ("n_trials=0", "hydra.sweeper.n_trials=0: must be an integer >= 1"),
+        ("n_trials=many", "hydra.sweeper.n_trials=many: must be an integer >= 1"),
+        ("n_trials=2.5", "hydra.sweeper.n_trials=2.5: must be an integer >= 1"),
+        ("n_jobs=0", "hydra.sweeper.n_jobs=0: must be an integer >= 1"),
+        ("hydra.sweeper.lease_seconds=1", "lease_seconds=1: must be an integer >= 6"),
+        ("hydra.sweeper.max_failures=0", "max_failures=0: must be an integer >= 1"),
+        ("sampler=best", "sampler=best: no such choice (allowed: "),
+        ("pruner=best", "pruner=best: no such choice (allowed: "),
+        ("sweeps=adamm", "sweeps=adamm: no such choice; did you mean adam?"),
+        ("storage=oops", "storage=oops: must be sqlite:///FILE or postgresql://"),
+        ("storage=sqlite://", "must be sqlite:///FILE or postgresql://"),
+        ("storage=mysql://a/b", "must be sqlite:///FILE or postgresql://"),
+        ("study=../x", "study_name=../x: must be letters, digits"),
+        ("sampler.points=1", "points"),
+        ("pruner.reduction_factor=1", "must be `reduction_factor >= 2`"),
+        ("optimizer=adam,sgd", "optimizer: a study searches values"),
+        ("optimizer.lrr=interval(0.1, 0.2)", "optimizer.lrr"),
+        ("optimizer.lr=-1", "lr"),
+        ("trainer.epochs=0", "trainer.epochs=0"),
+        ("hydra.sweeper.params=null", "there is nothing to search; choose a file"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    sweep: Sweep, override: str, message: str, tmp_path: Path
+) -> None:
+    ended = sweep("sweeps=adam", override)
+    assert ended.status == 1 and ended.out == ""
+    assert message in ended.err and len(ended.err.splitlines()) == 1, ended.err
+    assert not list((tmp_path / "sweeps").glob("*/trial-*"))
+
+
+def test_values_beside_the_files_space_can_be_searched(sweep: Sweep) -> None:
+    ended = sweep(
+        "sweeps=adam",
+        "n_trials=5",
+        "data.batch_size=16,32,64",
+        "optimizer.lr=interval(0.001, 0.002)",
+        "search.one_minus_beta1=0.2",
+        "model=mlp",
+        "model.activation=choice(relu,gelu)",
+    )
+    assert ended.status == 0, ended.err
+    names = {"data.batch_size", "optimizer.lr", "search.one_minus_beta2", "model.activation"}
+    for trial in ended.trials:
+        assert set(trial.params) == names
+        assert trial.params["data.batch_size"] in (16, 32, 64)
+        assert 0.001 <= trial.params["optimizer.lr"] <= 0.002
+        config = OmegaConf.load(Path(trial.user_attrs["folder"]) / "config.yaml")
+        assert config.optimizer.betas[0] == 0.8
+        assert config.data.batch_size == trial.params["data.batch_size"]
+
+
+def test_the_data_is_read_once(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    from src.data import load, sources
+
+    load.cache_clear()
+    reads, real = [], sources.SOURCES["digits"]
+    monkeypatch.setitem(sources.SOURCES, "digits", lambda root: reads.append(1) or real(root))
+    sweep("sweeps=sgd", "n_trials=4")
+    assert len(reads) == 1
+
+
+def test_threads_are_shared_out(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def instead(count: int, study: object, progress: object, folder: Path) -> None:
+        seen.append(str(count))
+
+    monkeypatch.setattr(sweeper, "run_workers", instead)
+    monkeypatch.setattr(sweeper, "report_result", lambda *_: None)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    fixed = []
+    real = sweeper.StudySweeper._open
+    monkeypatch.setattr(
+        sweeper.StudySweeper,
+        "_open",
+        lambda self, arguments: (real(self, arguments), fixed.append(list(self.fixed)))[0],
+    )
+    assert sweep("sweeps=sgd", "n_jobs=3", "trainer.epochs=1", quick=False).status == 0
+    assert sweep("sweeps=sgd", "n_jobs=3", *QUICK, study="t").status == 0
+    assert seen == ["3", "3"]
+    assert "trainer.threads=2" in fixed[0] and "trainer.threads=2" not in fixed[1]
+
+
+def test_studies_of_several_kinds_share_a_database(sweep: Sweep) -> None:
+    sweep("sweeps=sgd", "n_trials=1", study="a")
+    ended = sweep("sweeps=adam", "n_trials=2", study="b")
+    names = optuna.get_all_study_names(ended.url)
+    assert sorted(names) == ["a", "b"]
+
+
+def test_names_and_places_by_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The name tells method, data and model; the places don't depend on the working directory."""
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    monkeypatch.setattr(sweeper.StudySweeper, "sweep", lambda self, arguments: seen.append(self))
+    monkeypatch.setattr(sys, "argv", ["train.py", "-m", "sweeps=adamw", "data=mnist", "model=mlp"])
+    train.main()
+    assert seen[0].study_name == "adamw-mnist-mlp"
+    assert seen[0].storage == f"sqlite:///{PROJECT}/outputs/studies.db"
+    assert os.listdir(tmp_path) == []
