@@ -40,6 +40,10 @@ def load_config(folder: Path) -> dict[str, Any]:
         raise InputError(f"{folder}: config.yaml is not a config")
     if "${" in json.dumps(config, default=str):
         raise InputError(f"{folder}: config.yaml holds an interpolation; a run's is resolved")
+    try:
+        parse(OmegaConf.create({**config, "resume": None}))
+    except InputError as error:
+        raise InputError(f"{folder}: config.yaml: {error}") from error
     return {str(key): value for key, value in config.items()}
 
 

@@ -281,7 +281,7 @@ class Session:
     def _restore(self, state: dict[str, Any]) -> None:
         self.parts.model.load_state_dict(state["model"])
         self.parts.optimizer.load_state_dict(state["optimizer"])
-        self.at = TypeAdapter(Position).validate_python(state["position"], strict=True)
+        self.at = TypeAdapter(Position).validate_python(state["position"])
         self.saved_at = self.at.train_seconds
         self.stopper.best, self.stopper.waited = state["stopper"].values()
         self.evaluator.seconds = float(state["eval_seconds"])

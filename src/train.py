@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from src.cli import one_line_errors
 from src.config import ALLOWED_TARGETS, CONF, job_config, parse, register
+from src.errors import InputError
 
 register()
 
@@ -27,7 +28,12 @@ def job(cfg: DictConfig) -> float:
 
         should_prune = TrialReport(hydra_config.sweeper, config, folder).should_prune
     cfg.resume = None  # the snapshot is of the run, however often it was taken up
-    result = run(config, snapshot(cfg), folder, should_prune)
+    try:
+        result = run(config, snapshot(cfg), folder, should_prune)
+    except InputError as error:
+        if config.trial is not None:
+            raise  # the sweep goes on
+        raise SystemExit(1) from error  # Hydra would add lines of its own
     objective = result["objective"]
     if should_prune is not None:  # the sweep reports its trials
         return float(objective["value"])

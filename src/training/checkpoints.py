@@ -3,6 +3,7 @@
 import hashlib
 import io
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "checkpoints"
+        self.damaged: set[Path] = set()
 
     def save(self, step: int, state: dict[str, Any]) -> None:
         """Write one and remove all but the last two.
@@ -41,11 +43,13 @@ class Checkpoints:
         text = f"{hashlib.sha256(content).hexdigest()}  {place.name}\n"
         write_whole(_sum_of(place), text.encode(), flush=True)
         write_whole(place, content, flush=True)
+        self.damaged.discard(place)
         self._tidy(place)
 
     def _tidy(self, newest: Path) -> None:
-        """Remove older ones, damaged ones of later steps, and what a killed process left."""
-        kept = [place for place in self.places() if place <= newest][:KEPT]
+        """Remove older ones, those of steps to come, damaged ones, what a killed process left."""
+        good = [place for place in self.places() if place not in self.damaged]
+        kept = [place for place in good if place <= newest][:KEPT]
         names = {one.name for place in kept for one in (place, _sum_of(place))}
         for pattern in ("step-*", ".step-*"):
             for path in self.folder.glob(pattern):
@@ -69,6 +73,7 @@ class Checkpoints:
             try:
                 return _read(place)
             except Exception as error:  # torch raises what it likes at bytes that it can't read
+                self.damaged.add(place)
                 reason = " ".join(str(error).split())[:200] or type(error).__name__
                 print(f"damaged checkpoint {place}: {reason}", file=sys.stderr)
         if places:
@@ -83,7 +88,8 @@ def _read(place: Path) -> dict[str, Any]:
         raise ValueError(f"its SHA-256 is {found}, not that of {_sum_of(place).name}")
     # Never a pickle that could run code, whoever it is from. To the CPU: the machine that goes on
     # may lack the device.
-    state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    with warnings.catch_warnings(action="ignore"):  # the error that follows says it better
+        state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
     if not isinstance(state, dict):
         raise ValueError("not a checkpoint")
     return state

@@ -1,0 +1,562 @@
+"""A run that was killed, interrupted or lengthened is the run that was never stopped."""
+
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from src.config import CONF
+from tests.helpers import Session, result, rows, timeless
+from tests.killing import ended, fork, kill_after, outcome, train, wait_until
+
+METHODS = sorted(path.stem for path in (CONF / "optimizer").glob("*.yaml"))
+TORCH = sorted(f"torch/{path.stem}" for path in (CONF / "optimizer" / "torch").glob("*.yaml"))
+WAYS = [  # each method is run in one of these
+    ("scheduler=cosine", "scheduler.warmup_steps=20"),
+    ("trainer.early_stopping.patience=12", "trainer.early_stopping.min_delta=10"),
+    ("scheduler=linear", "trainer.evaluate=[train,val,test]"),
+    ("scheduler=step", "scheduler.step_size=30", "scheduler.gamma=0.5"),
+    ("scheduler.warmup_steps=50", "objective.metric=val_accuracy", "objective.direction=maximize"),
+]
+SHORT = ("trainer.epochs=2", "trainer.evaluate_every=200", "trainer.checkpoint_every=0")
+
+
+def ways(number: int) -> tuple[str, ...]:
+    return WAYS[number % len(WAYS)]
+
+
+def whole(session: Session, name: str, *settings: str) -> tuple[Path, float]:
+    """A run that nobody stops, and the seconds that it took once it had begun."""
+    folder = session.folder / name
+    child = fork(train(*settings, f"hydra.run.dir={folder}"), session.folder / "log")
+    wait_until(lambda: (folder / "provenance.json").exists(), child)
+    began = time.monotonic()
+    assert ended(child) == 0, (session.folder / "log").read_text()
+    return folder, time.monotonic() - began
+
+
+def killed(session: Session, name: str, seconds: float, *settings: str) -> Path:
+    folder = session.folder / name
+    child = fork(train(*settings, f"hydra.run.dir={folder}"), session.folder / "log")
+    assert kill_after(child, folder, seconds) in (0, -signal.SIGKILL)
+    return folder
+
+
+def go_on(session: Session, folder: Path, *overrides: str) -> None:
+    answer = session.train(f"resume={folder}", *overrides)
+    assert (answer.status, answer.err) == (0, ""), answer
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_killed_and_resumed(session: Session, method: str) -> None:
+    number = METHODS.index(method)
+    settings = (*SHORT, f"optimizer={method}", *ways(number))
+    reference, seconds = whole(session, "whole", *settings)
+    moment = random.Random(number).uniform(0.1, 0.9) * seconds
+    folder = killed(session, "killed", moment, *settings)
+    go_on(session, folder)
+    assert outcome(folder) == outcome(reference)
+    end = outcome(folder)
+    assert len(end["rows"]) == 13 if end["status"] == "early_stopped" else 12
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(50))
+def test_killed_at_random_moments(session: Session, seed: int) -> None:
+    """Twice in the same run, the second time after it was resumed."""
+    generator = random.Random(1000 + seed)
+    method = (METHODS + TORCH)[seed % len(METHODS + TORCH)]
+    settings = (*SHORT, "trainer.epochs=4", f"optimizer={method}", *ways(generator.randrange(5)))
+    reference, seconds = whole(session, "whole", *settings)
+    folder = killed(session, "killed", generator.uniform(0, seconds), *settings)
+    if not (folder / "result.json").exists():
+        child = fork(train(f"resume={folder}"), session.folder / "log")
+        time.sleep(generator.uniform(0, 2 * seconds))
+        os.kill(child, signal.SIGKILL)
+        assert ended(child) in (0, -signal.SIGKILL)
+    assert session.train(f"resume={folder}").status == 0
+    assert outcome(folder) == outcome(reference)
+
+
+def dying(name: str, number: int) -> Callable[[Any], None]:
+    """Patch that kills the process before call `number` of a method of the run's session."""
+
+    def action(owner: Any) -> None:
+        original, calls = getattr(owner, name), 0
+
+        def counted(*arguments: Any, **named: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(*arguments, **named)
+
+        setattr(owner, name, counted)
+
+    return action
+
+
+def killed_before(session: Session, patch: Callable[[], None], *settings: str) -> Path:
+    folder = session.folder / "killed"
+
+    def action() -> None:
+        patch()
+        train(*settings, f"hydra.run.dir={folder}")()
+
+    assert ended(fork(action, session.folder / "log")) == -signal.SIGKILL
+    return folder
+
+
+WHERE = [  # class, method, call: between all the things that a run writes
+    ("src.results.record.Record", "provenance", 1),
+    ("src.results.record.Record", "row", 1),
+    ("src.run.Session", "save", 1),
+    ("src.results.record.Record", "flush", 2),
+    ("src.training.checkpoints.Checkpoints", "save", 3),
+    ("src.training.checkpoints.Checkpoints", "_tidy", 3),
+    ("src.results.record.Record", "row", 5),
+    ("src.results.record.Record", "result", 1),
+]
+
+
+@pytest.mark.parametrize(("owner", "name", "number"), WHERE)
+@pytest.mark.parametrize("way", [0, 1])
+def test_killed_between_two_files(
+    session: Session, owner: str, name: str, number: int, way: int
+) -> None:
+    from pydoc import locate
+
+    settings = (*SHORT, *WAYS[way], *(("trainer.early_stopping.patience=4",) if way else ()))
+    reference = session.folder / "whole"
+    assert session.train(*settings, f"hydra.run.dir={reference}").status == 0
+    patch = dying(name, number)
+    folder = killed_before(session, lambda: patch(locate(owner)), *settings)
+    go_on(session, folder)
+    assert outcome(folder) == outcome(reference)
+    assert json.loads((folder / "provenance.json").read_text())["seed"] == 0
+
+
+def test_killed_before_it_left_a_config(session: Session) -> None:
+    patch = dying("config", 1)
+    folder = killed_before(session, lambda: patch(_record()), *SHORT)
+    answer = session.train(f"resume={folder}")
+    assert answer.status == 1
+    assert answer.err == f"error: {folder}: no run is there (it has no config.yaml)\n"
+
+
+def _record() -> Any:
+    from src.results import Record
+
+    return Record
+
+
+def test_a_torn_row_is_made_again(session: Session) -> None:
+    reference = session.folder / "whole"
+    settings = (*SHORT, "trainer.checkpoint_every=null")
+    assert session.train(*settings, f"hydra.run.dir={reference}").status == 0
+    patch = dying("result", 1)
+    folder = killed_before(session, lambda: patch(_record()), *settings)
+    with open(folder / "metrics.jsonl", "a") as file:
+        file.write('{"step": 7, "samp')
+    go_on(session, folder)
+    assert outcome(folder) == outcome(reference)
+
+
+@pytest.mark.parametrize("status", ["diverged", "early_stopped"])
+def test_a_run_that_ended_and_was_killed_before_it_said_so(session: Session, status: str) -> None:
+    settings = {
+        "diverged": ("optimizer=sgd", "optimizer.lr=1e30", "trainer.checkpoint_every=10"),
+        "early_stopped": ("trainer.early_stopping.patience=2", *WAYS[1][1:]),
+    }[status]
+    reference = session.folder / "whole"
+    assert session.train(*SHORT, *settings, f"hydra.run.dir={reference}").status == 0
+    assert result(reference)["status"] == status
+    patch = dying("result", 1)
+    folder = killed_before(session, lambda: patch(_record()), *SHORT, *settings)
+    go_on(session, folder)
+    assert outcome(folder) == outcome(reference)
+
+
+def test_dropout_goes_on_with_its_random_numbers(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch import nn
+
+    from src.models import MLP
+
+    original = MLP.__init__
+
+    def with_dropout(self: MLP, *arguments: Any, **named: Any) -> None:
+        original(self, *arguments, **named)
+        self.layers = nn.Sequential(nn.Dropout(0.3), *self.children())
+        self.forward = lambda inputs: self.layers(inputs)  # type: ignore[method-assign]
+
+    monkeypatch.setattr(MLP, "__init__", with_dropout)
+    reference = session.folder / "whole"
+    assert session.train(*SHORT, f"hydra.run.dir={reference}").status == 0
+    patch = dying("row", 6)
+    folder = killed_before(session, lambda: patch(_record()), *SHORT)
+    go_on(session, folder)
+    assert outcome(folder) == outcome(reference)
+
+
+def finished(session: Session, *settings: str, name: str = "run") -> Path:
+    folder = session.folder / name
+    answer = session.train(*SHORT, *settings, f"hydra.run.dir={folder}")
+    assert answer.status == 0, answer
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def unfinished(session: Session, *settings: str) -> Path:
+    """As a run leaves its folder that was killed in its second epoch."""
+    folder = finished(session, *settings)
+    (folder / "result.json").unlink()
+    for suffix in ("", ".sha256"):
+        (folder / "checkpoints" / f"step-000000072.pt{suffix}").unlink()
+    return folder
+
+
+def test_a_complete_run_is_left_as_it_is(session: Session) -> None:
+    folder = finished(session)
+    before = contents(folder)
+    answer = session.train(f"resume={folder}")
+    assert (answer.status, answer.err) == (0, "")
+    assert answer.out == f"{folder} is complete (completed): nothing to do\n"
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("scheduler.warmup_steps=30",),
+        ("scheduler=step", "scheduler.step_size=30", "optimizer=muon"),
+        ("trainer.early_stopping.patience=7", "trainer.early_stopping.min_delta=10"),
+    ],
+    ids=["constant", "step", "early stopping"],
+)
+def test_a_lengthened_run_is_a_longer_run(session: Session, settings: tuple[str, ...]) -> None:
+    long = finished(session, *settings, "trainer.epochs=3", name="long")
+    folder = finished(session, *settings, "trainer.epochs=1", name="short")
+    assert result(folder)["status"] == "completed"
+    go_on(session, folder, "trainer.epochs=3")
+    assert outcome(folder) == outcome(long)
+    assert yaml.safe_load((folder / "config.yaml").read_text())["trainer"]["epochs"] == 3
+
+
+def test_killed_while_it_was_lengthened(session: Session) -> None:
+    """The result of the shorter run must not be taken for the longer one's."""
+    long = finished(session, "trainer.epochs=3", name="long")
+    folder = finished(session, "trainer.epochs=1")
+
+    def action() -> None:
+        dying("save", 8)(_session())
+        train(f"resume={folder}", "trainer.epochs=3")()
+
+    assert ended(fork(action, session.folder / "log")) == -signal.SIGKILL
+    go_on(session, folder)
+    assert outcome(folder) == outcome(long)
+
+
+def _session() -> Any:
+    from src.run import Session
+
+    return Session
+
+
+@pytest.mark.parametrize("scheduler", ["cosine", "linear"])
+def test_a_schedule_that_knows_its_length_cannot_be_lengthened(
+    session: Session, scheduler: str
+) -> None:
+    folder = finished(session, f"scheduler={scheduler}")
+    before = contents(folder)
+    answer = session.train(f"resume={folder}", "trainer.epochs=3")
+    assert answer.status == 1
+    assert f"trainer.epochs=3: the {scheduler.title()} schedule" in answer.err
+    assert contents(folder) == before
+
+
+REFUSED = [  # override, what the line must say
+    ("optimizer.lr=1", "optimizer.lr=1: a resumed run keeps its own config"),
+    ("optimizer=sgd", "optimizer=sgd: a resumed run keeps"),
+    ("seed=1", "seed=1: a resumed run keeps"),
+    ("++seed=1", "++seed=1: a resumed run keeps"),
+    ("~sampler", "~sampler: a resumed run keeps"),
+    ("experiment=tutorial", "experiment=tutorial: a resumed run keeps"),
+    ("data.batch_size=1", "data.batch_size=1: a resumed run keeps"),
+    ("hydra.run.dir=elsewhere", "hydra.run.dir=elsewhere: a resumed run keeps"),
+    ("hydra.job.chdir=true", "hydra.job.chdir=true: a resumed run keeps"),
+    ("trainer.epochs=1", "trainer.epochs=1: a resumed run can only grow from its 2"),
+    ("trainer.epochs=3.5", "trainer.epochs=3.5: a resumed run can only grow from its 2"),
+    ("trainer.epochs=many", "trainer.epochs=many: a resumed run can only grow from its 2"),
+    ("trainer.checkpoint_every=-1", "trainer.checkpoint_every=-1"),
+    ("-m", "resume: not with -m"),
+]
+
+
+@pytest.mark.parametrize(("override", "says"), REFUSED, ids=[override for override, _ in REFUSED])
+def test_other_overrides_are_refused(session: Session, override: str, says: str) -> None:
+    folder = unfinished(session)
+    before = contents(folder)
+    answer = session.train(f"resume={folder}", override)
+    assert (answer.status, answer.out) == (1, "")
+    (line,) = answer.err.splitlines()
+    assert line.startswith("error: ")
+    assert says in line
+    assert contents(folder) == before
+    assert not (session.folder / "elsewhere").exists()
+
+
+def test_harmless_overrides(session: Session) -> None:
+    folder = unfinished(session)
+    go_on(session, folder, "trainer.checkpoint_every=null", "logger=none")
+
+
+@pytest.mark.parametrize("name", ["nowhere", "", "notes"])
+def test_no_run_is_there(session: Session, name: str) -> None:
+    (session.folder / "notes").write_text("mine")
+    answer = session.train(f"resume={session.folder}/{name}")
+    assert (answer.status, answer.out) == (1, "")
+    assert len(answer.err.splitlines()) == 1
+    assert f"{session.folder}" in answer.err
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_damaged_checkpoints(session: Session, both: bool) -> None:
+    reference = finished(session, name="whole")
+    folder = finished(session)
+    (folder / "result.json").unlink()
+    places = sorted((folder / "checkpoints").glob("*.pt"), reverse=True)
+    for place in places if both else places[:1]:
+        place.write_bytes(place.read_bytes()[:-100])
+    before = contents(folder)
+    answer = session.train(f"resume={folder}")
+    lines = answer.err.splitlines()
+    assert lines[0].startswith(f"damaged checkpoint {places[0]}: its SHA-256 is ")
+    if both:
+        assert answer.status == 1
+        assert lines[2:] == [
+            f"error: {folder / 'checkpoints'}: every checkpoint is damaged; nothing was changed"
+        ]
+        assert contents(folder) == before
+    else:
+        assert (answer.status, len(lines)) == (0, 1)
+        assert outcome(folder) == outcome(reference)
+
+
+def test_checkpoints_of_another_run(session: Session) -> None:
+    other = finished(session, "model.hidden_sizes=[7]", name="other")
+    folder = unfinished(session)
+    shutil.rmtree(folder / "checkpoints")
+    shutil.copytree(other / "checkpoints", folder / "checkpoints")
+    before = contents(folder)
+    answer = session.train(f"resume={folder}")
+    assert answer.status == 1
+    assert f"{folder / 'checkpoints'}: not checkpoints of this run: " in answer.err
+    assert len(answer.err.splitlines()) == 1
+    assert contents(folder) == before
+
+
+def test_rows_that_are_gone(session: Session) -> None:
+    folder = unfinished(session)
+    (folder / "metrics.jsonl").write_text("")
+    before = contents(folder)
+    answer = session.train(f"resume={folder}")
+    assert answer.status == 1
+    assert "metrics.jsonl holds 0 rows of 11" in answer.err
+    assert contents(folder) == before
+
+
+def test_data_that_changed(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    import dataclasses
+
+    from src.data import sources, splits
+
+    folder = unfinished(session)
+    before = contents(folder)
+    other = lambda root: dataclasses.replace(sources.digits(root), sha256="1234")  # noqa: E731
+    monkeypatch.setitem(sources.SOURCES, "digits", other)
+    splits.load.cache_clear()
+    answer = session.train(f"resume={folder}")
+    splits.load.cache_clear()
+    assert answer.status == 1
+    assert f"error: {folder}: the data have changed: their SHA-256 is 1234, it was " in answer.err
+    assert len(answer.err.splitlines()) == 1
+    assert contents(folder) == before
+
+
+def test_another_environment_is_told_and_recorded(session: Session) -> None:
+    folder = unfinished(session)
+    facts = json.loads((folder / "provenance.json").read_text())
+    facts["packages"]["torch"] = "1.0"
+    (folder / "provenance.json").write_text(json.dumps(facts))
+    answer = session.train(f"resume={folder}")
+    assert answer.status == 0
+    (line,) = answer.err.splitlines()
+    assert line.startswith("warning: not as when the run began")
+    assert "packages.torch: 1.0 -> " in line
+    recorded = json.loads((folder / "provenance.json").read_text())
+    assert recorded["packages"]["torch"] == "1.0"
+    (entry,) = recorded["resumed"]
+    assert entry["step"] == 68
+    assert entry["packages.torch"] != "1.0"
+
+
+def test_the_threads_are_those_that_the_run_had(session: Session) -> None:
+    import torch
+
+    folder = unfinished(session)
+    facts = json.loads((folder / "provenance.json").read_text())
+    assert facts["threads"] == 1
+    torch.set_num_threads(2)
+    go_on(session, folder)
+    assert torch.get_num_threads() == 1
+
+
+def test_the_second_of_two_processes_is_refused(session: Session) -> None:
+    reference, _ = whole(session, "whole", *SHORT)
+    folder = unfinished(session)
+
+    def slowly() -> None:
+        original = _record().row
+
+        def row(self: Any, values: Any) -> None:
+            original(self, values)
+            (session.folder / "going").touch()
+            wait_until(lambda: (session.folder / "gate").exists())
+
+        _record().row = row
+        train(f"resume={folder}")()
+
+    first = fork(slowly, session.folder / "log")
+    wait_until(lambda: (session.folder / "going").exists(), first)
+    before = contents(folder)
+    link = session.folder / "link"
+    link.symlink_to(folder)
+    for place in (folder, link):
+        answer = session.train(f"resume={place}")
+        assert answer.status == 1
+        assert answer.err == f"error: {place}: another process is working there\n"
+    assert contents(folder) == before
+    (session.folder / "gate").touch()
+    assert ended(first) == 0, (session.folder / "log").read_text()
+    assert outcome(folder) == outcome(reference)
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_interrupted_and_resumed(session: Session, signum: int, status: int) -> None:
+    settings = (*SHORT, "trainer.epochs=8")
+    reference, _ = whole(session, "whole", *settings)
+    folder = session.folder / "run"
+    child = fork(train(*settings, f"hydra.run.dir={folder}"), session.folder / "log")
+    metrics = folder / "metrics.jsonl"
+    wait_until(lambda: metrics.is_file() and metrics.read_text().count("\n") > 5, child)
+    os.kill(child, signum)
+    assert ended(child) == status
+    end = result(folder)
+    assert end["status"] == "interrupted"
+    assert end["final"] == rows(folder)[-1]
+    assert len(rows(folder)) < 48
+    go_on(session, folder)
+    assert outcome(folder) == outcome(reference)
+
+
+def limited(session: Session, owner: str, name: str, number: int, *settings: str) -> Path:
+    """A run whose disk is full from call `number` of a method on; `log` holds its errors."""
+    from pydoc import locate
+
+    folder, log = session.folder / "run", session.folder / "log"
+    reader, writer = os.pipe()  # a file would be limited, too
+
+    def action() -> None:
+        os.dup2(writer, 2)
+        with open(os.devnull, "w") as nothing:
+            os.dup2(nothing.fileno(), 1)
+        cls, calls = locate(owner), 0
+        original = getattr(cls, name)
+
+        def full(*arguments: Any, **named: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == number:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (200, resource.RLIM_INFINITY))
+            return original(*arguments, **named)
+
+        setattr(cls, name, full)
+        train(*settings, f"hydra.run.dir={folder}")()
+
+    status = ended(fork(action, log))
+    os.close(writer)
+    with os.fdopen(reader) as errors:
+        log.write_text(errors.read())
+    assert status == 1, log.read_text()
+    return folder
+
+
+FULL = [  # method, call, file that can't be written
+    ("src.results.record.Record", "row", 5, "metrics.jsonl"),
+    ("src.training.checkpoints.Checkpoints", "save", 5, "step-000000032.pt"),
+    ("src.results.record.Record", "result", 1, "result.json"),
+    ("src.results.record.Record", "provenance", 1, "provenance.json"),
+    ("src.results.record.Record", "config", 1, "config.yaml"),
+]
+
+
+@pytest.mark.parametrize(("owner", "name", "number", "file"), FULL, ids=[f[3] for f in FULL])
+def test_a_full_disk(
+    session: Session,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: str,
+    name: str,
+    number: int,
+    file: str,
+) -> None:
+    monkeypatch.setattr("src.run.patch", lambda project: b"")
+    reference = finished(session, name="whole")
+    folder = limited(session, owner, name, number, *SHORT)
+    (line,) = (session.folder / "log").read_text().splitlines()
+    assert line.startswith("error: ")
+    assert f"{file}: File too large" in line
+    assert not [path for path in folder.rglob(".*") if path.name not in (".lock", ".hydra")]
+    if file == "config.yaml":
+        assert "resume" not in line
+        return
+    newest = {"step-000000032.pt": 25, "metrics.jsonl": 25, "result.json": 72}.get(file)
+    assert line.endswith(f"goes on from {f'step-{newest:09d}.pt' if newest else 'the start'}")
+    go_on(session, folder)
+    assert outcome(folder) == outcome(reference)
+
+
+def test_a_trial_goes_on_with_its_sweep(session: Session) -> None:
+    folder = unfinished(session)
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    (folder / "config.yaml").write_text(yaml.safe_dump({**config, "trial": 3}))
+    answer = session.train(f"resume={folder}")
+    assert answer.status == 1
+    assert f"{folder} is trial 3 of a sweep" in answer.err
+    assert len(answer.err.splitlines()) == 1
+
+
+def test_a_symlinked_and_a_moved_folder(session: Session) -> None:
+    reference = finished(session, name="whole")
+    folder = unfinished(session)
+    moved = session.folder / "moved"
+    folder.rename(moved)
+    link = session.folder / "link"
+    link.symlink_to(moved)
+    go_on(session, link)
+    assert outcome(moved) == outcome(reference)
+    assert timeless(link) == timeless(reference)
