@@ -17,6 +17,7 @@ import optuna
 import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from src import train
 from src.config import PROJECT
@@ -61,10 +62,15 @@ def url(tmp_path: Path) -> str:
 
 
 def trials_of(url: str, study: str) -> list[FrozenTrial]:
-    """All trials of a study; none where there is no such study."""
+    """All trials of a study; none where there is no such study, or no database yet."""
+    url = storage.absolute(url)
     try:
-        return optuna.load_study(study_name=study, storage=storage.absolute(url)).get_trials()
-    except KeyError:
+        # Making tables here would race with the sweep that makes them.
+        opened = optuna.storages.RDBStorage(
+            url, skip_table_creation=True, skip_compatibility_check=True
+        )
+        return optuna.load_study(study_name=study, storage=opened).get_trials()
+    except (KeyError, optuna.exceptions.StorageInternalError, SQLAlchemyError):
         return []
 
 

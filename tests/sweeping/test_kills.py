@@ -1,0 +1,125 @@
+"""SIGKILL at random moments, to real sweeps: the controller, a worker, or both."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from src.sweeping.study import DIED, MAX_DEATHS
+from tests.sweeping.conftest import Project, states
+
+STUDY = "adam-digits-mlp"
+
+
+def kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def strike(
+    project: Project, process: subprocess.Popen[str], victim: str, chance: random.Random
+) -> None:
+    """Kill the controller, one of its workers, or all of them at once."""
+    workers = project.workers(process)
+    if victim != "controller" and workers:
+        for pid in workers if victim == "all" else [chance.choice(workers)]:
+            kill(pid)
+    if victim != "worker" or not workers:
+        process.kill()
+        process.communicate()
+
+
+def storm(project: Project, n_jobs: int, n_trials: int, kills: int, seed: int) -> None:
+    """Start the sweep again after each kill of its controller, until it ends by itself."""
+    chance, done = random.Random(seed), 0
+    command = ["-m", "sweeps=adam", f"n_jobs={n_jobs}", f"n_trials={n_trials}"]
+    command += ["trainer.epochs=8", "trainer.threads=1"]
+    process = project.start(*command)
+    deadline = time.monotonic() + 60 * kills + 120
+    while done < kills:
+        assert time.monotonic() < deadline
+        before = len(project.trials(STUDY))
+        patience = time.monotonic() + 60
+        while len(project.trials(STUDY)) == before and time.monotonic() < patience:
+            time.sleep(0.1)
+        time.sleep(chance.uniform(0, 1))
+        if process.poll() is not None:  # the study was complete before all kills, or worse
+            raise AssertionError(process.communicate())
+        strike(project, process, chance.choice(["controller", "worker", "all"]), chance)
+        done += 1
+        if process.poll() is not None:
+            process = project.start(*command)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, out + err
+    check(project, project.trials(STUDY), n_trials, kills)
+
+
+def wait_for(holds: Callable[[], object], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def check(project: Project, trials: list[FrozenTrial], n_trials: int, kills: int) -> None:
+    left = states(trials)
+    assert left["COMPLETE"] + left.get("PRUNED", 0) == n_trials
+    assert set(left) <= {"COMPLETE", "PRUNED", "FAIL"}
+    assert left.get("FAIL", 0) <= 2 * kills, "no more than the trials then running are lost"
+    again = {one.user_attrs["retries"]: one for one in trials if "retries" in one.user_attrs}
+    for trial in trials:
+        if trial.state is TrialState.FAIL:
+            assert trial.user_attrs["reason"] == DIED
+            if trial.params and trial.user_attrs.get("deaths", 0) < MAX_DEATHS:
+                assert again[trial.number].system_attrs["fixed_params"] == trial.params
+    folders = [one.user_attrs["folder"] for one in trials if "folder" in one.user_attrs]
+    found = list((project.folder / "outputs" / "sweeps" / STUDY).glob("trial-*"))
+    assert len(set(folders)) == len(folders) >= len(found)
+    counted = [one for one in trials if one.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    points = [tuple(one.params.values()) for one in counted]
+    assert len(set(points)) == len(points), "a trial was counted twice"
+
+
+def test_a_sweep_survives_kills(project: Project) -> None:
+    storm(project, n_jobs=2, n_trials=12, kills=3, seed=4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_sweep_survives_twenty_kills(project: Project, n_jobs: int) -> None:
+    storm(project, n_jobs=n_jobs, n_trials=40, kills=20, seed=n_jobs)
+
+
+def test_ctrl_c_on_a_controller_with_workers(project: Project) -> None:
+    """The command that goes on is printed, the trials are put back, and no process is left."""
+    command = ["-m", "sweeps=adam", "n_jobs=2", "n_trials=4", "pruner=none", "trainer.threads=1"]
+    process = project.start(*command, "trainer.epochs=10000")
+    wait_for(lambda: states(project.trials(STUDY)).get("RUNNING") == 2, 60)
+    wait_for(lambda: all("folder" in one.user_attrs for one in project.trials(STUDY)[:2]), 10)
+    workers = project.workers(process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, out + err
+    assert err.startswith("interrupted; this goes on: python -m src.train -m sweeps=adam n_jobs=2")
+    assert len(workers) == 2 and not any(os.path.exists(f"/proc/{pid}/exe") for pid in workers)
+    assert states(project.trials(STUDY)) == {"FAIL": 2, "WAITING": 2}
+
+
+def test_workers_end_after_their_controller(project: Project) -> None:
+    command = ["-m", "sweeps=adam", "n_jobs=2", "n_trials=500", "trainer.threads=1"]
+    process = project.start(*command, "trainer.epochs=1")
+    wait_for(lambda: len(project.trials(STUDY)) >= 2, 60)
+    workers = project.workers(process)
+    process.kill()
+    process.communicate()
+    wait_for(lambda: not any(os.path.exists(f"/proc/{pid}/exe") for pid in workers), 30)
+    left = [pid for pid in workers if os.path.exists(f"/proc/{pid}/exe")]
+    for pid in left:
+        kill(pid)
+    assert len(workers) == 2 and not left
+    assert "RUNNING" not in states(project.trials(STUDY))

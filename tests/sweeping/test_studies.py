@@ -1,0 +1,163 @@
+"""`python -m src.studies`: the list, one study, and its page in a browser without a network."""
+
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+
+from src import studies
+from src.sweeping import show
+from tests.sweeping.conftest import Ended, Sweep
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+Show = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Show:
+    monkeypatch.setattr(show, "PROJECT", tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["studies.py", *arguments])
+        capsys.readouterr()
+        try:
+            studies.main()
+            status = 0
+        except SystemExit as leaving:
+            status = int(leaving.code or 0)
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def test_the_list(sweep: Sweep, call: Show) -> None:
+    ended = sweep("sweeps=sgd", "n_trials=2", "pruner=none", study="one")
+    sweep("sweeps=adam", "n_trials=1", study="two")
+    status, out, err = call("--storage", ended.url)
+    heading, one, two = out.splitlines()
+    assert (status, err) == (0, "")
+    assert heading.split() == ["study", "complete", "pruned", "failed", "running", "best", "began"]
+    assert one.split()[:5] == ["one", "2", "0", "0", "0"]
+    assert one.split()[5] == f"{min(trial.value or 0 for trial in ended.trials):.5g}"
+    assert two.split()[0] == "two"
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--storage", "sqlite:////nowhere/x.db"], "there is no such database"),
+        (["--storage", "nonsense"], "must be sqlite:///FILE or postgresql://"),
+        (["--storage", "postgresql://u:secret@127.0.0.1:1/d"], "connection"),
+    ],
+)
+def test_bad_input(call: Show, arguments: list[str], message: str) -> None:
+    status, out, err = call(*arguments)
+    assert status == 1 and out == "" and message in err
+    assert len(err.splitlines()) == 1 and "secret" not in err
+
+
+def test_an_unknown_study(sweep: Sweep, call: Show) -> None:
+    ended = sweep("sweeps=sgd", "n_trials=1", study="one")
+    status, out, err = call("--storage", ended.url, "won")
+    assert status == 1 and out == ""
+    assert err.startswith("error: won: no such study in ") and err.endswith("there are: one\n")
+
+
+def test_studies_with_few_trials_are_shown(
+    call: Show, url: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    """No trial at all; only failed ones; one complete: some plots then have nothing to show."""
+    for name in ("none", "failed", "one"):
+        optuna.create_study(storage=url, study_name=name)
+    failed = optuna.load_study(storage=url, study_name="failed")
+    failed.tell(failed.ask(), state=optuna.trial.TrialState.FAIL)
+    one = optuna.load_study(storage=url, study_name="one")
+    one.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    for name in ("none", "failed", "one"):
+        status, out, err = call("--storage", url, name)
+        assert status == 0 and err == "", err
+        assert f"study {name}: " in out
+    assert not [str(warning.message) for warning in recwarn]
+
+
+@pytest.fixture
+def browser() -> Iterator[object]:
+    """Debian's chromium, driven by playwright."""
+    place = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if place is None:
+        pytest.skip("no chromium is installed (Debian: apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        arguments = ["--headless", "--no-sandbox", "--disable-gpu"]
+        opened = playwright.chromium.launch(executable_path=place, args=arguments)
+        yield opened
+        opened.close()
+
+
+def finished(sweep: Sweep) -> Ended:
+    return sweep("sweeps=adam", "n_trials=8", "trainer.epochs=3", study="adam-digits-mlp")
+
+
+def test_the_page_works_offline(sweep: Sweep, call: Show, browser, tmp_path: Path) -> None:
+    ended = finished(sweep)
+    status, out, _ = call("--storage", ended.url, "adam-digits-mlp")
+    place = tmp_path / "outputs" / "sweeps" / "adam-digits-mlp" / "study.html"
+    assert status == 0 and f"page:      {place}" in out
+    assert out.count("importance of ") == 3
+    page = browser.new_page()
+    requests, problems = [], []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda message: problems.append(message.text)
+            if message.type in ("error", "warning") else None)  # fmt: skip
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto(f"file://{place}", wait_until="load")
+    page.wait_for_function("document.querySelectorAll('.main-svg').length >= 5")
+    assert page.locator("h2").all_text_contents() == list(show.PLOTS)
+    assert page.locator(".plotly-graph-div").count() == len(show.PLOTS)
+    page.screenshot(path=str(tmp_path / "page.png"), full_page=True)
+    elsewhere = [url for url in requests if not url.startswith(("file://", "data:", "blob:"))]
+    assert elsewhere == [] and problems == []
+
+
+@pytest.mark.slow
+def test_the_dashboard_shows_a_study(sweep: Sweep, browser, tmp_path: Path) -> None:
+    ended = finished(sweep)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    program = Path(sys.executable).with_name("optuna-dashboard")
+    server = subprocess.Popen(
+        [program, ended.url, "--port", str(port)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        wait_until_it_answers(f"http://127.0.0.1:{port}/")
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.goto(f"http://127.0.0.1:{port}/dashboard")
+        page.get_by_text("adam-digits-mlp").first.click()
+        page.get_by_text("optimizer.lr").first.wait_for()
+        page.wait_for_timeout(2000)
+        page.screenshot(path=str(tmp_path / "dashboard.png"), full_page=True)
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def wait_until_it_answers(url: str) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.3)
