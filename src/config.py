@@ -62,6 +62,7 @@ class Trainer(Section):
     epochs: Annotated[int, Field(ge=1)]
     evaluate_every: Annotated[int, Field(ge=1)]
     evaluate: list[Set]
+    evaluate_at_end: list[Set]
     early_stopping: EarlyStopping
     checkpoint_every: Annotated[float, Field(ge=0)] | None
     device: Literal["auto", "cpu", "cuda", "mps"]
