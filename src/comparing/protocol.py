@@ -80,7 +80,8 @@ def plan(arguments: Sequence[str]) -> Plan:
         InputError: a setting of the protocol, or a method, is not what it must be.
     """
     parsed = OverridesParser.create().parse_overrides(list(arguments))
-    own, rest = [], []
+    own: list[str] = []
+    rest: list[str] = []
     for override in parsed:
         mine = override.key_or_group.split(".")[0] in OWN
         (own if mine else rest).append(str(override.input_line))
