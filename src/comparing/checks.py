@@ -63,7 +63,8 @@ def edges(search: Mapping[str, Any]) -> dict[str, str]:
             scale(item) for item in (space["low"], space["high"], trial["params"][name])
         )
         place = (value - low) / (high - low)
-        if place < EDGE or place > 1 - EDGE:
+        natural = name.startswith("search.one_minus_") and space["high"] == 1  # no beta beyond 0
+        if place < EDGE or (place > 1 - EDGE and not natural):
             found[name] = "low" if place < EDGE else "high"
     return found
 
