@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from src.cli import one_line_errors
-from src.config import PROJECT, register
+from src.config import OUTPUTS, PROJECT, register
 from src.errors import InputError
 
 EPILOG = """Overrides of the comparison: methods=[...], protocol.KEY=VALUE (conf/protocol).
@@ -38,7 +38,7 @@ def compare(overrides: list[str]) -> dict[str, Any]:
     from src.reporting.tables import print_verdict
 
     plan = make_plan(overrides)
-    folder = PROJECT / "outputs" / "comparisons" / plan.name
+    folder = OUTPUTS / "comparisons" / plan.name
     known = _known(folder, plan.hash(), plan.settings())
     if known is None:
         known = _conduct(plan, folder)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from src.cli import one_line_errors
-from src.config import PROJECT, parse, register
+from src.config import OUTPUTS, parse, register
 from src.errors import InputError
 from src.resume import ENDED, load_config, load_result
 
@@ -55,7 +55,7 @@ def replay(folder: Path, into: Path | None = None) -> bool:
     if config.trainer.threads is None and type(threads) is int and threads > 0:
         torch.set_num_threads(threads)  # another number of threads adds up in another order
     stamp = datetime.now().strftime("%Y-%m-%d-%H-%M-%S")
-    default = PROJECT / "outputs" / "replays" / f"{stamp}-{folder.name}"
+    default = OUTPUTS / "replays" / f"{stamp}-{folder.name}"
     place = claim(into or default, exact=into is not None)
     # A trial that was pruned ended because of other trials: here it ends at the same row.
     status, rows = recorded["result"].get("status"), count(1)
