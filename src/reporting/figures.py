@@ -22,6 +22,7 @@ from src.reporting.figures_numbers import (
 from src.reporting.report_data import Comparison
 
 Kind = Literal["line", "step", "points", "interval", "bar"]
+SHARE = (0.0, 1.03)
 QUARTILES = (0.25, 0.5, 0.75)
 TARGETS = (2.0, 1.5, 1.2, 1.1, 1.0, 0.95, 0.9)
 LENGTHS = (0.1, 0.2, 0.5, 0.75, 1.0)
@@ -35,6 +36,7 @@ class Axis:
         ticks: (place, text) of categories; none for numbers.
         reverse: small values far from the origin, as ranks.
         mark: a line across the panel here.
+        limits: lowest and highest place, where the values don't say.
     """
 
     label: str
@@ -42,6 +44,7 @@ class Axis:
     ticks: tuple[tuple[float, str], ...] = ()
     reverse: bool = False
     mark: float | None = None
+    limits: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ class Figure:
     table: list[list[str]] = field(default_factory=list)
 
     def rows(self) -> Iterator[list[Any]]:
-        """The data, heading first."""
+        """The data, heading first, to seven digits."""
         yield ["panel", "series", "x_is", "x", "y_is", "y", "low", "high", "note"]
         for panel in self.panels:
             for series in panel.series:
@@ -101,11 +104,17 @@ class Figure:
 def _rows(panel: Panel, series: Series) -> Iterator[list[Any]]:
     x_names, y_names = dict(panel.x.ticks), dict(panel.y.ticks)
     for number, (x, y) in enumerate(zip(series.x, series.y, strict=True)):
-        bounds = (series.low[number], series.high[number]) if len(series.low) else ("", "")
+        bounds = (series.low[number], series.high[number]) if len(series.low) else ()
         note = series.notes[number] if series.notes else ""
-        place = (x_names.get(x, x), y_names.get(round(y), y) if y_names else y)
-        yield [panel.title, series.name, panel.x.label, place[0], panel.y.label, place[1],
-               *bounds, note]  # fmt: skip
+        x_place = x_names.get(x, _digits(x))
+        y_place = y_names.get(round(y), _digits(y)) if y_names else _digits(y)
+        low, high = map(_digits, bounds) if bounds else ("", "")
+        yield [panel.title, series.name, panel.x.label, x_place, panel.y.label, y_place, low, high,
+               note]  # fmt: skip
+
+
+def _digits(value: float) -> float:
+    return float(f"{value:.7g}")
 
 
 def figures(comparison: Comparison) -> list[Figure]:
@@ -349,11 +358,12 @@ def trials(comparison: Comparison) -> Figure:
     def shares(name: str, number: int) -> Series | None:
         costs = [trial_cost(trial, cost) for trial in comparison.trials(name)]
         x, y = reached(costs)
-        return Series(name, number, "step", x, y)
+        return Series(name, number, "step", [x[0], *x], [0.0, *y]) if x else None
 
     series = _each(comparison, shares)
     log = _log([value for one in series for value in one.x])
-    whole = Panel("Share of trials at most this bad", Axis(cost.label, log), Axis("share"), series)
+    y = Axis("share of trials", limits=SHARE)
+    whole = Panel("Share of trials at most this bad", Axis(cost.label, log), y, series)
     caption = (
         "How good a trial was, whatever its parameters: a curve far to the left and steep belongs "
         "to a method that is easy to tune. Trials that were pruned, diverged or failed count among "
@@ -382,7 +392,7 @@ def _states(comparison: Comparison) -> Panel:
         note = ", ".join(counts)
         series.append(Series(name, number, "bar", [share], [place], notes=[note]))
     y = Axis("", ticks=tuple(ticks), reverse=True)
-    return Panel("Share of trials completed", Axis("share of trials"), y, series)
+    return Panel("Share of trials completed", Axis("share of trials", limits=SHARE), y, series)
 
 
 def target(comparison: Comparison) -> Figure:
@@ -412,7 +422,7 @@ def _profile(comparison: Comparison, kind: str, key: str, title: str, label: str
 
     series = _each(comparison, one)
     log = _log([value for one in series for value in one.x])
-    return Panel(title, Axis(label, log), Axis("share of runs"), series)
+    return Panel(title, Axis(label, log), Axis("share of runs", limits=SHARE), series)
 
 
 def importance(comparison: Comparison) -> Figure:
@@ -424,7 +434,7 @@ def importance(comparison: Comparison) -> Figure:
             x, y = list(shares.values()), [place for place, _ in ticks]
             bars = [Series(name, number, "bar", x, y)]
             axis = Axis("", ticks=ticks, reverse=True)
-            panels.append(Panel(name, Axis("share of the variance"), axis, bars))
+            panels.append(Panel(name, Axis("share of the variance", limits=SHARE), axis, bars))
     caption = (
         "How much of the differences between a method's trials goes with each parameter; the mean "
         "over its searches. With few trials this is rough."
@@ -450,7 +460,7 @@ def slices(comparison: Comparison) -> Figure:
         for parameter in sorted(names):
             panels.append(_slice(comparison, name, number, parameter, cost))
     caption = (
-        "Every trial over each of its parameters. Hollow marks are pruned trials at the value they "
+        "Every trial over each of its parameters, across the whole space searched. Hollow marks are pruned trials at the value they "
         "had by then; marks on the upper edge diverged or failed."
     )
     return _figure(comparison, "slices", "Slices of the searches", caption, panels)
@@ -470,8 +480,39 @@ def _slice(comparison: Comparison, name: str, style: int, parameter: str, cost: 
             x, y, notes = zip(*chosen, strict=True)
             series.append(Series(name, style, "points", x, y, hollow=hollow, notes=notes))
     values = [value for one in series for value in one.y]
-    x_axis = Axis(parameter, not ticks and _log(places, 10), ticks)
+    limits, log = _space(comparison, name, parameter)
+    if limits is None:
+        log = not ticks and _log(places, 10)
+    x_axis = Axis(parameter, log, ticks, limits=limits)
     return Panel(name, x_axis, Axis(cost.label, _log(values)), series)
+
+
+def _space(
+    comparison: Comparison, name: str, parameter: str
+) -> tuple[tuple[float, float] | None, bool]:
+    """What was searched, over all searches, with a margin; and whether it was by its logarithm."""
+    spaces = [
+        search["space"][parameter]
+        for search in comparison.facts["searches"]
+        if search["method"] == name and _numeric(search["space"].get(parameter))
+    ]
+    if not spaces:
+        return None, False
+    low, high = min(one["low"] for one in spaces), max(one["high"] for one in spaces)
+    if any(one.get("log") for one in spaces):
+        margin = (high / low) ** 0.04
+        return (low / margin, high * margin), True
+    return (low - 0.04 * (high - low), high + 0.04 * (high - low)), False
+
+
+def _numeric(space: Any) -> bool:
+    """Whether it has two ends that an axis can have."""
+    if not isinstance(space, dict):
+        return False
+    low, high = space.get("low"), space.get("high")
+    if not isinstance(low, int | float) or not isinstance(high, int | float):
+        return False
+    return low < high and (low > 0 or not space.get("log"))
 
 
 def _places(values: list[Any]) -> tuple[list[float], tuple[tuple[float, str], ...]]:

@@ -10,7 +10,7 @@ import numpy as np
 from src.files import write_whole
 from src.reporting.figures import Axis, Figure, Panel, Series
 from src.reporting.figures_numbers import Floats
-from src.reporting.figures_svg import frame, short, ticks
+from src.reporting.figures_svg import BOTTOM, RIGHT, TOP, WIDTH, Frame, frame, short, ticks
 
 # Sets matplotlib to draw files only, as it is imported.
 from src.reporting.trajectories import COLORS, DASHES  # isort: skip
@@ -23,6 +23,9 @@ from matplotlib.ticker import NullLocator  # isort: skip
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "*")
 COLUMNS = 3
+UNIT = 4.1 / WIDTH  # inches
+TITLE, LEGEND = 30.0, 24.0  # heights of a panel's title and of a legend's line, in units
+Box = tuple[float, float, float, float]
 STYLE: dict[Any, Any] = {
     "font.size": 8.5,
     "axes.spines.top": False,
@@ -47,22 +50,31 @@ def save(figure: Figure, folder: Path) -> None:
 
 
 def draw(figure: Figure) -> Drawing:
-    columns = min(len(figure.panels), COLUMNS)
-    rows = -(-len(figure.panels) // columns)
-    tallest = max(frame(panel).height for panel in figure.panels)
-    size = (4.1 * columns, min(tallest / 290 * 2.9, 14) * rows + 0.5)
-    drawing, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
-    for axis, panel in zip(axes.flat, figure.panels, strict=False):
-        _panel(axis, panel)
-    for axis in list(axes.flat)[len(figure.panels) :]:
-        axis.set_axis_off()
-    handles = [_handle(style) for _, style in figure.legend]
+    """As on the page: a panel's margins are known, so nothing has to be laid out by trial."""
+    count = len(figure.panels)
+    columns = 2 if count == 4 else min(count, COLUMNS)  # four: two rows of two
+    frames = [frame(panel) for panel in figure.panels]
+    rows = [frames[n : n + columns] for n in range(0, len(frames), columns)]
+    heights = [max(place.height for place in row) + TITLE for row in rows]
+    across = max(1, min(len(figure.legend), 3 * columns))
+    legend = LEGEND * -(-len(figure.legend) // across) + 10
+    size = np.array([columns * WIDTH, sum(heights) + legend])
+    drawing = plt.figure(figsize=tuple(size * UNIT))
+    for number, (panel, place) in enumerate(zip(figure.panels, frames, strict=True)):
+        row, column = divmod(number, columns)
+        corner = (column * WIDTH + place.left, size[1] - sum(heights[:row]) - TITLE)
+        _panel(drawing.add_axes(_box(corner, place, size)), panel, place)
     names = [plain(name) for name, _ in figure.legend]
-    across = min(len(names), 3 * columns)
-    height = 0.24 * -(-len(names) // across) / size[1]
+    handles = [_handle(style) for _, style in figure.legend]
     drawing.legend(handles, names, loc="lower center", ncols=across, frameon=False)
-    drawing.tight_layout(rect=(0, min(height + 0.02, 0.4), 1, 1))
     return drawing
+
+
+def _box(corner: tuple[float, float], place: Frame, size: Floats) -> Box:
+    """Left, bottom, width and height as shares of the drawing; `corner` is the upper left."""
+    width, height = place.width - RIGHT - place.left, place.height - TOP - BOTTOM
+    left, top = corner
+    return (left / size[0], (top - height) / size[1], width / size[0], height / size[1])
 
 
 def plain(text: str) -> str:
@@ -84,8 +96,7 @@ def _handle(style: int) -> Line2D:
     )  # fmt: skip
 
 
-def _panel(axis: Axes, panel: Panel) -> None:
-    place = frame(panel)
+def _panel(axis: Axes, panel: Panel, place: Frame) -> None:
     for direction, of, at in (("x", panel.x, place.x), ("y", panel.y, place.y)):
         _axis(axis, direction, of, (at.low, at.high))
     for series in panel.series:

@@ -12,7 +12,7 @@ from src.reporting.figures import Axis, Panel, Series
 WIDTH, HEIGHT = 400.0, 280.0
 TOP, RIGHT, BOTTOM, LEFT = 10.0, 14.0, 44.0, 60.0
 ROW = 26.0  # height of a category
-LETTER = 7.3  # width of one at the page's size of 13
+LETTER = 8.2  # width of one at the page's size of 13
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MARKERS = (
     "M-3.6 0a3.6 3.6 0 1 0 7.2 0a3.6 3.6 0 1 0-7.2 0z",
@@ -37,7 +37,8 @@ def short(value: float) -> str:
         if power and mantissa in ("1", "-1"):
             return f"{mantissa[:-1]}10{str(int(power)).translate(SUPERSCRIPTS)}".replace("-", "−")
         if power:
-            return f"{mantissa}·10{str(int(power)).translate(SUPERSCRIPTS)}"
+            power = str(int(power)).translate(SUPERSCRIPTS)
+            return f"{mantissa}·10{power}".replace("-", "−")
     return f"{value:.4g}".replace("-", "−")
 
 
@@ -68,6 +69,8 @@ def bounds(axis: Axis, values: Sequence[float]) -> tuple[float, float]:
     if axis.ticks:
         places = [place for place, _ in axis.ticks]
         return min(places) - 0.5, max(places) + 0.5
+    if axis.limits:
+        return axis.limits
     row = np.array([*values, *([] if axis.mark is None else [axis.mark])], dtype=float)
     row = row[np.isfinite(row) & ((row > 0) | (not axis.log))]
     if not row.size:
@@ -121,19 +124,17 @@ def frame(panel: Panel) -> Frame:
     if horizontal:
         height = max(150.0, TOP + BOTTOM + ROW * len(panel.y.ticks))
         longest = max(len(_cut(text)) for _, text in panel.y.ticks)
-        left = min(180.0, 16 + LETTER * longest)
+        left = min(195.0, 14 + LETTER * longest)
     xs = [x for one in panel.series for x in one.x]
     for one in panel.series:
         xs += [*one.low, *one.high] if one.kind == "interval" else []
-    if any(series.kind == "bar" for series in panel.series):
-        xs += [0.0, 1.0]
     ys = [y for one in panel.series for y in one.y]
     ys += [y for one in panel.series if one.kind == "line" for y in (*one.low, *one.high)]
     x = scale(panel.x, xs, left, WIDTH - RIGHT)
     return Frame(x, scale(panel.y, ys, height - BOTTOM, TOP), WIDTH, height, left)
 
 
-def _cut(text: str, most: int = 24) -> str:
+def _cut(text: str, most: int = 22) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 

@@ -38,9 +38,9 @@ for (const figure of document.querySelectorAll("figure[data-panel]")) {
     for (const [one, spot] of found.slice(0, 16)) says.append(row(one, spot));
     line.setAttribute("d", panel.along ? `M${x} ${top}V${bottom}` : `M${x} ${y - 9}v18m-9-9h18`);
     says.hidden = false;
-    const share = (x - left) / (right - left);
-    says.style.left = share < 0.5 ? `${(100 * x) / svg.viewBox.baseVal.width + 3}%` : "auto";
-    says.style.right = share < 0.5 ? "auto" : `${103 - (100 * x) / svg.viewBox.baseVal.width}%`;
+    const away = x < (left + right) / 2;  // in the half of the panel where the pointer isn't
+    says.style.left = away ? "auto" : "3.6rem";
+    says.style.right = away ? ".8rem" : "auto";
   };
 
   const point = (event) => {

@@ -207,7 +207,7 @@ def _legend(legend: Sequence[tuple[str, int]]) -> str:
         )
         items.append(
             f'<li><button type="button" aria-pressed="true" data-m="{style}">{swatch}'
-            f"{escape(name)}</button></li>"
+            f"<span>{escape(name)}</span></button></li>"
         )
     return f'<ul class="legend" aria-label="Methods; press to hide">{"".join(items)}</ul>'
 

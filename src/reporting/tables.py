@@ -13,6 +13,7 @@ from rich.table import Table
 
 from src.files import write_whole
 
+WIDE = 150  # columns of a terminal that have room for all of the table
 QUANTITIES = {
     "test_loss": "test loss",
     "test_accuracy": "test accuracy",
@@ -129,10 +130,11 @@ def _maybe(one: float | None, form: str = "{:.3g}") -> str:
 def print_verdict(comparison: Mapping[str, Any], console: Console | None = None) -> None:
     """The table, the pairs and the sentence, on a terminal."""
     console = console or _console()
-    console.print(_rich(heading(comparison), cells(comparison)))
+    wide = console.width >= WIDE
+    console.print(_rich(heading(comparison), cells(comparison), None if wide else 6))
     if comparison["pairs"]:
         console.print()
-        console.print(_rich(PAIRS, pairs(comparison)))
+        console.print(_rich(PAIRS, pairs(comparison), None if wide else 5))
     if not comparison["timing"].get("valid"):
         text = comparison["timing"].get("text") or "not measured"
         console.print(f"† seconds may not be compared: {text}", markup=False)
@@ -147,13 +149,14 @@ def _console() -> Console:
     return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=160)
 
 
-def _rich(names: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+def _rich(names: Sequence[str], rows: Iterable[Sequence[str]], most: int | None) -> Table:
+    """The first columns, as many as a narrow terminal has room for; the page shows all."""
     table = Table(box=None)
-    for name in names:  # headings may break, values not
+    for name in names[:most]:
         left = name in ("method", "pair", "verdict")
         table.add_column(name, justify="left" if left else "right", no_wrap=left)
     for row in rows:
-        table.add_row(*(escape(_line(text)) for text in row))
+        table.add_row(*(escape(_line(text)) for text in row[:most]))
     return table
 
 
@@ -214,12 +217,14 @@ def csv_text(rows: Iterable[Sequence[Any]]) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     for row in rows:
-        writer.writerow([f"'{one}" if _formula(one) else one for one in row])
+        writer.writerow([_field(one) for one in row])
     return file.getvalue()
 
 
-def _formula(one: Any) -> bool:
-    return isinstance(one, str) and one[:1] in tuple("=+-@\t\r") and len(one) > 1
+def _field(one: Any) -> Any:
+    if isinstance(one, str) and one.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return f"'{one}"
+    return one
 
 
 def parquet(comparison: Mapping[str, Any]) -> bytes:

@@ -121,7 +121,10 @@ def a_search(generator: Any, name: str, place: int, search: int, count: int) -> 
         "method": name,
         "search": search,
         "study": f"{name}-{search}",
-        "space": {"optimizer.lr": {"low": 1e-5, "high": 1.0, "log": True}},
+        "space": {
+            "optimizer.lr": {"low": 1e-5, "high": 1.0, "log": True},
+            "optimizer.momentum": {"low": 0.0, "high": 0.99, "log": False},
+        },
         "importance": {"optimizer.lr": 0.91, "optimizer.momentum": 0.09},
         "trials": trials,
     }
