@@ -222,7 +222,8 @@ def curves(comparison: Comparison) -> Figure:
     ]
     caption = (
         "The tuned runs on validation data: median (line) and the range from the 10% to the 90% "
-        "quantile (band). From where a run diverged it counts as infinitely bad."
+        "quantile (band). From where a run diverged it counts as infinitely bad; where more than "
+        "10% have, the band has no upper half."
     )
     if not timing.get("valid"):
         caption += f" Seconds may not be compared here: {timing.get('text') or 'not measured'}"
@@ -460,8 +461,9 @@ def slices(comparison: Comparison) -> Figure:
         for parameter in sorted(names):
             panels.append(_slice(comparison, name, number, parameter, cost))
     caption = (
-        "Every trial over each of its parameters, across the whole space searched. Hollow marks are pruned trials at the value they "
-        "had by then; marks on the upper edge diverged or failed."
+        "Every trial over each of its parameters, across the whole space searched. Hollow marks "
+        "are pruned trials at the value they had by then; marks on the upper edge diverged or "
+        "failed."
     )
     return _figure(comparison, "slices", "Slices of the searches", caption, panels)
 

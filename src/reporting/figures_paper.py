@@ -10,7 +10,7 @@ import numpy as np
 from src.files import write_whole
 from src.reporting.figures import Axis, Figure, Panel, Series
 from src.reporting.figures_numbers import Floats
-from src.reporting.figures_svg import BOTTOM, RIGHT, TOP, WIDTH, Frame, frame, short, ticks
+from src.reporting.figures_svg import BOTTOM, RIGHT, TOP, WIDTH, Frame, band, frame, short, ticks
 
 # Sets matplotlib to draw files only, as it is imported.
 from src.reporting.trajectories import COLORS, DASHES  # isort: skip
@@ -161,7 +161,7 @@ def _line(axis: Axes, series: Series, x: Floats, limits: tuple[float, float]) ->
         x, y, dash, color=color, drawstyle=drawn, linewidth=1.5, markersize=4, marker=marker,
         markevery=every,
     )  # fmt: skip
-    if len(series.low):
-        low, high = (np.clip(np.array(row, dtype=float), *limits)
-                     for row in (series.low, series.high))  # fmt: skip
-        axis.fill_between(x, low, high, color=color, alpha=0.15, linewidth=0)
+    if len(series.low) and band(series):
+        there, low, high = np.array(band(series)).T
+        low, high = np.clip(low, *limits), np.clip(high, *limits)
+        axis.fill_between(there, low, high, color=color, alpha=0.15, linewidth=0)

@@ -12,7 +12,7 @@ from src.reporting.figures import Axis, Panel, Series
 WIDTH, HEIGHT = 400.0, 280.0
 TOP, RIGHT, BOTTOM, LEFT = 10.0, 14.0, 44.0, 60.0
 ROW = 26.0  # height of a category
-LETTER = 8.2  # width of one at the page's size of 13
+LETTER, WIDE = 8.0, 13.0  # widths of letters at the page's size of 13
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MARKERS = (
     "M-3.6 0a3.6 3.6 0 1 0 7.2 0a3.6 3.6 0 1 0-7.2 0z",
@@ -123,8 +123,7 @@ def frame(panel: Panel) -> Frame:
     height, left = HEIGHT, LEFT
     if horizontal:
         height = max(150.0, TOP + BOTTOM + ROW * len(panel.y.ticks))
-        longest = max(len(_cut(text)) for _, text in panel.y.ticks)
-        left = min(195.0, 14 + LETTER * longest)
+        left = 14 + max(_width(_cut(text)) for _, text in panel.y.ticks)
     xs = [x for one in panel.series for x in one.x]
     for one in panel.series:
         xs += [*one.low, *one.high] if one.kind == "interval" else []
@@ -132,6 +131,11 @@ def frame(panel: Panel) -> Frame:
     ys += [y for one in panel.series if one.kind == "line" for y in (*one.low, *one.high)]
     x = scale(panel.x, xs, left, WIDTH - RIGHT)
     return Frame(x, scale(panel.y, ys, height - BOTTOM, TOP), WIDTH, height, left)
+
+
+def _width(text: str) -> float:
+    """About how wide a text is; which font draws it isn't known here."""
+    return sum(WIDE if letter in "mwMW@%" else LETTER for letter in text)
 
 
 def _cut(text: str, most: int = 22) -> str:
@@ -173,7 +177,7 @@ def _grid(panel: Panel, place: Frame) -> list[str]:
 
 def _thinned(found: list[tuple[float, str]], x: Scale) -> list[tuple[float, str]]:
     """As many ticks as have room for their text."""
-    widest = max((len(_cut(text, 14)) for _, text in found), default=1) * LETTER + 8
+    widest = max((_width(_cut(text, 14)) for _, text in found), default=1.0) + 8
     every = max(1, int(np.ceil(widest * len(found) / abs(x.end - x.start))))
     return [(value, _cut(text, 14)) for value, text in found[::every]]
 
@@ -213,20 +217,28 @@ def _path(points: Sequence[tuple[float, float]], place: Frame, stepped: bool = F
 def _line(series: Series, place: Frame) -> str:
     parts = []
     if len(series.low):
-        high = [y if np.isfinite(y) else 1e300 for y in series.high]  # up to the upper edge
-        there = [(x, a, b) for x, a, b in zip(series.x, series.low, high, strict=True)
-                 if np.isfinite(a)]  # fmt: skip
+        there = band(series)
         if there:
-            around = [(x, a) for x, a, _ in there] + [(x, b) for x, _, b in reversed(there)]
+            around = [(x, low) for x, low, _ in there] + [(x, high) for x, _, high in there[::-1]]
             parts.append(f'<path class="band" d="{_path(around, place)}z"/>')
     stretches = _runs(series.x, series.y)
     for stretch in stretches:
         parts.append(f'<path class="line" d="{_path(stretch, place, series.kind == "step")}"/>')
     points = [point for stretch in stretches for point in stretch]
-    count = min(len(points), 6)
+    count = len(points) if len(points) < 9 else 6
     shown = [points[round(n)] for n in np.linspace(0, len(points) - 1, count)]
     parts += [_marker(series.style, place.x(x), place.y(y)) for x, y in shown]
     return "".join(parts)
+
+
+def band(series: Series) -> list[tuple[float, float, float]]:
+    """x, low and high; where high is infinite only up to the line: else all would be covered."""
+    rows = zip(series.x, series.y, series.low, series.high, strict=True)
+    return [
+        (x, low, high if np.isfinite(high) else y)
+        for x, y, low, high in rows
+        if np.isfinite(low) and np.isfinite(y)
+    ]
 
 
 def _marker(style: int, x: float, y: float, kind: str = "m", more: str = "") -> str:

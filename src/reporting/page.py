@@ -177,13 +177,14 @@ def _figure(figure: Figure, panels: list[dict[str, Any]], comparison: Comparison
         )
         panels.append(pointed(panel, place))
     table = _table(figure.table[0], figure.table[1:]) if figure.table else ""
+    kind = "panels pair" if len(drawn) in (1, 2, 4) else "panels"
     gets = _download(f"{figure.key}.csv", figure.rows())
     if figure.key == "ranking":
         gets += _download("runs.csv", _runs(comparison))
     return (
         f'<section id="{figure.key}"><h2>{escape(figure.title)}</h2>'
         f'<p class="caption">{escape(figure.caption)}</p>{_legend(figure.legend)}'
-        f'<div class="panels">{"".join(drawn)}</div>{table}'
+        f'<div class="{kind}">{"".join(drawn)}</div>{table}'
         f'<p class="gets">Data: {gets}</p></section>\n'
     )
 
