@@ -176,7 +176,7 @@ def jobs(plan: Plan, searches: list[dict[str, Any]]) -> list[Job]:
 def train(plan: Plan, job: Job, folder: Path, ledger: Ledger) -> dict[str, Any]:
     """Train a job in its own folder, or read what it left; as runs.jsonl keeps it."""
     place = folder / "runs" / job.folder_name
-    with initialize_config_dir(str(CONF), version_base=None):
+    with initialize_config_dir(str(CONF)):
         values = [f"{key}={value!r}" for key, value in job.params.items()]
         sets = sorted({"test", plan.protocol.metric.split("_")[0]})
         own = [f"seed={job.seed}", f"trainer.evaluate_at_end=[{','.join(sets)}]"]

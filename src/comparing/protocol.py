@@ -85,7 +85,7 @@ def plan(arguments: Sequence[str]) -> Plan:
     for override in parsed:
         mine = override.key_or_group.split(".")[0] in OWN
         (own if mine else rest).append(str(override.input_line))
-    with initialize_config_dir(str(CONF), version_base=None):
+    with initialize_config_dir(str(CONF)):
         top = compose("compare", overrides=own)
         methods = _methods(OmegaConf.to_container(top.methods))
         protocol = _protocol(OmegaConf.to_container(top.protocol))

@@ -16,7 +16,7 @@ def losses(tmp_path_factory):
     """Final test losses of Adam on the digits, one per seed."""
     register()
     folder, found = tmp_path_factory.mktemp("runs"), []
-    with initialize_config_dir(str(CONF), version_base=None):
+    with initialize_config_dir(str(CONF)):
         settings = ["trainer.epochs=3", "trainer.threads=1", "trainer.evaluate_at_end=[test]"]
         for seed in range(SEEDS):
             cfg = job_config(compose("config", overrides=[*settings, f"seed={seed}"]))
