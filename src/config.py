@@ -1,5 +1,6 @@
 """The schema behind every config group, the resolvers, and where configs are found."""
 
+import os
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -14,6 +15,8 @@ from src.errors import InputError
 
 PROJECT = Path(__file__).resolve().parents[1]
 CONF = PROJECT / "conf"
+# Where runs, sweeps and comparisons are kept: on a cluster, a scratch file system, say.
+OUTPUTS = Path(os.environ.get("FAIRSTEP_OUTPUTS", PROJECT / "outputs")).absolute()
 
 # The security boundary: a config may name only classes below these. To use another package's
 # optimizer, add its module here, or call `allow` before `main` in a script of your own; config
@@ -62,6 +65,7 @@ class Trainer(Section):
     epochs: Annotated[int, Field(ge=1)]
     evaluate_every: Annotated[int, Field(ge=1)]
     evaluate: list[Set]
+    evaluate_at_end: list[Set]
     early_stopping: EarlyStopping
     checkpoint_every: Annotated[float, Field(ge=0)] | None
     device: Literal["auto", "cpu", "cuda", "mps"]
@@ -105,16 +109,16 @@ def allow(pattern: str) -> None:
 def register() -> None:
     """Make resolvers and the configs outside `conf/` known to Hydra, from any directory.
 
-    `${project:outputs}` is a folder of the project, `${slug:a/b}` is fit for a file name, and
+    `${outputs:}` is where everything is kept, `${slug:a/b}` is fit for a file name, and
     `${one_minus:x}` turns a searched 1-beta into beta. `sweeps=NAME` is a file of `sweeps/`;
     `experiment=STUDY/best` is what a finished sweep left.
     """
-    OmegaConf.register_resolver("project", lambda name: str(PROJECT / name), replace=True)
+    OmegaConf.register_resolver("outputs", lambda: str(OUTPUTS), replace=True)
     OmegaConf.register_resolver("slug", lambda name: name.replace("/", "-"), replace=True)
     OmegaConf.register_resolver("one_minus", lambda value: 1 - value, replace=True)
     for path in sorted((PROJECT / "sweeps").glob("*.yaml")):
         _store("sweeps", path.stem, path)
-    for path in sorted((PROJECT / "outputs" / "sweeps").glob("*/best.yaml")):
+    for path in sorted((OUTPUTS / "sweeps").glob("*/best.yaml")):
         _store(f"experiment/{path.parent.name}", "best", path)
 
 

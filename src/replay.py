@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from src.cli import one_line_errors
-from src.config import CONF, PROJECT, parse, register
+from src.config import CONF, OUTPUTS, parse, register
 from src.errors import InputError
 from src.resume import ENDED, Difference, environment, load_config, load_json, same_threads
 
@@ -73,7 +73,7 @@ def replay(folder: Path, into: Path | None = None, data_root: str | None = None)
 
 def _new_place(folder: Path) -> Path:
     stamp = datetime.now().strftime("%Y-%m-%d-%H-%M-%S")
-    return PROJECT / "outputs" / "replays" / f"{stamp}-{folder.name}"
+    return OUTPUTS / "replays" / f"{stamp}-{folder.name}"
 
 
 def _read(folder: Path) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def assemble(config: Config) -> Parts:
             f"data.batch_size={settings.batch_size}: must be from 1 to {len(data.train)}, "
             "the size of the training set"
         )
-    for part in config.trainer.evaluate:
+    for part in {*config.trainer.evaluate, *config.trainer.evaluate_at_end}:
         if len(getattr(data, part)) == 0:
             raise InputError(
                 f"data.validation_fraction={settings.validation_fraction}: leaves no image for "
@@ -401,6 +401,8 @@ def diverged(row: Row) -> bool:
 
 def _result(config: Config, session: Session, status: str) -> dict[str, Any]:
     objective, rows, model = config.objective, session.record.rows, session.parts.model
+    names = config.trainer.evaluate_at_end if status != "interrupted" else []
+    at_end = Evaluator(session.parts, names)()
     best, final = best_row(rows, objective.metric, objective.direction), rows[-1] if rows else None
     counted = best if objective.row == "best" else final
     value = counted[objective.metric] if counted else None
@@ -409,6 +411,7 @@ def _result(config: Config, session: Session, status: str) -> dict[str, Any]:
     return {
         "status": status,
         "objective": {**objective.model_dump(), "value": value},
+        "at_end": at_end,
         "best": best,
         "final": final,
         "steps": final["step"] if final else 0,

@@ -3,9 +3,9 @@
 import argparse
 
 from src.cli import one_line_errors
-from src.config import PROJECT
+from src.config import OUTPUTS
 
-DEFAULT_STORAGE = f"sqlite:///{PROJECT / 'outputs' / 'studies.db'}"
+DEFAULT_STORAGE = f"sqlite:///{OUTPUTS / 'studies.db'}"
 
 
 def main() -> None:

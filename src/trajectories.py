@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from src.cli import one_line_errors
-from src.config import CONF, PROJECT
+from src.config import CONF, OUTPUTS
 from src.errors import InputError
 
 METHODS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "lion")
@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument(
         "--out",
         type=Path,
-        default=PROJECT / "outputs" / "trajectories",
+        default=OUTPUTS / "trajectories",
         help="where to write NAME.png and NAME.svg",
     )
     arguments = parser.parse_args()

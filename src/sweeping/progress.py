@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from src.config import PROJECT, job_config
+from src.config import OUTPUTS, job_config
 from src.sweeping.storage import shown
 from src.sweeping.study import COUNTED, SharedStudy
 
@@ -140,7 +140,7 @@ def report_result(
     command = shlex.join(["python", "-m", "src.train", *overrides])
     console.print(f"best: trial {best.number}, {best.value:.6g}, in {best.user_attrs['folder']}")
     console.print(f"train it:   {command}", markup=False)
-    if folder == PROJECT / "outputs" / "sweeps" / study.name:
+    if folder == OUTPUTS / "sweeps" / study.name:
         console.print(f"or:         python -m src.train experiment={study.name}/best")
     console.print(f"as YAML:    {place}")
     console.print(f"look at it: python -m src.studies {study.name}")

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from rich.table import Table
 from sqlalchemy.engine import make_url
 
-from src.config import PROJECT
+from src.config import OUTPUTS
 from src.errors import InputError
 from src.sweeping.progress import ranked, top_table, wide_console
 from src.sweeping.storage import absolute, shown
@@ -57,7 +57,7 @@ def show_study(url: str, name: str, top: int) -> None:
     console.print(top_table(trials, _sign(study), top))
     for parameter, share in _importances(study).items():
         console.print(f"importance of {parameter}: {share:.2f}")
-    place = PROJECT / "outputs" / "sweeps" / name / "study.html"
+    place = OUTPUTS / "sweeps" / name / "study.html"
     write_page(study, place)
     console.print(f"page:      {place}")
     console.print(f"dashboard: optuna-dashboard {shown(absolute(url))}", markup=False)

@@ -1,0 +1,1 @@
+"""A fair comparison: its protocol, its statistics, what can withhold its verdict."""

@@ -1,0 +1,199 @@
+"""Whether one method's values are better than another's, and how sure that is.
+
+Values are paired: column k of both methods comes from the same seed, so from the same initial
+weights and the same batches. Rows are independent searches.
+"""
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
+
+LEVEL = 0.05
+POWER = 0.8
+RESAMPLES = 9999
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What is known of method a against method b.
+
+    Args:
+        n: seeds.
+        difference: mean of a - b.
+        low, high: its 95% bias-corrected bootstrap interval.
+        p, test: of the test named; `p_holm` is corrected for all pairs of the comparison.
+        effect: Cohen's d of the paired differences, mean / standard deviation; null without spread.
+        detectable: the smallest difference that n seeds find in 80% of cases at the level 5%.
+        seeds_to_settle: seeds that would find the observed difference so, if it is undecided.
+        verdict: better, worse or undecided.
+    """
+
+    a: str
+    b: str
+    n: int
+    difference: float
+    low: float
+    high: float
+    p: float
+    test: str
+    p_holm: float
+    effect: float | None
+    detectable: float | None
+    seeds_to_settle: int | None
+    verdict: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def compare(values: dict[str, Values], direction: str) -> list[Pair]:
+    """Every pair of methods, in the order given.
+
+    Args:
+        values: of each method, shape (searches, seeds), finite; equal shapes.
+        direction: minimize or maximize.
+    """
+    names = list(combinations(values, 2))
+    differences = [values[a] - values[b] for a, b in names]
+    tests = [paired_test(one.mean(axis=0), len(names)) for one in differences]
+    corrected = holm([p for p, _ in tests])
+    return [
+        _pair(a, b, difference, test, p_holm, direction)
+        for (a, b), difference, test, p_holm in zip(
+            names, differences, tests, corrected, strict=True
+        )
+    ]
+
+
+def _pair(
+    a: str, b: str, differences: Values, test: tuple[float, str], p_holm: float, direction: str
+) -> Pair:
+    over_seeds = differences.mean(axis=0)
+    n, mean = len(over_seeds), float(over_seeds.mean())
+    low, high = interval(differences)
+    spread = float(over_seeds.std(ddof=1)) if n > 1 else 0.0
+    effect = mean / spread if spread > 0 else None
+    decided = p_holm < LEVEL and not low <= 0 <= high
+    better = (mean < 0) == (direction == "minimize")
+    verdict = ("better" if better else "worse") if decided else "undecided"
+    return Pair(
+        a=a,
+        b=b,
+        n=n,
+        difference=mean,
+        low=low,
+        high=high,
+        p=test[0],
+        test=test[1],
+        p_holm=p_holm,
+        effect=effect,
+        detectable=detectable_effect(n) * spread if n > 1 and spread > 0 else None,
+        seeds_to_settle=seeds_needed(effect) if effect and not decided else None,
+        verdict=verdict,
+    )
+
+
+def paired_test(differences: Values, pairs: int) -> tuple[float, str]:
+    """Two-sided p that the differences are symmetric about 0, and the test's name.
+
+    Wilcoxon's signed-rank test; with so few seeds that it could never fall below the level
+    (2 / 2^n times the number of pairs), the paired t test, which assumes normal differences.
+    """
+    if not np.any(differences):
+        return 1.0, "none: no difference at all"
+    if 2.0 ** (1 - len(differences)) * pairs < LEVEL:
+        with warnings.catch_warnings():  # ties and zeros make SciPy say which method it takes
+            warnings.simplefilter("ignore")
+            return float(stats.wilcoxon(differences).pvalue), "Wilcoxon signed-rank"
+    if len(differences) < 2 or np.ptp(differences) == 0:
+        return 1.0, "none: too few seeds"
+    return float(stats.ttest_1samp(differences, 0.0).pvalue), "paired t"
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction for several tests."""
+    if not p_values:
+        return []
+    corrected: list[float] = multipletests(p_values, alpha=LEVEL, method="holm")[1].tolist()
+    return corrected
+
+
+def interval(differences: Values, seed: int = 0) -> tuple[float, float]:
+    """The 95% bootstrap interval of the mean difference, shape (searches, seeds).
+
+    One search: SciPy's BCa over seeds. Several: searches are drawn anew, and seeds within each,
+    with the bias correction (no acceleration, which isn't defined for two levels).
+    """
+    if np.ptp(differences) == 0 or differences.size == 1:
+        value = float(differences.flat[0])
+        return value, value
+    generator = np.random.default_rng(seed)
+    if differences.shape[0] == 1:
+        result = stats.bootstrap(
+            (differences[0],), np.mean, n_resamples=RESAMPLES, method="BCa", rng=generator
+        )
+        return float(result.confidence_interval.low), float(result.confidence_interval.high)
+    searches, seeds = differences.shape
+    rows = generator.integers(searches, size=(RESAMPLES, searches, 1))
+    columns = generator.integers(seeds, size=(RESAMPLES, 1, seeds))
+    means = differences[rows, columns].mean(axis=(1, 2))
+    return _bias_corrected(means, float(differences.mean()))
+
+
+def _bias_corrected(means: Values, estimate: float) -> tuple[float, float]:
+    """Percentiles shifted by the median's bias (Efron and Tibshirani, 1993, chapter 14)."""
+    share = ((means < estimate).mean() + (means <= estimate).mean()) / 2
+    shift = stats.norm.ppf(np.clip(share, 1 / len(means), 1 - 1 / len(means)))
+    tails = stats.norm.cdf(2 * shift + stats.norm.ppf([LEVEL / 2, 1 - LEVEL / 2]))
+    low, high = np.quantile(means, tails)
+    return float(low), float(high)
+
+
+def detectable_effect(n: int) -> float:
+    """Cohen's d that a paired test of n differences finds with 80% power at 5%."""
+    return float(TTestPower().solve_power(nobs=n, alpha=LEVEL, power=POWER))
+
+
+def seeds_needed(effect: float) -> int | None:
+    """Seeds that find an effect of this size with 80% power at 5%; None if beyond 100,000."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the solver warns where it doesn't converge: None
+        n = TTestPower().solve_power(effect_size=abs(effect), alpha=LEVEL, power=POWER)
+    n = float(np.ravel(n)[0])
+    return math.ceil(n) if math.isfinite(n) and 2 <= n <= 100_000 else (2 if n < 2 else None)
+
+
+def summary(values: Sequence[float]) -> dict[str, float | None]:
+    """Mean and sample standard deviation, null where there are too few."""
+    finite = [value for value in values if math.isfinite(value)]
+    mean = float(np.mean(finite)) if finite else None
+    return {"mean": mean, "std": float(np.std(finite, ddof=1)) if len(finite) > 1 else None}
+
+
+def first_reaching(rows: Sequence[dict[str, Any]], metric: str, target: float) -> Any:
+    """The first row whose metric is at the target or beyond it; None if none is."""
+    loss = metric.endswith("loss")
+    for row in rows:
+        value = row.get(metric)
+        if value is not None and (value <= target if loss else value >= target):
+            return row
+    return None
+
+
+def area(rows: Sequence[dict[str, Any]], metric: str) -> float | None:
+    """Mean height of the learning curve over samples, by trapezoids; None with a gap in it."""
+    points = [(row["samples"], row.get(metric)) for row in rows]
+    if len(points) < 2 or any(value is None for _, value in points):
+        return None
+    x, y = np.array(points, dtype=float).T
+    return float(np.trapezoid(y, x) / (x[-1] - x[0]))

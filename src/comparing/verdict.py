@@ -1,0 +1,172 @@
+"""From searches and runs to a ranked table, pairs, and a sentence."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from src.comparing import checks, statistics
+from src.comparing.conduct import finite
+from src.comparing.protocol import Plan
+
+CURVE = "val_loss"  # of learning curves and targets: validation data only
+
+
+def judge(
+    plan: Plan,
+    searches: list[dict[str, Any]],
+    runs: list[dict[str, Any]],
+    environment: Mapping[str, Any],
+    ledger: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """The comparison, as comparison.json keeps it; adds to each run what its target says."""
+    direction = "maximize" if plan.protocol.metric.endswith("accuracy") else "minimize"
+    reference = plan.protocol.reference or plan.methods[0]
+    target = plan.protocol.target
+    if target is None:
+        target = _median_final(runs, reference)
+    for one in runs:
+        reached = statistics.first_reaching(one["rows"], CURVE, target)
+        one["steps_to_target"] = reached and reached["step"]
+        one["seconds_to_target"] = reached and reached["train_seconds"]
+        one["area"] = statistics.area(one["rows"], CURVE)
+    pairs = statistics.compare(_values(plan, runs, direction), direction)
+    accuracies = {
+        name: list(finite([one["test_accuracy"] for one in _of(runs, name, "tuned")]))
+        for name in plan.methods
+    }
+    withheld = [
+        *checks.doubts(searches, pairs, accuracies, plan.protocol.max_bad),
+        *_diverged(plan, runs),
+    ]
+    table = [_line(runs, name, kind) for kind in ("tuned", "default") for name in plan.methods]
+    ranking = _ranking(plan, runs, direction)
+    busy = sum(not one["idle"] for one in runs)
+    return {
+        "name": plan.name,
+        "created": datetime.now().isoformat("T", "seconds"),
+        "hash": plan.hash(),
+        "metric": plan.protocol.metric,
+        "direction": direction,
+        "selection_metric": str(plan.settings()["objective.metric"]),
+        "sentence": sentence(plan, ranking, pairs, withheld),
+        "withheld": withheld,
+        "reference": reference,
+        "target": {"metric": CURVE, "value": target},
+        "timing": {
+            "valid": busy == 0,
+            "text": "made one at a time on an otherwise idle machine"
+            if busy == 0
+            else f"{busy} of {len(runs)} runs began while other programs used the processors: "
+            "seconds can't be compared",
+        },
+        "protocol": plan.settings(),
+        "environment": dict(environment),
+        "ledger": ledger,
+        "methods": ranking,
+        "table": sorted(table, key=lambda line: (line["kind"] != "tuned", _rank(ranking, line))),
+        "pairs": [pair.as_dict() for pair in pairs],
+        "searches": searches,
+        "runs": "runs.jsonl",
+    }
+
+
+def _of(runs: list[dict[str, Any]], method: str, kind: str) -> list[dict[str, Any]]:
+    return [one for one in runs if one["method"] == method and one["kind"] == kind]
+
+
+def _median_final(runs: list[dict[str, Any]], reference: str) -> float:
+    finals = [one["rows"][-1][CURVE] for one in _of(runs, reference, "tuned") if one["rows"]]
+    values = list(finite(finals))
+    return float(median(values)) if values else 0.0
+
+
+def _values(plan: Plan, runs: list[dict[str, Any]], direction: str) -> dict[str, Any]:
+    """Each method's values, (searches, seeds). A diverged run counts as the worst that ended."""
+    known = list(finite([one["value"] for one in runs]))
+    worst = max(known) if direction == "minimize" else min(known)
+    values = {}
+    for name in plan.methods:
+        grid = np.full((plan.protocol.searches, plan.protocol.seeds), worst)
+        for one in _of(runs, name, "tuned"):
+            if one["value"] is not None:
+                grid[one["search"], one["seed"] - plan.protocol.first_seed] = one["value"]
+        values[name] = grid
+    return values
+
+
+def _ranking(plan: Plan, runs: list[dict[str, Any]], direction: str) -> list[str]:
+    values = _values(plan, runs, direction)
+    sign = 1 if direction == "minimize" else -1
+    return sorted(plan.methods, key=lambda name: sign * float(values[name].mean()))
+
+
+def _rank(ranking: Sequence[str], line: Mapping[str, Any]) -> int:
+    return ranking.index(line["method"])
+
+
+def _line(runs: list[dict[str, Any]], method: str, kind: str) -> dict[str, Any]:
+    mine = _of(runs, method, kind)
+    line: dict[str, Any] = {"method": method, "kind": kind, "n": len(mine)}
+    line["diverged"] = sum(one["status"] == "diverged" for one in mine)
+    for name in ("test_loss", "test_accuracy", "area"):
+        line[name] = statistics.summary(list(finite([one[name] for one in mine])))
+    for name in ("steps_to_target", "seconds_to_target"):
+        reached = list(finite([one[name] for one in mine]))
+        line[name] = {**statistics.summary(reached), "reached": len(reached)}
+    return line
+
+
+def _diverged(plan: Plan, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    found = []
+    for name in plan.methods:
+        count = sum(one["status"] == "diverged" for one in _of(runs, name, "tuned"))
+        if count:
+            text = f"{name}: its winner diverged on {count} of the fresh seeds"
+            found.append({"check": "diverged winner", "method": name, "text": text})
+    return found
+
+
+def sentence(
+    plan: Plan,
+    ranking: Sequence[str],
+    pairs: Sequence[statistics.Pair],
+    withheld: Sequence[Mapping[str, Any]],
+) -> str:
+    """The verdict for a reader in a hurry."""
+    choices = plan.configs[plan.methods[0]].hydra.runtime.choices
+    how = (
+        f"On {choices.data} with {choices.model}, each tuned with {plan.protocol.n_trials} trials "
+        f"and trained on {plan.protocol.seeds} fresh seeds"
+    )
+    told = "; ".join(_tell(name, ranking, pairs) for name in ranking[:-1])
+    if withheld:
+        reasons = "; ".join(dict.fromkeys(str(one["text"]) for one in withheld))
+        return f"Withheld: {reasons}. {how}, without that doubt: {told}."
+    return f"{how}: {told}."
+
+
+def _tell(name: str, ranking: Sequence[str], pairs: Sequence[statistics.Pair]) -> str:
+    """What is known of a method against those ranked below it."""
+    below = ranking[list(ranking).index(name) + 1 :]
+    beaten: list[tuple[str, statistics.Pair]] = []
+    open_: list[tuple[str, statistics.Pair]] = []
+    for pair in pairs:
+        other = pair.b if pair.a == name else pair.a
+        if name not in (pair.a, pair.b) or other not in below:
+            continue
+        (open_ if pair.verdict == "undecided" else beaten).append((other, pair))
+    parts = []
+    if beaten:
+        parts.append(f"{name} is better than {_list([other for other, _ in beaten])}")
+    for other, pair in open_:
+        more = pair.seeds_to_settle
+        settle = f"about {more:,} seeds would settle it" if more else "no number of seeds in sight"
+        parts.append(f"{name} against {other} is undecided ({settle})")
+    return ", ".join(parts)
+
+
+def _list(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,624 @@
+"""The figures of a comparison, described once: drawn on the page as SVG, for papers as files."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from src.reporting.figures_numbers import (
+    GOOD,
+    Cost,
+    Sensitivity,
+    best_of,
+    curve,
+    mean_interval,
+    ranks,
+    reached,
+    sensitivity,
+    steps_to,
+    trial_cost,
+)
+from src.reporting.report_data import Comparison
+
+Kind = Literal["line", "step", "points", "interval", "bar"]
+SHARE = (0.0, 1.03)
+QUARTILES = (0.25, 0.5, 0.75)
+TARGETS = (2.0, 1.5, 1.2, 1.1, 1.0, 0.95, 0.9)
+LENGTHS = (0.1, 0.2, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One direction of a panel.
+
+    Args:
+        ticks: (place, text) of categories; none for numbers.
+        reverse: small values far from the origin, as ranks.
+        mark: a line across the panel here.
+        limits: lowest and highest place, where the values don't say.
+    """
+
+    label: str
+    log: bool = False
+    ticks: tuple[tuple[float, str], ...] = ()
+    reverse: bool = False
+    mark: float | None = None
+    limits: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Series:
+    """What is drawn in one colour. `low` and `high` bound y of a line, x of an interval.
+
+    Args:
+        style: the number of its colour, dashes and marker.
+        hollow: of minor weight: not completed, not tuned, single runs behind their mean.
+        notes: for each point, shown when pointed at.
+    """
+
+    name: str
+    style: int
+    kind: Kind
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+    hollow: bool = False
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Panel:
+    title: str
+    x: Axis
+    y: Axis
+    series: list[Series]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Panels that belong together.
+
+    Args:
+        key: names its files.
+        legend: (name, style) of what the colours mean.
+        table: heading and rows of numbers read off the panels.
+    """
+
+    key: str
+    title: str
+    caption: str
+    panels: list[Panel]
+    legend: list[tuple[str, int]]
+    table: list[list[str]] = field(default_factory=list)
+
+    def rows(self) -> Iterator[list[Any]]:
+        """The data, heading first, to seven digits."""
+        yield ["panel", "series", "x_is", "x", "y_is", "y", "low", "high", "note"]
+        for panel in self.panels:
+            for series in panel.series:
+                yield from _rows(panel, series)
+
+
+def _rows(panel: Panel, series: Series) -> Iterator[list[Any]]:
+    x_names, y_names = dict(panel.x.ticks), dict(panel.y.ticks)
+    for number, (x, y) in enumerate(zip(series.x, series.y, strict=True)):
+        bounds = (series.low[number], series.high[number]) if len(series.low) else ()
+        note = series.notes[number] if series.notes else ""
+        x_place = x_names.get(x, _digits(x))
+        y_place = y_names.get(round(y), _digits(y)) if y_names else _digits(y)
+        low, high = map(_digits, bounds) if bounds else ("", "")
+        yield [panel.title, series.name, panel.x.label, x_place, panel.y.label, y_place, low, high,
+               note]  # fmt: skip
+
+
+def _digits(value: float) -> float:
+    return float(f"{value:.7g}")
+
+
+def figures(comparison: Comparison) -> list[Figure]:
+    """All that there is something to draw for."""
+    made = (build(comparison) for build in BUILDERS)
+    return [figure for figure in made if any(panel.series for panel in figure.panels)]
+
+
+def selection(comparison: Comparison) -> Cost:
+    metric = str(comparison.facts["selection_metric"])
+    return Cost(metric, metric.endswith("accuracy"))
+
+
+def _figure(
+    comparison: Comparison, key: str, title: str, caption: str, panels: list[Panel],
+    table: list[list[str]] | None = None,
+) -> Figure:  # fmt: skip
+    legend = [(name, number) for number, name in enumerate(comparison.methods)]
+    drawn = [panel for panel in panels if panel.series]
+    return Figure(key, title, caption, drawn, legend, table or [])
+
+
+def _each(comparison: Comparison, make: Callable[[str, int], Series | None]) -> list[Series]:
+    made = (make(name, number) for number, name in enumerate(comparison.methods))
+    return [series for series in made if series is not None and len(series.x)]
+
+
+def ranking(comparison: Comparison) -> Figure:
+    facts = comparison.facts
+    cost = Cost(facts["metric"], facts["direction"] == "maximize")
+    return _figure(
+        comparison,
+        "ranking",
+        "Ranking",
+        "Left: every run on its fresh seed (small), the mean and its 95% bootstrap interval "
+        "(large); hollow: the method's untuned defaults. Right: differences between paired runs "
+        "with the interval that the verdict rests on; hollow, an interval that holds 0: undecided.",
+        [_results(comparison, cost), *_differences(comparison, cost)],
+    )
+
+
+def _results(comparison: Comparison, cost: Cost) -> Panel:
+    ticks: list[tuple[float, str]] = []
+    series: list[Series] = []
+    for number, name in enumerate(comparison.methods):
+        for kind in ("tuned", "default"):
+            runs = comparison.of(name, kind)
+            known = [run for run in runs if run[cost.metric] is not None]
+            if not known:
+                continue
+            place, label = float(len(ticks)), name if kind == "tuned" else f"{name}, default"
+            ticks.append((place, label))
+            spread = [place + 0.24 * np.sin(2.4 * index) for index in range(len(known))]
+            values = [cost.of(run[cost.metric]) for run in known]
+            notes = [f"seed {run['seed']}, search {run['search']}" for run in known]
+            series.append(Series(label, number, "points", values, spread, hollow=True, notes=notes))
+            mean, low, high = mean_interval(runs, cost)
+            note = [f"mean of {len(known)}"]
+            series.append(
+                Series(label, number, "interval", [mean], [place], [low], [high],
+                       kind == "default", note)
+            )  # fmt: skip
+    x = Axis(cost.label, _log([value for one in series for value in one.x]))
+    return Panel("Results on the test set", x, Axis("", ticks=tuple(ticks), reverse=True), series)
+
+
+def _differences(comparison: Comparison, cost: Cost) -> list[Panel]:
+    names, ticks, series = comparison.methods, [], []
+    for place, pair in enumerate(comparison.facts["pairs"]):
+        label = f"{pair['a']} − {pair['b']}"
+        ticks.append((float(place), label))
+        style = names.index(pair["a"]) if pair["a"] in names else 0
+        numbers = [_number(pair.get(key)) for key in ("difference", "low", "high")]
+        verdict = str(pair.get("verdict", ""))
+        series.append(
+            Series(label, style, "interval", [numbers[0]], [float(place)], [numbers[1]],
+                   [numbers[2]], verdict == "undecided", [verdict])
+        )  # fmt: skip
+    label = f"difference in {str(comparison.facts['metric']).replace('_', ' ')}"
+    y = Axis("", ticks=tuple(ticks), reverse=True)
+    return [Panel("Differences between pairs", Axis(label, mark=0.0), y, series)]
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _log(values: Sequence[float], wide: float = 3) -> bool:
+    """Whether a log axis suits: nearly all positive, and spread over more than `wide` times."""
+    finite = np.array([value for value in values if np.isfinite(value)])
+    positive = finite[finite > 0]
+    if not positive.size or positive.size < 0.8 * finite.size:
+        return False
+    return bool(positive.max() >= wide * positive.min())
+
+
+def curves(comparison: Comparison) -> Figure:
+    loss, error = Cost("val_loss"), Cost("val_accuracy")
+    timing = comparison.facts["timing"]
+    seconds = "By training seconds" + ("" if timing.get("valid") else " (not comparable)")
+    panels = [
+        _curves(comparison, loss, "step", "By step", "step"),
+        _curves(comparison, loss, "train_seconds", seconds, "training seconds"),
+        _curves(comparison, error, "step", "Error by step", "step"),
+    ]
+    caption = (
+        "The tuned runs on validation data: median (line) and the range from the 10% to the 90% "
+        "quantile (band). From where a run diverged it counts as infinitely bad; where more than "
+        "10% have, the band has no upper half."
+    )
+    if not timing.get("valid"):
+        caption += f" Seconds may not be compared here: {timing.get('text') or 'not measured'}"
+    return _figure(comparison, "curves", "Learning curves", caption, panels)
+
+
+def _curves(comparison: Comparison, cost: Cost, by: str, title: str, label: str) -> Panel:
+    def one(name: str, number: int) -> Series | None:
+        grid, (low, median, high) = curve(comparison.of(name), cost, by)
+        if not np.isfinite(median).any():
+            return None
+        return Series(name, number, "line", list(grid), list(median), list(low), list(high))
+
+    series = _each(comparison, one)
+    values = [value for one in series for value in one.y]
+    return Panel(title, Axis(label), Axis(cost.label, _log(values, 1)), series)
+
+
+def _rate(trial: dict[str, Any]) -> tuple[str, float] | None:
+    for name, value in trial["params"].items():
+        if name.rpartition(".")[2] == "lr" and isinstance(value, int | float):
+            return name, float(value)
+    return None
+
+
+def _tried(comparison: Comparison, name: str, cost: Cost) -> list[tuple[float, float, str]]:
+    """Of each trial its learning rate, its cost (infinite where it diverged or failed), a note."""
+    found = []
+    for trial in comparison.trials(name):
+        rate = _rate(trial)
+        if rate is not None and trial["state"] != "pruned":
+            note = f"trial {trial['number']}, {trial['state']}"
+            found.append((rate[1], trial_cost(trial, cost), note))
+    return found
+
+
+def learning_rate(comparison: Comparison) -> Figure:
+    cost = selection(comparison)
+    table = [["method", "best learning rate", "good range", "width in decades"]]
+    series, widths = [], []
+    for number, name in enumerate(comparison.methods):
+        tried = _tried(comparison, name, cost)
+        found = sensitivity([(x, y) for x, y, _ in tried])
+        if found is None:
+            continue
+        x, y, notes = zip(*tried, strict=True)
+        series.append(Series(name, number, "points", x, y, hollow=True, notes=notes))
+        series.append(Series(name, number, "line", list(found.x), list(found.y)))
+        widths.append((name, number, found))
+        table.append([name, *_good(found)])
+    log = _log([value for one in series for value in one.y])
+    curves = Panel(
+        "One curve per method", Axis("learning rate", True), Axis(cost.label, log), series
+    )
+    caption = (
+        "From the searches' trials, everything else as it was sampled: small marks are trials, the "
+        "line joins the best trial of every third of a decade. Marks on the upper edge diverged or "
+        "failed; pruned trials are left out. Right: the good range, where the line stays within "
+        f"{GOOD:.0%} of the method's own best; “≥” and hollow: it ends where trials end."
+    )
+    panels = [curves, _widths(widths)]
+    title = "Sensitivity to the learning rate"
+    return _figure(comparison, "sensitivity", title, caption, panels, table if widths else None)
+
+
+def _widths(found: list[tuple[str, int, Sensitivity]]) -> Panel:
+    ticks, series = [], []
+    for place, (name, number, one) in enumerate(found):
+        ticks.append((float(place), name))
+        note = f"{_good(one)[-1]} decades"
+        series.append(
+            Series(name, number, "interval", [one.best], [float(place)], [one.low], [one.high],
+                   one.open, [note])
+        )  # fmt: skip
+    y = Axis("", ticks=tuple(ticks), reverse=True)
+    return Panel("Best rate and good range", Axis("learning rate", True), y, series)
+
+
+def _good(found: Sensitivity) -> list[str]:
+    width = f"{'≥ ' if found.open else ''}{found.decades:.2f}"
+    return [f"{found.best:.3g}", f"{found.low:.3g} to {found.high:.3g}", width]
+
+
+def budget(comparison: Comparison) -> Figure:
+    cost = selection(comparison)
+    caption = (
+        "Left: the best of k trials drawn at random, with replacement, from those made: median and "
+        "the middle half (the bootstrap's limit, in closed form). A sampler that learns from "
+        "its trials makes small budgets look better here than they were. Right: the best so far, "
+        "in the order in which the trials were made, a line per search."
+    )
+    panels = [_drawn(comparison, cost), _so_far(comparison, cost)]
+    return _figure(comparison, "budget", "What tuning buys", caption, panels)
+
+
+def _drawn(comparison: Comparison, cost: Cost) -> Panel:
+    def one(name: str, number: int) -> Series | None:
+        costs = [trial_cost(trial, cost) for trial in comparison.trials(name)]
+        if not np.isfinite(costs).any():
+            return None
+        counts = range(1, len(costs) + 1)
+        low, median, high = zip(*(best_of(costs, k, QUARTILES) for k in counts), strict=True)
+        return Series(name, number, "line", list(map(float, counts)), median, low, high)
+
+    series = _each(comparison, one)
+    log = _log([value for one in series for value in one.y])
+    title = "Best of k trials"
+    return Panel(title, Axis("trials", _long(series)), Axis(cost.label, log), series)
+
+
+def _long(series: list[Series]) -> bool:
+    return max((len(one.x) for one in series), default=0) > 8
+
+
+def _so_far(comparison: Comparison, cost: Cost) -> Panel:
+    series = []
+    for search in comparison.facts["searches"]:
+        costs = [trial_cost(trial, cost) for trial in search["trials"]]
+        if search["method"] not in comparison.methods or not np.isfinite(costs).any():
+            continue
+        style = comparison.methods.index(search["method"])
+        best = list(np.minimum.accumulate(costs))
+        counts = [float(k) for k in range(1, len(costs) + 1)]
+        series.append(Series(search["method"], style, "step", counts, best))
+    log = _log([value for one in series for value in one.y])
+    title = "Best so far, as searched"
+    return Panel(title, Axis("trials", _long(series)), Axis(cost.label, log), series)
+
+
+def trials(comparison: Comparison) -> Figure:
+    cost = selection(comparison)
+
+    def shares(name: str, number: int) -> Series | None:
+        costs = [trial_cost(trial, cost) for trial in comparison.trials(name)]
+        x, y = reached(costs)
+        return Series(name, number, "step", [x[0], *x], [0.0, *y]) if x else None
+
+    series = _each(comparison, shares)
+    log = _log([value for one in series for value in one.x])
+    y = Axis("share of trials", limits=SHARE)
+    whole = Panel("Share of trials at most this bad", Axis(cost.label, log), y, series)
+    caption = (
+        "How good a trial was, whatever its parameters: a curve far to the left and steep belongs "
+        "to a method that is easy to tune. Trials that were pruned, diverged or failed count among "
+        "all, so a curve may end below 1."
+    )
+    return _figure(
+        comparison, "trials", "Distribution over trials", caption,
+        [whole, _states(comparison)],
+    )  # fmt: skip
+
+
+def _states(comparison: Comparison) -> Panel:
+    """How many trials ended how."""
+    ticks: list[tuple[float, str]] = []
+    series: list[Series] = []
+    for number, name in enumerate(comparison.methods):
+        found = comparison.trials(name)
+        complete = sum(trial["state"] == "complete" for trial in found)
+        if not found:
+            continue
+        place = float(len(ticks))
+        ticks.append((place, name))
+        states = sorted({trial["state"] for trial in found})
+        counts = [f"{sum(t['state'] == s for t in found)} {s}" for s in states]
+        share = complete / len(found)
+        note = ", ".join(counts)
+        series.append(Series(name, number, "bar", [share], [place], notes=[note]))
+    y = Axis("", ticks=tuple(ticks), reverse=True)
+    return Panel("Share of trials completed", Axis("share of trials", limits=SHARE), y, series)
+
+
+def target(comparison: Comparison) -> Figure:
+    goal = comparison.facts["target"]
+    timing = comparison.facts["timing"]
+    seconds = "Seconds, tuned" + ("" if timing.get("valid") else " (not comparable)")
+    caption = "The share of runs that have reached the target by then."
+    if goal.get("value") is not None:
+        metric = str(goal.get("metric", "")).replace("_", " ").replace("val", "validation")
+        caption = (
+            f"The share of runs that have reached a {metric} of {goal['value']:.4g} by then; the "
+            f"target is the median final value of {comparison.facts['reference'] or 'a method'}. "
+            "A curve that ends below 1 leaves out runs that never got there."
+        )
+    panels = [
+        _profile(comparison, "tuned", "steps_to_target", "Steps, tuned", "step"),
+        _profile(comparison, "tuned", "seconds_to_target", seconds, "training seconds"),
+        _profile(comparison, "default", "steps_to_target", "Steps, untuned defaults", "step"),
+    ]
+    return _figure(comparison, "target", "Steps to the target", caption, panels)
+
+
+def _profile(comparison: Comparison, kind: str, key: str, title: str, label: str) -> Panel:
+    def one(name: str, number: int) -> Series | None:
+        x, y = reached([run[key] for run in comparison.of(name, kind)])
+        return Series(name, number, "step", [x[0], *x], [0.0, *y]) if x else None
+
+    series = _each(comparison, one)
+    log = _log([value for one in series for value in one.x])
+    return Panel(title, Axis(label, log), Axis("share of runs", limits=SHARE), series)
+
+
+def importance(comparison: Comparison) -> Figure:
+    panels = []
+    for number, name in enumerate(comparison.methods):
+        shares = _importance(comparison, name)
+        if shares:
+            ticks = tuple((float(place), text) for place, text in enumerate(shares))
+            x, y = list(shares.values()), [place for place, _ in ticks]
+            bars = [Series(name, number, "bar", x, y)]
+            axis = Axis("", ticks=ticks, reverse=True)
+            panels.append(Panel(name, Axis("share of the variance", limits=SHARE), axis, bars))
+    caption = (
+        "How much of the differences between a method's trials goes with each parameter; the mean "
+        "over its searches. With few trials this is rough."
+    )
+    return _figure(comparison, "importance", "Importance of the parameters", caption, panels)
+
+
+def _importance(comparison: Comparison, name: str) -> dict[str, float]:
+    found: dict[str, list[float]] = {}
+    for search in comparison.facts["searches"]:
+        if search["method"] == name:
+            for parameter, share in search["importance"].items():
+                found.setdefault(parameter, []).append(_number(share))
+    means = {parameter: float(np.mean(shares)) for parameter, shares in found.items()}
+    return dict(sorted(means.items(), key=lambda item: -item[1]))
+
+
+def slices(comparison: Comparison) -> Figure:
+    cost = selection(comparison)
+    panels = []
+    for number, name in enumerate(comparison.methods):
+        names = {key for trial in comparison.trials(name) for key in trial["params"]}
+        for parameter in sorted(names):
+            panels.append(_slice(comparison, name, number, parameter, cost))
+    caption = (
+        "Every trial over each of its parameters, across the whole space searched. Hollow marks "
+        "are pruned trials at the value they had by then; marks on the upper edge diverged or "
+        "failed."
+    )
+    return _figure(comparison, "slices", "Slices of the searches", caption, panels)
+
+
+def _slice(comparison: Comparison, name: str, style: int, parameter: str, cost: Cost) -> Panel:
+    found = [trial for trial in comparison.trials(name) if parameter in trial["params"]]
+    places, ticks = _places([trial["params"][parameter] for trial in found])
+    series = []
+    for hollow in (True, False):
+        chosen = [
+            (place, cost.of(trial["value"]), f"trial {trial['number']}, {trial['state']}")
+            for place, trial in zip(places, found, strict=True)
+            if (trial["state"] != "complete") == hollow
+        ]
+        if chosen:
+            x, y, notes = zip(*chosen, strict=True)
+            series.append(Series(name, style, "points", x, y, hollow=hollow, notes=notes))
+    values = [value for one in series for value in one.y]
+    limits, log = _space(comparison, name, parameter)
+    if limits is None:
+        log = not ticks and _log(places, 10)
+    x_axis = Axis(parameter, log, ticks, limits=limits)
+    return Panel(name, x_axis, Axis(cost.label, _log(values)), series)
+
+
+def _space(
+    comparison: Comparison, name: str, parameter: str
+) -> tuple[tuple[float, float] | None, bool]:
+    """What was searched, over all searches, with a margin; and whether it was by its logarithm."""
+    spaces = [
+        search["space"][parameter]
+        for search in comparison.facts["searches"]
+        if search["method"] == name and _numeric(search["space"].get(parameter))
+    ]
+    if not spaces:
+        return None, False
+    low, high = min(one["low"] for one in spaces), max(one["high"] for one in spaces)
+    if any(one.get("log") for one in spaces):
+        margin = (high / low) ** 0.04
+        return (low / margin, high * margin), True
+    return (low - 0.04 * (high - low), high + 0.04 * (high - low)), False
+
+
+def _numeric(space: Any) -> bool:
+    """Whether it has two ends that an axis can have."""
+    if not isinstance(space, dict):
+        return False
+    low, high = space.get("low"), space.get("high")
+    if not isinstance(low, int | float) or not isinstance(high, int | float):
+        return False
+    return low < high and (low > 0 or not space.get("log"))
+
+
+def _places(values: list[Any]) -> tuple[list[float], tuple[tuple[float, str], ...]]:
+    """Numbers as they are; anything else as categories."""
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        return [float(value) for value in values], ()
+    names = sorted({str(value) for value in values})
+    places = [float(names.index(str(value))) for value in values]
+    return places, tuple((float(place), name) for place, name in enumerate(names))
+
+
+def stability(comparison: Comparison) -> Figure:
+    caption = (
+        "Would another choice have ranked the methods otherwise? Ranks by metric, by how hard the "
+        "target is (median steps to a multiple of the target's value; never reaching it ranks "
+        "last), by tuning budget (median best of k trials) and by length of training (median "
+        "validation loss there). Lines that cross are ranks that depend on the choice."
+    )
+    panels = [
+        _bumps(comparison, "By metric", "metric", _by_metric(comparison)),
+        _bumps(comparison, "By target", "multiple of the target's value", _by_target(comparison)),
+        _bumps(comparison, "By tuning budget", "trials", _by_budget(comparison)),
+        _bumps(comparison, "By length of training", "share of the steps", _by_length(comparison)),
+    ]
+    return _figure(comparison, "stability", "Stability of the ranks", caption, panels)
+
+
+def _bumps(
+    comparison: Comparison, title: str, label: str, columns: dict[str, list[float]]
+) -> Panel:
+    """Columns: for each choice a value per method, lower is better."""
+    known = {name: row for name, row in columns.items() if np.isfinite(row).any()}
+    if not known or len(comparison.methods) < 2:
+        return Panel(title, Axis(label), Axis("rank"), [])
+    places = [float(place) for place in range(len(known))]
+    table = np.array([ranks(row) for row in known.values()])
+    series = [
+        Series(name, number, "line", places, [float(rank) for rank in table[:, number]])
+        for number, name in enumerate(comparison.methods)
+    ]
+    x = Axis(label, ticks=tuple(zip(places, known, strict=True)))
+    y_ticks = tuple((float(n + 1), str(n + 1)) for n in range(len(comparison.methods)))
+    return Panel(title, x, Axis("rank", ticks=y_ticks, reverse=True), series)
+
+
+def _medians(comparison: Comparison, cost: Cost) -> list[float]:
+    """Over a method's tuned runs, those without a value as the worst."""
+    rows = [[cost.of(run[cost.metric]) for run in comparison.of(n)] for n in comparison.methods]
+    return [float(np.median(row)) if row else np.inf for row in rows]
+
+
+def _by_metric(comparison: Comparison) -> dict[str, list[float]]:
+    metrics = {
+        "loss": Cost("test_loss"),
+        "accuracy": Cost("test_accuracy"),
+        "steps": Cost("steps_to_target"),
+        "seconds": Cost("seconds_to_target"),
+        "area": Cost("area"),
+    }
+    if not comparison.facts["timing"].get("valid"):
+        del metrics["seconds"]
+    return {name: _medians(comparison, cost) for name, cost in metrics.items()}
+
+
+def _by_target(comparison: Comparison) -> dict[str, list[float]]:
+    goal = comparison.facts["target"]
+    if goal.get("value") is None:
+        return {}
+    cost = Cost(str(goal.get("metric", "val_loss")))
+    value = cost.of(goal["value"])
+
+    def column(factor: float) -> list[float]:
+        found = (steps_to(comparison.of(name), cost, factor * value) for name in comparison.methods)
+        return [float(np.median(steps)) if steps.size else np.inf for steps in found]
+
+    return {f"{factor:g}": column(factor) for factor in TARGETS}
+
+
+def _by_budget(comparison: Comparison) -> dict[str, list[float]]:
+    cost = selection(comparison)
+    rows = [[trial_cost(t, cost) for t in comparison.trials(name)] for name in comparison.methods]
+    most = max(map(len, rows), default=0)
+    counts = [2**power for power in range(most.bit_length()) if 2**power <= most]
+    return {
+        str(count): [best_of(row, count, [0.5])[0] if row else np.inf for row in rows]
+        for count in counts
+    }
+
+
+def _by_length(comparison: Comparison) -> dict[str, list[float]]:
+    found = [curve(comparison.of(name), Cost("val_loss"), "step") for name in comparison.methods]
+    steps = max((grid[-1] for grid, _ in found if grid.size), default=0)
+
+    def column(share: float) -> list[float]:
+        return [
+            float(np.interp(share * steps, grid, np.minimum(median, 1e300), left=np.inf))
+            if grid.size
+            else np.inf
+            for grid, (_, median, _) in found
+        ]
+
+    return {f"{share:.0%}": column(share) for share in LENGTHS} if steps else {}
+
+
+BUILDERS = (
+    ranking, curves, learning_rate, budget, trials, target, importance, slices, stability,
+)  # fmt: skip

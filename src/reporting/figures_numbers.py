@@ -1,0 +1,216 @@
+"""The numbers behind the figures. A cost is a metric turned so that lower is better."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Runs = Sequence[Mapping[str, Any]]
+
+RESAMPLES = 2000
+BLOCK = 1_000_000  # values drawn at once
+GRID = 120  # points of a learning curve that are drawn
+GOOD = 0.10  # a learning rate is good where the cost is within this share of the method's best
+BIN = 1 / 3  # decades of learning rate in which the best trial stands for all
+HUGE = 1e300  # stands for infinity where quantiles are interpolated: inf - inf has no value
+
+
+@dataclass(frozen=True)
+class Cost:
+    """How a metric becomes a cost: accuracies become errors, other maximized ones change sign."""
+
+    metric: str
+    maximize: bool = False
+
+    @property
+    def label(self) -> str:
+        names = {"val": "validation", "test": "test", "train": "training"}
+        part, _, name = self.metric.partition("_")
+        name = "error" if name == "accuracy" else name
+        label = f"{names.get(part, part)} {name}".strip().replace("_", " ")
+        return f"−({label})" if self.maximize and not self._error else label
+
+    @property
+    def _error(self) -> bool:
+        return self.metric.endswith("accuracy")
+
+    def of(self, value: float | None) -> float:
+        """Infinite where there is no value."""
+        if value is None:
+            return np.inf
+        if self._error:
+            return 1 - value
+        return -value if self.maximize else value
+
+
+def mean_interval(runs: Runs, cost: Cost) -> tuple[float, float, float]:
+    """Mean and 95% bootstrap interval: searches are drawn first, then runs within them.
+
+    Runs without a value are left out; with fewer than two, there is no interval.
+    """
+    groups: dict[Any, list[float]] = {}
+    for run in runs:
+        if run[cost.metric] is not None:
+            groups.setdefault(run["search"], []).append(cost.of(run[cost.metric]))
+    values = np.array([value for group in groups.values() for value in group])
+    if len(values) < 2:
+        mean = float(values.mean()) if len(values) else np.nan
+        return mean, np.nan, np.nan
+    means = _resampled(list(groups.values()))
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(values.mean()), float(low), float(high)
+
+
+def _resampled(groups: list[list[float]]) -> Floats:
+    generator = np.random.default_rng(0)
+    means = np.empty((RESAMPLES, len(groups)))
+    for column, group in enumerate(groups):
+        values = np.array(group)
+        blocks = -(-RESAMPLES * len(values) // BLOCK)  # 10,000 runs at once would be 160 MB
+        for rows in np.array_split(np.arange(RESAMPLES), blocks):
+            drawn = generator.integers(len(values), size=(len(rows), len(values)))
+            means[rows, column] = values[drawn].mean(axis=1)
+    chosen = generator.integers(len(groups), size=(RESAMPLES, len(groups)))
+    mixed: Floats = np.take_along_axis(means, chosen, axis=1).mean(axis=1)
+    return mixed
+
+
+def quantiles(values: Floats, shares: Sequence[float]) -> Floats:
+    """Down the columns; infinite costs count as the worst."""
+    bounded = np.minimum(values, HUGE)
+    found = np.quantile(bounded, shares, axis=0)
+    return np.where(found > HUGE / 1e6, np.inf, found)
+
+
+def curve(runs: Runs, cost: Cost, by: str) -> tuple[Floats, Floats]:
+    """A grid of `by`, and the 10%, 50% and 90% quantiles of the cost there, (3, grid).
+
+    A run that diverged costs infinitely much from its last row on, another that ended its last
+    value.
+    """
+    tables = [(run, _table(run["rows"], cost, by)) for run in runs]
+    tables = [(run, table) for run, table in tables if table.size]
+    if not tables:
+        return np.empty(0), np.empty((3, 0))
+    grid = _grid([table for _, table in tables], by)
+    values = np.array([_on(grid, table, run["status"]) for run, table in tables])
+    return grid, quantiles(values, (0.1, 0.5, 0.9))
+
+
+def _table(rows: Runs, cost: Cost, by: str) -> Floats:
+    """(2, rows): `by` and the cost."""
+    pairs = [(row.get(by), cost.of(row.get(cost.metric))) for row in rows]
+    return np.array([pair for pair in pairs if pair[0] is not None], dtype=float).T
+
+
+def _grid(tables: list[Floats], by: str) -> Floats:
+    if by != "step":  # every run has its own seconds: from where all are known to where half end
+        low = max(float(table[0, 0]) for table in tables)
+        high = float(np.median([table[0, -1] for table in tables]))
+        return np.linspace(low, max(low, high), GRID // 2)
+    steps = np.unique(np.concatenate([table[0] for table in tables]))
+    first = max(float(table[0, 0]) for table in tables)
+    steps = steps[steps >= first]
+    if len(steps) > GRID:
+        steps = steps[np.unique(np.linspace(0, len(steps) - 1, GRID).round().astype(int))]
+    return steps
+
+
+def _on(grid: Floats, table: Floats, status: str) -> Floats:
+    right = np.inf if status == "diverged" else table[1, -1]
+    bounded = np.minimum(table[1], HUGE)
+    return np.asarray(np.interp(grid, table[0], bounded, right=min(right, HUGE)))
+
+
+def steps_to(runs: Runs, cost: Cost, target: float) -> Floats:
+    """The first step at which each run costs at most `target`; infinite where none does."""
+    first = []
+    for run in runs:
+        reached = (row["step"] for row in run["rows"] if cost.of(row.get(cost.metric)) <= target)
+        first.append(float(next(reached, np.inf)))
+    return np.array(first)
+
+
+def reached(values: Sequence[float | None]) -> tuple[list[float], list[float]]:
+    """x sorted, and the share of all values, unreached ones too, that is at most x."""
+    known = sorted(value for value in values if value is not None and np.isfinite(value))
+    return known, [(number + 1) / len(values) for number in range(len(known))]
+
+
+def trial_cost(trial: Mapping[str, Any], cost: Cost) -> float:
+    """Infinite for a trial that wasn't completed: it can't be a search's best."""
+    return cost.of(trial["value"]) if trial["state"] == "complete" else np.inf
+
+
+def best_of(costs: Sequence[float], count: int, shares: Sequence[float]) -> list[float]:
+    """Quantiles of the best of `count` trials drawn with replacement, in closed form.
+
+    The best of k is at most the i-th smallest of n with probability 1 - (1 - i/n)^k.
+    """
+    values = np.sort(np.array(costs))
+    places = [len(values) * (1 - (1 - share) ** (1 / count)) for share in shares]
+    return [float(values[max(int(np.ceil(place - 1e-9)) - 1, 0)]) for place in places]
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What the trials of a method say about one parameter.
+
+    Args:
+        x: the parameter, increasing, one point per bin.
+        y: the best cost in that bin.
+        best: where the cost is lowest.
+        low: where the good range begins.
+        high: where it ends.
+        open: whether it ends because nothing was tried beyond.
+    """
+
+    x: Floats
+    y: Floats
+    best: float
+    low: float
+    high: float
+    open: bool
+
+    @property
+    def decades(self) -> float:
+        return float(np.log10(self.high / self.low))
+
+
+def sensitivity(points: Sequence[tuple[float, float]]) -> Sensitivity | None:
+    """Of (parameter, cost); nothing without a finite one."""
+    finite = sorted((x, y) for x, y in points if np.isfinite(y) and x > 0)
+    bins: dict[int, tuple[float, float]] = {}
+    for x, y in finite:
+        number = int(np.floor(np.log10(x) / BIN))
+        if number not in bins or y < bins[number][1]:
+            bins[number] = (x, y)
+    if not bins:
+        return None
+    x, y = np.array([bins[number] for number in sorted(bins)]).T
+    at = int(np.argmin(y))
+    limit = y[at] + GOOD * abs(y[at])
+    log = np.log10(x)
+    low, open_low = _crossing(log[at::-1], y[at::-1], limit)
+    high, open_high = _crossing(log[at:], y[at:], limit)
+    return Sensitivity(x, y, float(x[at]), 10**low, 10**high, open_low or open_high)
+
+
+def _crossing(log: Floats, y: Floats, limit: float) -> tuple[float, bool]:
+    """Where y rises above the limit, on the line between two points; or the last, as open."""
+    above = np.flatnonzero(y > limit)
+    if not above.size:
+        return float(log[-1]), True
+    right = int(above[0])
+    share = (limit - y[right - 1]) / (y[right] - y[right - 1])
+    return float(log[right - 1] + share * (log[right] - log[right - 1])), False
+
+
+def ranks(values: Sequence[float]) -> list[float]:
+    """1 is the lowest; equals share the mean of their ranks."""
+    row = np.array(values, dtype=float)
+    row = np.where(np.isnan(row), np.inf, row)
+    return [float((row < one).sum() + ((row == one).sum() + 1) / 2) for one in row]

@@ -1,0 +1,39 @@
+"""Writes all that shows a comparison: the page, its figures as files, its table."""
+
+from pathlib import Path
+
+from src.errors import InputError
+from src.files import write_whole
+from src.reporting.figures import figures
+from src.reporting.page import page
+from src.reporting.report_data import Comparison, read
+from src.reporting.tables import write_tables
+
+
+def write_report(folder: Path) -> Path:
+    """Read the comparison of a folder and write `report.html`, `figures/` and `table.*` into it.
+
+    Raises:
+        InputError: the folder holds no comparison, or a broken one, or can't be written.
+    """
+    comparison = read(folder)
+    try:
+        return _write(comparison, folder)
+    except OSError as error:
+        raise InputError(f"{folder}: {error.strerror or error}") from error
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        text = f"{folder}: comparison.json isn't as expected: {type(error).__name__}: {error}"
+        raise InputError(text) from error
+
+
+def _write(comparison: Comparison, folder: Path) -> Path:
+    from src.reporting.figures_paper import save
+
+    drawn = figures(comparison)
+    place = folder / "report.html"
+    write_whole(place, page(comparison, drawn).encode())
+    write_tables(comparison.facts, folder)
+    (folder / "figures").mkdir(exist_ok=True)
+    for figure in drawn:
+        save(figure, folder / "figures")
+    return place

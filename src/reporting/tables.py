@@ -1,0 +1,242 @@
+"""The table of a comparison: on the terminal, and as LaTeX, Markdown, CSV and Parquet."""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from src.files import write_whole
+
+WIDE = 150  # columns of a terminal that have room for all of the table
+QUANTITIES = {
+    "test_loss": "test loss",
+    "test_accuracy": "test accuracy",
+    "steps_to_target": "steps to target",
+    "seconds_to_target": "seconds to target",
+    "area": "area under the curve",
+}
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "±": r"$\pm$",
+    "–": "--",
+    "−": "$-$",
+}
+
+
+def heading(comparison: Mapping[str, Any]) -> list[str]:
+    """Of `cells`; a dagger marks seconds that may not be compared."""
+    dagger = "" if comparison["timing"].get("valid") else "†"
+    names = [name + dagger if "seconds" in name else name for name in QUANTITIES.values()]
+    return ["rank", "method", "n", "diverged", *names]
+
+
+def cells(comparison: Mapping[str, Any]) -> list[list[str]]:
+    """Tuned methods, best first, then their defaults; mean ± standard deviation."""
+    found = []
+    for row in ordered(comparison):
+        name, rank = row["method"], rank_of(comparison, row)
+        label = name if row["kind"] == "tuned" else f"{name} (default)"
+        values = [value(row.get(key), row.get("n")) for key in QUANTITIES]
+        found.append([rank, label, str(row.get("n", "")), str(row.get("diverged", "")), *values])
+    return found
+
+
+def ordered(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The table's rows in rank order, tuned ones first."""
+    names = comparison["methods"]
+
+    def place(row: Mapping[str, Any]) -> tuple[bool, int]:
+        known = row["method"] in names
+        return row["kind"] != "tuned", names.index(row["method"]) if known else len(names)
+
+    return sorted(comparison["table"], key=place)
+
+
+def rank_of(comparison: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    names = comparison["methods"]
+    ranked = row["kind"] == "tuned" and row["method"] in names
+    return str(names.index(row["method"]) + 1) if ranked else "–"
+
+
+def value(found: Mapping[str, Any] | None, n: int | None = None) -> str:
+    """`mean ± std`, with how many reached the target where not all did."""
+    if not found or found.get("mean") is None:
+        return "–"
+    text = number(found["mean"])
+    if found.get("std") is not None:
+        text = spread(found["mean"], found["std"])
+    if "reached" in found and found["reached"] != n:
+        text += f" ({found['reached']} of {n})"
+    return text
+
+
+def number(one: float) -> str:
+    return f"{one:.4g}"
+
+
+def spread(mean: float, std: float) -> str:
+    """Both to the same decimal place: the second digit of the standard deviation."""
+    if not std:
+        return f"{number(mean)} ± 0"
+    decimals = max(0, 1 - int(f"{std:e}".partition("e")[2]))
+    if decimals > 8:
+        return f"{mean:.4g} ± {std:.2g}"
+    return f"{mean:.{decimals}f} ± {std:.{decimals}f}"
+
+
+PAIRS = ("pair", "verdict", "difference", "95% interval", "p (Holm)", "effect",
+         "could have found", "seeds to settle")  # fmt: skip
+
+
+def pairs(comparison: Mapping[str, Any]) -> list[list[str]]:
+    """A row of text for each pair, as headed by PAIRS."""
+    return [
+        [
+            f"{one['a']} against {one['b']}",
+            str(one.get("verdict", "")),
+            _maybe(one.get("difference")),
+            f"{_maybe(one.get('low'))} to {_maybe(one.get('high'))}",
+            _maybe(one.get("p_holm"), "{:.2g}"),
+            _maybe(one.get("effect"), "{:.2f}"),
+            _maybe(one.get("detectable"), "{:.2g}"),
+            _maybe(one.get("seeds_to_settle"), "{:d}"),
+        ]
+        for one in comparison["pairs"]
+    ]
+
+
+def _maybe(one: float | None, form: str = "{:.3g}") -> str:
+    return "–" if one is None else form.format(one).replace("-", "−")
+
+
+def print_verdict(comparison: Mapping[str, Any], console: Console | None = None) -> None:
+    """The table, the pairs and the sentence, on a terminal."""
+    console = console or _console()
+    wide = console.width >= WIDE
+    console.print(_rich(heading(comparison), cells(comparison), None if wide else 6))
+    if comparison["pairs"]:
+        console.print()
+        console.print(_rich(PAIRS, pairs(comparison), None if wide else 5))
+    if not comparison["timing"].get("valid"):
+        text = comparison["timing"].get("text") or "not measured"
+        console.print(f"† seconds may not be compared: {text}", markup=False)
+    for reason in comparison["withheld"]:
+        console.print(f"withheld: {reason.get('text', '')}", markup=False)
+    console.print(f"\n{comparison['sentence']}", style="bold", markup=False)
+
+
+def _console() -> Console:
+    """Standard output; tables are as wide as they need to be where it is no terminal."""
+    console = Console(highlight=False, soft_wrap=True)
+    return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=160)
+
+
+def _rich(names: Sequence[str], rows: Iterable[Sequence[str]], most: int | None) -> Table:
+    """The first columns, as many as a narrow terminal has room for; the page shows all."""
+    table = Table(box=None)
+    for name in names[:most]:
+        left = name in ("method", "pair", "verdict")
+        table.add_column(name, justify="left" if left else "right", no_wrap=left)
+    for row in rows:
+        table.add_row(*(escape(_line(text)) for text in row[:most]))
+    return table
+
+
+def _line(text: object) -> str:
+    return re.sub(r"\s+", " ", str(text))
+
+
+def write_tables(comparison: Mapping[str, Any], folder: Path) -> None:
+    """`table.tex`, `table.md`, `table.csv` and `table.parquet`."""
+    names, rows = heading(comparison), cells(comparison)
+    write_whole(folder / "table.tex", latex(names, rows).encode())
+    write_whole(folder / "table.md", markdown(names, rows).encode())
+    write_whole(folder / "table.csv", csv_text(flat(comparison)).encode())
+    write_whole(folder / "table.parquet", parquet(comparison))
+
+
+def latex(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """For the booktabs package."""
+    lines = [" & ".join(map(escape_latex, row)) + r" \\" for row in (names, *rows)]
+    form = "".join("l" if name == "method" else "r" for name in names)
+    top, *body = lines
+    parts = [rf"\begin{{tabular}}{{{form}}}", r"\toprule", top, r"\midrule", *body,
+             r"\bottomrule", r"\end{tabular}"]  # fmt: skip
+    return "\n".join(parts) + "\n"
+
+
+def escape_latex(text: str) -> str:
+    return "".join(LATEX.get(letter, letter) for letter in _line(text)).replace(
+        "†", r"\textsuperscript{\dag}"
+    )
+
+
+def markdown(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """As GitHub reads it; signs that would mean something are escaped."""
+    rule = ["---" if name == "method" else "---:" for name in names]
+    escaped = [[re.sub(r"([\\`*_{}\[\]<>#|~$&])", r"\\\1", _line(c)) for c in row]
+               for row in (names, *rows)]  # fmt: skip
+    lines = [escaped[0], rule, *escaped[1:]]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def flat(comparison: Mapping[str, Any]) -> list[list[Any]]:
+    """Numbers unrounded, a column each, heading first."""
+    parts = [(key, part) for key in QUANTITIES for part in ("mean", "std", "reached")
+             if part != "reached" or "target" in key]  # fmt: skip
+    names = ["rank", "method", "kind", "n", "diverged", *(f"{key}_{part}" for key, part in parts)]
+    rows: list[list[Any]] = [names]
+    for row in ordered(comparison):
+        rank = rank_of(comparison, row)
+        values = [(row.get(key) or {}).get(part) for key, part in parts]
+        fixed = [int(rank) if rank.isdigit() else None, row["method"], row["kind"]]
+        rows.append([*fixed, row.get("n"), row.get("diverged"), *values])
+    return rows
+
+
+def csv_text(rows: Iterable[Sequence[Any]]) -> str:
+    """A spreadsheet would run a text that begins as a formula does: an apostrophe stops it."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    for row in rows:
+        writer.writerow([_field(one) for one in row])
+    return file.getvalue()
+
+
+def _field(one: Any) -> Any:
+    if isinstance(one, str) and one.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return f"'{one}"
+    return one
+
+
+def parquet(comparison: Mapping[str, Any]) -> bytes:
+    """Whole numbers, numbers and texts keep their types, whatever is missing."""
+    import pyarrow as pa
+    from pyarrow import parquet as files
+
+    names, *rows = flat(comparison)
+    whole = {"rank", "n", "diverged", "steps_to_target_reached", "seconds_to_target_reached"}
+    types = {name: pa.int64() if name in whole else pa.float64() for name in names}
+    types |= {"method": pa.string(), "kind": pa.string()}
+    columns = [pa.array([row[n] for row in rows], types[name]) for n, name in enumerate(names)]
+    out = io.BytesIO()
+    files.write_table(pa.table(columns, names=names), out)
+    return out.getvalue()

@@ -1,0 +1,103 @@
+"""Each doubt on a made-up case, and not on its twin that differs in that alone."""
+
+from typing import Any
+
+import pytest
+
+from src.comparing import checks
+from src.comparing.conduct import widened
+from src.comparing.statistics import Pair
+
+
+def trial(
+    number: int, state: str = "complete", cost: float = 1.0, **params: float
+) -> dict[str, Any]:
+    value = cost if state == "complete" else None
+    return {"number": number, "state": state, "value": value, "cost": value, "params": params}
+
+
+def search(method: str = "adam", lr: float = 1e-3, **changes: Any) -> dict[str, Any]:
+    trials = [trial(0, cost=0.5, lr=lr), trial(1, cost=0.9, lr=1e-2), trial(2, "pruned", lr=1e-4)]
+    space = {"lr": {"low": 1e-5, "high": 1e-1, "log": True}}
+    base = {"method": method, "search": 0, "space": space, "trials": trials, "shared_hash": "x"}
+    return {**base, **changes}
+
+
+def pair(a: str, b: str, verdict: str) -> Pair:
+    return Pair(a, b, 10, 0.1, 0.05, 0.15, 0.01, "t", 0.01, 1.0, 0.1, None, verdict)
+
+
+def named(found: list[dict[str, Any]]) -> list[tuple[str, str | None]]:
+    return [(one["check"], one["method"]) for one in found]
+
+
+@pytest.mark.parametrize("lr", [1.1e-5, 0.09])
+def test_the_best_at_an_edge(lr):
+    assert named(checks.at_an_edge([search(lr=lr)])) == [("edge", "adam")]
+    assert checks.at_an_edge([search(lr=1e-3)]) == []
+
+
+def test_the_text_of_an_edge_names_the_value_and_the_space():
+    (doubt,) = checks.at_an_edge([search(lr=0.09)])
+    assert "lr, 0.09," in doubt["text"]
+    assert "[1e-05, 0.1]" in doubt["text"]
+
+
+def test_a_natural_bound_is_no_edge():
+    """1 - momentum = 1 is no momentum at all: nothing lies beyond."""
+    space = {"search.one_minus_momentum": {"low": 5e-3, "high": 1.0, "log": True}}
+    names = {"search.one_minus_momentum": 0.99}
+    one = search(space=space, trials=[trial(0, **names)])
+    assert checks.at_an_edge([one]) == []
+    names = {"search.one_minus_momentum": 5.1e-3}
+    assert named(checks.at_an_edge([search(space=space, trials=[trial(0, **names)])])) != []
+
+
+def test_widening_moves_only_the_edge_that_was_met():
+    assert widened(search(lr=0.09)) == {"lr": "tag(log, interval(1e-05, 1.0))"}
+    assert widened(search(lr=1.1e-5)) == {"lr": "tag(log, interval(1.0000000000000002e-06, 0.1))"}
+    assert widened(search(lr=1e-3)) == {}
+
+
+@pytest.mark.parametrize(
+    ("loser", "winner"), [("momentum", "sgd"), ("nesterov", "sgd"), ("adamw", "adam")]
+)
+def test_losing_to_what_it_contains(loser, winner):
+    assert named(checks.under_tuned([pair(loser, winner, "worse")])) == [("under-tuned", loser)]
+    assert named(checks.under_tuned([pair(winner, loser, "better")])) == [("under-tuned", loser)]
+    for fine in (
+        pair(loser, winner, "better"),
+        pair(loser, winner, "undecided"),
+        pair(winner, loser, "worse"),
+    ):
+        assert checks.under_tuned([fine]) == []
+
+
+def test_too_many_bad_trials():
+    bad = [trial(n, "diverged" if n % 2 else "failed", lr=1.0) for n in range(4)]
+    good = [trial(n, lr=1.0) for n in range(4)]
+    assert named(checks.too_many_bad([search(trials=bad + good[:3])], 0.5)) == [
+        ("bad trials", "adam")
+    ]
+    assert checks.too_many_bad([search(trials=bad + good)], 0.5) == []
+
+
+def test_unequal_budgets():
+    short = search("sgd", trials=[trial(0, lr=1e-3)])
+    assert named(checks.unequal_budgets([search(), short])) == [("budget", None)]
+    assert checks.unequal_budgets([search(), search("sgd")]) == []
+    other = search("sgd", shared_hash="y")
+    assert named(checks.unequal_budgets([search(), other])) == [("protocol", None)]
+
+
+def test_failed_trials_are_no_budget():
+    more = search("sgd")
+    more["trials"] = [*more["trials"], trial(3, "failed", lr=1.0)]
+    assert checks.unequal_budgets([search(), more]) == []
+
+
+def test_a_saturated_metric():
+    full, open_ = [0.9999] * 5, [0.98] * 5
+    assert named(checks.saturated({"a": full, "b": full})) == [("saturated", None)]
+    assert checks.saturated({"a": full, "b": open_}) == []
+    assert checks.saturated({"a": [], "b": []}) == []

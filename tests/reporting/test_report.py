@@ -1,0 +1,405 @@
+"""The page in a browser, the files beside it, hostile text, and what is missing or odd."""
+
+import csv
+import html.parser
+import json
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from src.config import PROJECT
+from src.errors import InputError
+from src.reporting import figures_paper
+from src.reporting.figures import Figure, figures
+from src.reporting.page import page
+from src.reporting.report import write_report
+from src.reporting.report_data import read
+from src.reporting.tables import print_verdict
+from tests.reporting import made_up
+
+CHROMIUM = Path("/usr/bin/chromium")
+KEYS = ("ranking", "curves", "sensitivity", "budget", "trials", "target", "importance", "slices",
+        "stability")  # fmt: skip
+Facts = dict[str, Any]
+Runs = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A comparison with all its files."""
+    place = made_up.write(tmp_path_factory.mktemp("comparison"), *made_up.comparison())
+    write_report(place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if not CHROMIUM.is_file():
+        pytest.skip(f"there is no {CHROMIUM}")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=str(CHROMIUM),
+            args=["--headless", "--no-sandbox", "--disable-gpu"],
+        )
+        yield chromium
+        chromium.close()
+
+
+def opened(browser: Any, place: Path, width: int = 1280, scheme: str = "light") -> Any:
+    """The page, having met no error, no message and no request but for itself."""
+    shown = browser.new_page(viewport={"width": width, "height": 850}, color_scheme=scheme)
+    shown.faults = []
+    shown.on("console", lambda message: shown.faults.append(message.text))
+    shown.on("pageerror", lambda error: shown.faults.append(str(error)))
+    shown.on("dialog", lambda dialog: shown.faults.append(dialog.message))
+    requests: list[str] = []
+    shown.on("request", lambda request: requests.append(request.url))
+    shown.goto(place.as_uri())
+    assert requests == [place.as_uri()]
+    return shown
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_page_is_drawn(browser: Any, folder: Path, width: int, scheme: str) -> None:
+    shown = opened(browser, folder / "report.html", width, scheme)
+    boxes = shown.eval_on_selector_all(
+        "figure svg", "all => all.map(one => [one.getBBox().width, one.getBBox().height])"
+    )
+    assert len(boxes) == sum(len(figure.panels) for figure in figures(read(folder))) > 20
+    assert min(map(min, boxes)) > 50
+    strokes = shown.eval_on_selector_all(
+        "figure .line, figure .m", "all => all.map(one => one.getBoundingClientRect().width)"
+    )
+    assert len(strokes) > 200
+    assert sum(width > 0 for width in strokes) > 0.9 * len(strokes)
+    assert shown.evaluate("document.documentElement.scrollWidth") == width
+    dark = shown.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 22, 26)"
+    assert dark == (scheme == "dark")
+    assert shown.faults == []
+    shown.close()
+
+
+def test_values_are_said_and_methods_hidden(browser: Any, folder: Path) -> None:
+    shown = opened(browser, folder / "report.html")
+    curve = shown.locator("#curves figure").first
+    curve.locator("svg").hover()
+    said = curve.locator(".says")
+    assert "step:" in said.inner_text()
+    assert all(name in said.inner_text() for name in made_up.METHODS)
+    shown.keyboard.press("Tab")
+    assert shown.evaluate("document.activeElement.className") == "skip"
+    curve.locator("svg").focus()
+    shown.keyboard.press("ArrowRight")
+    assert "step: 47" in said.inner_text()
+    shown.keyboard.press("Escape")
+    assert not said.is_visible()
+    button = shown.locator("#curves .legend button").first
+    button.press("Enter")
+    assert button.get_attribute("aria-pressed") == "false"
+    assert curve.locator("g.off").count() == 1
+    curve.locator("svg").hover()
+    assert "adam" not in said.inner_text()
+    assert shown.faults == []
+    shown.close()
+
+
+def test_downloads(browser: Any, folder: Path) -> None:
+    shown = opened(browser, folder / "report.html")
+    shown.locator("#main details:not([open]) summary").first.click()
+    links = shown.locator("a[download]")
+    assert links.count() >= len(KEYS) + 2
+    for number in range(links.count()):
+        if not links.nth(number).is_visible():
+            continue
+        with shown.expect_download() as download:
+            links.nth(number).click()
+        place = download.value.path()
+        rows = list(csv.reader(StringIO(place.read_text(encoding="utf-8"))))
+        assert len(rows) > 1
+        assert len({len(row) for row in rows}) == 1, download.value.suggested_filename
+    shown.close()
+
+
+def test_print_opens_what_is_folded(browser: Any, folder: Path) -> None:
+    shown = opened(browser, folder / "report.html")
+    assert shown.locator("details:not([open])").count() == 2
+    shown.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert shown.locator("details:not([open])").count() == 0
+    shown.emulate_media(media="print", color_scheme="dark")
+    assert shown.evaluate("getComputedStyle(document.body).color") == "rgb(27, 29, 33)"
+    assert not shown.locator("nav").is_visible()
+    shown.close()
+
+
+def test_files(folder: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    for key in KEYS:
+        assert (folder / "figures" / f"{key}.png").read_bytes().startswith(b"\x89PNG")
+        ElementTree.parse(folder / "figures" / f"{key}.svg")
+    rows = list(csv.DictReader(StringIO((folder / "table.csv").read_text())))
+    table = parquet.read_table(folder / "table.parquet").to_pylist()
+    assert [row["method"] for row in rows] == [row["method"] for row in table]
+    assert [row["method"] for row in table[:4]] == list(made_up.METHODS)
+    loss = made_up.comparison()[0]["table"][0]["test_loss"]
+    assert table[0]["test_loss_mean"] == loss["mean"] == float(rows[0]["test_loss_mean"])
+    assert table[0]["rank"] == 1
+    assert table[-1]["rank"] is None
+    markdown = (folder / "table.md").read_text().splitlines()
+    assert len(markdown) == len(rows) + 2
+    assert len({line.count("|") for line in markdown}) == 1
+    latex = (folder / "table.tex").read_text()
+    assert latex.count(r"\\") == len(rows) + 1
+    assert r"$\pm$" in latex
+
+
+def test_drawn_again_is_the_same(folder: Path) -> None:
+    files = sorted(place for place in folder.rglob("*.*") if place.suffix != ".jsonl")
+    before = {place: place.read_bytes() for place in files}
+    write_report(folder)
+    assert {place: place.read_bytes() for place in files} == before
+
+
+class Tags(html.parser.HTMLParser):
+    """Which elements and attributes a page holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+        self.scripts = 0
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.seen |= {name for name, _ in attributes}
+        self.scripts += tag == "script"
+        for name, value in attributes:
+            assert name != "href" or (value or "").startswith(("#", "data:text/csv"))
+
+
+def hostile(text: str, facts: Facts) -> None:
+    """Put the text wherever a text can stand."""
+    for key in ("name", "sentence", "hash", "created"):
+        facts[key] = text
+    facts["withheld"] = [{"check": text, "method": text, "text": text}]
+    facts["timing"]["text"] = text
+    facts["protocol"] = {text: text}
+    facts["environment"] = {text: {text: [text]}}
+    facts["ledger"] = [{"time": text, "event": text, "detail": text}]
+    for search in facts["searches"]:
+        search["importance"] = {text: 1.0}
+        for trial in search["trials"]:
+            trial["params"][text] = text
+
+
+def test_hostile_text(browser: Any, tmp_path: Path) -> None:
+    facts, runs = made_up.comparison(made_up.HOSTILE, seeds=3, trials=6)
+    hostile("".join(made_up.HOSTILE) + "</script><img src=x onerror=alert(4)>\ud800", facts)
+    write_report(made_up.write(tmp_path, facts, runs))
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    tags = Tags()
+    tags.feed(text)
+    assert tags.scripts == 2
+    assert not any(name.startswith("on") for name in tags.seen)
+    shown = opened(browser, tmp_path / "report.html", 390)
+    assert shown.locator("img").count() == 0
+    assert "<script>alert(1)</script>" in shown.locator("h1").inner_text()
+    shown.locator("#curves figure svg").first.hover()
+    assert "<script>" in shown.locator("#curves .says").first.inner_text()
+    assert shown.evaluate("document.documentElement.scrollWidth") == 390
+    assert shown.faults == []
+    shown.close()
+    for place in (tmp_path / "figures").glob("*.svg"):
+        ElementTree.parse(place)
+    latex = (tmp_path / "table.tex").read_text()
+    assert not re.search(r"\\input|(?<!\\)[#%_]|\\\\(?!\n)", latex)
+    for line in (tmp_path / "table.md").read_text().splitlines():
+        assert len(re.findall(r"(?<!\\)\|", line)) == 10
+        assert not re.search(r"(?<!\\)[<`*$]", line)
+    printed = StringIO()
+    print_verdict(read(tmp_path).facts, Console(file=printed, width=300))
+    assert "\u202e" not in printed.getvalue()
+    assert "[" not in printed.getvalue().splitlines()[0]
+
+
+def one_method(facts: Facts, runs: Runs) -> None:
+    facts["methods"] = facts["methods"][:1]
+    facts["table"] = [row for row in facts["table"] if row["method"] == "adam"]
+    facts["searches"] = facts["searches"][:1]
+    facts["pairs"] = []
+    runs[:] = [run for run in runs if run["method"] == "adam"]
+
+
+def no_completed_trial(facts: Facts, runs: Runs) -> None:
+    for search in facts["searches"]:
+        for trial in search["trials"]:
+            trial.update(state="failed", value=None)
+
+
+def all_diverged(facts: Facts, runs: Runs) -> None:
+    none = {"mean": None, "std": None}
+    for row in facts["table"]:
+        row.update(test_loss=none, test_accuracy=none, area=none, diverged=row["n"])
+        row.update(steps_to_target={**none, "reached": 0}, seconds_to_target={**none, "reached": 0})
+    for run in runs:
+        run.update(status="diverged", test_loss=None, test_accuracy=None, area=None)
+        run.update(steps_to_target=None, seconds_to_target=None)
+        run["rows"] = [{**row, "val_loss": None, "val_accuracy": None} for row in run["rows"][:2]]
+    for one in facts["pairs"]:
+        one.update(difference=None, low=None, high=None, p=None, p_holm=None, effect=None)
+        one.update(detectable=None, seeds_to_settle=None, verdict="undecided")
+
+
+def one_seed(facts: Facts, runs: Runs) -> None:
+    runs[:] = [run for run in runs if run["seed"] == 0]
+    for row in facts["table"]:
+        row["n"] = 1
+        for value in row.values():
+            if isinstance(value, dict):
+                value["std"] = None
+
+
+def some_diverge(facts: Facts, runs: Runs) -> None:
+    for run in runs[::3]:
+        run.update(status="diverged", test_loss=None, rows=run["rows"][:4])
+
+
+def no_importance(facts: Facts, runs: Runs) -> None:
+    for search in facts["searches"]:
+        search["importance"] = {}
+
+
+def nothing_but_names(facts: Facts, runs: Runs) -> None:
+    name, methods = facts["name"], facts["methods"]
+    facts.clear()
+    facts.update(name=name, methods=methods)
+    runs.clear()
+
+
+def no_rows_no_trials(facts: Facts, runs: Runs) -> None:
+    for search in facts["searches"]:
+        search["trials"] = []
+    for run in runs:
+        run["rows"] = []
+
+
+def accuracies(facts: Facts, runs: Runs) -> None:
+    facts.update(metric="test_accuracy", direction="maximize", selection_metric="val_accuracy")
+    for search in facts["searches"]:
+        for trial in search["trials"]:
+            trial["value"] = trial["value"] and 1 - 0.3 * trial["value"]
+
+
+def equal_values(facts: Facts, runs: Runs) -> None:
+    for run in runs:
+        run.update(test_loss=0.0, test_accuracy=1.0)
+        run["rows"] = [{**row, "val_loss": 0.0, "val_accuracy": 1.0} for row in run["rows"]]
+
+
+ODD = (
+    one_method, no_completed_trial, all_diverged, one_seed, some_diverge, no_importance,
+    nothing_but_names, no_rows_no_trials, accuracies, equal_values,
+)  # fmt: skip
+
+
+BENT = (all_diverged, equal_values, some_diverge)
+
+
+def drawn_only(figure: Figure, folder: Path) -> None:
+    """Writing the files takes most of the time."""
+    figures_paper.plt.close(figures_paper.draw(figure))
+
+
+def ignored(figure: Figure, folder: Path) -> None:
+    pass
+
+
+@pytest.mark.parametrize("change", ODD, ids=lambda change: change.__name__)
+@pytest.mark.filterwarnings("error")
+def test_odd_comparisons_are_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Facts, Runs], None]
+) -> None:
+    facts, runs = made_up.comparison(seeds=4, trials=6)
+    change(facts, runs)
+    made_up.write(tmp_path, facts, runs)
+    monkeypatch.setattr(figures_paper, "save", drawn_only if change in BENT else ignored)
+    text = write_report(tmp_path).read_text(encoding="utf-8")
+    assert not re.search(r'="[^"]*\b(nan|inf)\b[^"]*"[ />]', text)
+    drawn = {figure.key for figure in figures(read(tmp_path))}
+    missing = {
+        no_completed_trial: {"sensitivity", "budget"},
+        no_importance: {"importance"},
+        nothing_but_names: set(KEYS),
+        no_rows_no_trials: {"curves", "sensitivity", "budget", "trials", "slices"},
+        one_method: {"stability"},
+        all_diverged: {"curves", "target"},
+    }
+    assert drawn == set(KEYS) - missing.get(change, set())
+    print_verdict(read(tmp_path).facts)
+
+
+def test_not_a_comparison(tmp_path: Path) -> None:
+    asked = [sys.executable, "-m", "src.report", str(tmp_path)]
+    answer = subprocess.run(asked, capture_output=True, text=True, cwd=PROJECT, timeout=120)
+    assert answer.returncode == 1
+    assert answer.stderr.count("\n") == 1
+    assert f"error: {tmp_path}: not a comparison" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "not JSON"),
+        ("[]", "not a JSON object"),
+        ('{"name": "x"}', "methods is missing"),
+        ('{"name": "x", "methods": [], "searches": [{}]}', "method"),
+        ('{"name": "x", "methods": ["a"], "table": [{"method": "a"}]}', "kind"),
+    ],
+)
+def test_broken_comparison(tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "comparison.json").write_text(content)
+    (tmp_path / "runs.jsonl").write_text("")
+    with pytest.raises(InputError, match=said):
+        write_report(tmp_path)
+    assert not list(tmp_path.glob("report.html"))
+
+
+def test_broken_runs(tmp_path: Path) -> None:
+    facts, runs = made_up.comparison(seeds=1)
+    made_up.write(tmp_path, facts, runs)
+    whole = (tmp_path / "runs.jsonl").read_text()
+    (tmp_path / "runs.jsonl").write_text(whole[:-20])
+    with pytest.raises(InputError, match=f"line {len(runs)}: not JSON"):
+        write_report(tmp_path)
+    (tmp_path / "runs.jsonl").unlink()
+    with pytest.raises(InputError, match="runs are missing"):
+        write_report(tmp_path)
+
+
+def test_withheld_verdict_is_explained(tmp_path: Path) -> None:
+    facts, runs = made_up.comparison(seeds=2, trials=3)
+    made_up.write(tmp_path, facts, runs)
+    stands = page(read(tmp_path), [])
+    facts["withheld"] = [{"check": "edge", "method": "sgd", "text": "best lr at the edge: 5"}]
+    made_up.write(tmp_path, facts, runs)
+    held = page(read(tmp_path), [])
+    assert "Verdict withheld" not in stands
+    assert "Verdict withheld" in held
+    assert "best lr at the edge: 5" in held
+
+
+def test_thousands_of_runs(tmp_path: Path) -> None:
+    facts, runs = made_up.comparison(seeds=2, trials=4)
+    lines = [json.dumps({**run, "seed": seed}) for seed in range(150) for run in runs[::2]]
+    made_up.write(tmp_path, facts, [])
+    (tmp_path / "runs.jsonl").write_text("\n".join(lines) + "\n")
+    text = page(read(tmp_path), figures(read(tmp_path)))
+    assert text.count('class="m"') < 4000  # points are thinned, the data are not
+    assert "1,200 runs" in text
