@@ -17,10 +17,10 @@ train: $(VENV)/.installed
 	$(RUN) -m src.train optimizer=adam
 
 test: $(VENV)/.installed
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 --dist loadfile
 
 test-slow: $(VENV)/.installed
-	$(RUN) -m pytest -m slow
+	$(RUN) -m pytest -n 2 --dist loadfile -m slow
 
 # Break the methods' rules on purpose: every break must fail a test.
 mutants: $(VENV)/.installed

@@ -6,15 +6,15 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from filelock import FileLock, Timeout
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, read_write
-from pydantic import TypeAdapter
+from pydantic import BaseModel, ConfigDict, NonNegativeInt
 from torch import Tensor, nn
 
 from src import resume
@@ -200,6 +200,21 @@ def _one_line(folder: Path) -> Iterator[None]:
         raise InputError(reason) from error
 
 
+class State(BaseModel):
+    """What a checkpoint holds; it may be from somebody else, so that every part is checked."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", arbitrary_types_allowed=True)
+
+    model: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    position: dict[str, int | float]
+    stopper: dict[str, int | float | None]
+    rows: NonNegativeInt
+    ended: Literal["completed", "early_stopped", "diverged", "pruned"] | None
+    eval_seconds: float
+    generators: dict[str, Tensor]
+
+
 class Session:
     """A run under way: what was built, how far it is, and what it has written."""
 
@@ -268,28 +283,37 @@ class Session:
             InputError: there are some, and all are damaged or another run's; or the metrics end
                 before them. Nothing was changed.
         """
-        state = self.checkpoints.load()
+        state, rows = self.checkpoints.load(), 0
         if state is not None:
             try:
-                self._restore(state)
+                rows = self._restore(State.model_validate(state))
             except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as e:
                 reason = " ".join(str(e).split())[:200]
                 folder = self.checkpoints.folder
                 raise InputError(f"{folder}: not checkpoints of this run: {reason}") from e
-        self.record.take_up(state["rows"] if state else 0)
+        self.record.take_up(rows)
 
-    def _restore(self, state: dict[str, Any]) -> None:
-        self.parts.model.load_state_dict(state["model"])
-        self.parts.optimizer.load_state_dict(state["optimizer"])
-        self.at = TypeAdapter(Position).validate_python(state["position"])
+    def _restore(self, state: State) -> int:
+        """Put everything in its place; return how many rows there were."""
+        self.parts.model.load_state_dict(state.model)
+        groups = zip(
+            self.parts.optimizer.param_groups, state.optimizer["param_groups"], strict=True
+        )
+        if missing := [
+            own.keys() - kept.keys() for own, kept in groups if own.keys() - kept.keys()
+        ]:
+            raise ValueError(f"the optimizer's settings lack {missing[0]}")
+        self.parts.optimizer.load_state_dict(state.optimizer)
+        self.at = Position(**state.position)  # type: ignore[arg-type]
         self.saved_at = self.at.train_seconds
-        self.stopper.best, self.stopper.waited = state["stopper"].values()
-        self.evaluator.seconds = float(state["eval_seconds"])
+        self.stopper = replace(self.stopper, **state.stopper)  # type: ignore[arg-type]
+        self.evaluator.seconds = state.eval_seconds
         # A completed run can be lengthened; the others stay as they ended.
-        self.ended = state["ended"] if state["ended"] != "completed" else None
-        torch.set_rng_state(state["generators"]["cpu"])
-        if "cuda" in state["generators"] and self.parts.device.type == "cuda":
-            torch.cuda.set_rng_state(state["generators"]["cuda"])
+        self.ended = state.ended if state.ended != "completed" else None
+        torch.set_rng_state(state.generators["cpu"])
+        if "cuda" in state.generators and self.parts.device.type == "cuda":
+            torch.cuda.set_rng_state(state.generators["cuda"])
+        return state.rows
 
 
 def _generators(device: torch.device) -> dict[str, Tensor]:

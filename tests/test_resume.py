@@ -209,10 +209,19 @@ def test_dropout_goes_on_with_its_random_numbers(
     assert outcome(folder) == outcome(reference)
 
 
+MADE: dict[tuple[str, ...], dict[str, bytes]] = {}
+
+
 def finished(session: Session, *settings: str, name: str = "run") -> Path:
+    """A run that has ended; trained once for all tests that want the same."""
     folder = session.folder / name
-    answer = session.train(*SHORT, *settings, f"hydra.run.dir={folder}")
-    assert answer.status == 0, answer
+    if settings not in MADE:
+        answer = session.train(*SHORT, *settings, f"hydra.run.dir={folder}")
+        assert answer.status == 0, answer
+        MADE[settings] = contents(folder)
+    for path, content in MADE[settings].items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
     return folder
 
 

@@ -1,0 +1,332 @@
+"""A run repeated from its folder alone, and what is said where it isn't the same."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from src.config import PROJECT
+from tests.helpers import Answer, Session, result
+from tests.killing import outcome
+from tests.test_resume import finished
+
+SHORT = ("trainer.epochs=2", "trainer.evaluate_every=400")
+SWEEP = (
+    *("-m", "sweeps=momentum", "optimizer.lr=interval(0.0001,0.5)", "optimizer.momentum=0.9"),
+    *("trainer.epochs=3", "trainer.evaluate_every=200", "n_trials=6"),
+    *("pruner=threshold", "pruner.upper=1.5", "pruner.n_warmup_steps=3"),
+)
+
+
+def replay(session: Session, *arguments: object) -> Answer:
+    """`python -m src.replay`, in this process."""
+    import contextlib
+    import io
+
+    import src.replay
+
+    session.monkeypatch.setattr("src.replay.PROJECT", session.folder)
+    session.monkeypatch.setattr(sys, "argv", ["replay.py", *map(str, arguments)])
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            src.replay.main()
+        except SystemExit as leaving:
+            return Answer(int(leaving.code or 0), out.getvalue(), err.getvalue())
+    raise AssertionError("it always leaves with a status")
+
+
+def made(session: Session, *settings: str, name: str = "run") -> Path:
+    return finished(session, *SHORT, *settings, name=name)
+
+
+def edit(place: Path, change: Any) -> None:
+    load, dump = (
+        (yaml.safe_load, yaml.safe_dump) if place.suffix == ".yaml" else (json.loads, json.dumps)
+    )
+    values = load(place.read_text())
+    change(values)
+    place.write_text(dump(values))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("scheduler=cosine", "optimizer=nadam"),
+        ("trainer.early_stopping.patience=2", "trainer.early_stopping.min_delta=10"),
+        ("optimizer=sgd", "optimizer.lr=1e30"),
+    ],
+    ids=["completed", "early stopped", "diverged"],
+)
+def test_identical(session: Session, settings: tuple[str, ...]) -> None:
+    folder = made(session, *settings)
+    before = contents(folder)
+    answer = replay(session, folder)
+    assert (answer.status, answer.err) == (0, "")
+    rows = len(outcome(folder)["rows"])
+    first, last = answer.out.splitlines()
+    assert last == f"identical: {rows} rows and the weights"
+    place = Path(first.removeprefix("training again in "))
+    assert place.is_relative_to(session.folder / "outputs" / "replays")
+    assert outcome(place) == outcome(folder)
+    assert contents(folder) == before
+
+
+def test_moved_interrupted_and_lengthened(session: Session) -> None:
+    folder = made(session)
+    assert session.train(f"resume={folder}", "trainer.epochs=3").status == 0
+    moved = session.folder / "elsewhere" / "moved"
+    moved.parent.mkdir()
+    folder.rename(moved)
+    assert replay(session, moved).out.splitlines()[-1] == "identical: 9 rows and the weights"
+    edit(moved / "result.json", lambda values: values.update(status="interrupted"))
+    lines = (moved / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (moved / "metrics.jsonl").write_text("".join(lines[:4]))
+    answer = replay(session, moved, "--into", session.folder / "here")
+    assert answer.out.splitlines()[-1] == "identical: 4 rows (it was never finished)"
+    assert len(outcome(session.folder / "here")["rows"]) == 4  # no longer than it had gone
+
+
+def swept(session: Session) -> dict[str, list[Path]]:
+    """The trials of a sweep by how they ended."""
+    sweep = session.folder / "sweep"
+    storage = f"hydra.sweeper.storage=sqlite:///{session.folder}/studies.db"
+    answer = session.train(*SWEEP, storage, f"hydra.sweep.dir={sweep}")
+    assert answer.status == 0, answer
+    ended: dict[str, list[Path]] = {}
+    for folder in sorted(sweep.glob("trial-*")):
+        ended.setdefault(result(folder)["status"], []).append(folder)
+    return ended
+
+
+def test_trials(session: Session) -> None:
+    ended = swept(session)
+    assert ended.keys() >= {"completed", "pruned"}
+    for status in ("completed", "pruned"):
+        trial = ended[status][0]
+        answer = replay(session, trial)
+        assert answer.status == 0, answer
+        assert answer.out.splitlines()[-1].startswith("identical: ")
+    check_command(session, ended["completed"][0])
+
+
+def check_command(session: Session, folder: Path) -> str:
+    """Run what --config-only prints, as it stands, and compare the weights."""
+    answer = replay(session, folder, "--config-only")
+    assert (answer.status, answer.err) == (0, "")
+    (line,) = answer.out.splitlines()
+    words = shlex.split(line)
+    assert words[:3] == ["python", "-m", "src.train"]
+    repeated = session.folder / f"repeated-{folder.name}"
+    again = session.train(*words[3:], f"hydra.run.dir={repeated}")
+    assert again.status == 0, again
+    assert result(repeated)["weights_sha256"] == result(folder)["weights_sha256"]
+    assert outcome(repeated)["rows"] == outcome(folder)["rows"]
+    return line
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("optimizer.lr=3e-5", "seed=7", "optimizer.betas.0=0.8"),
+        ("optimizer=torch/sgd", "optimizer.lr=0.1", "model.hidden_sizes=[20,10]"),
+        ("optimizer=muon", "scheduler=step", "scheduler.step_size=10", "objective.row=last"),
+        ("optimizer._target_=torch.optim.RMSprop", "~optimizer.betas", "+optimizer.alpha=0.9"),
+        ("optimizer.lr=${one_minus:0.998}", "+search.one_minus_beta1=0.1"),
+    ],
+)
+def test_the_command(session: Session, settings: tuple[str, ...]) -> None:
+    folder = made(session, *settings)
+    line = check_command(session, folder)
+    assert "trainer.threads=1" in line
+    assert "${" not in line
+
+
+def test_the_command_outlasts_other_defaults(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = made(session, "optimizer=sgd", "data.split_seed=3")
+    conf = session.folder / "conf"
+    shutil.copytree(PROJECT / "conf", conf)
+    edit(conf / "optimizer" / "sgd.yaml", lambda values: values.update(lr=77.0))
+    edit(conf / "data" / "digits.yaml", lambda values: values.update(split_seed=9, mean=0.5))
+    monkeypatch.setattr("src.replay.CONF", conf)
+    line = replay(session, folder, "--config-only").out
+    for item in ("optimizer.lr=0.001", "data.split_seed=3", "data.mean=0.0"):
+        assert item in shlex.split(line)
+    (conf / "optimizer" / "sgd.yaml").unlink()
+    line = replay(session, folder, "--config-only").out
+    for item in ("optimizer._target_=src.optimizers.SGD", "~optimizer.betas"):
+        assert item in shlex.split(line)
+
+
+DIFFERENT = [  # file, change, what the table must show
+    ("config.yaml", lambda v: v["optimizer"].update(lr=0.5), ["row 1, batch_loss", "digest"]),
+    ("config.yaml", lambda v: v.update(seed=5), ["row 1, batch_loss", "weights_sha256"]),
+    ("result.json", lambda v: v.update(weights_sha256="12ab"), ["weights_sha256", "12ab"]),
+    ("result.json", lambda v: v.update(status="diverged"), ["status", "diverged"]),
+]
+
+
+@pytest.mark.parametrize(("file", "change", "shown"), DIFFERENT)
+def test_different(session: Session, file: str, change: Any, shown: list[str]) -> None:
+    folder = made(session)
+    edit(folder / file, change)
+    answer = replay(session, folder)
+    assert (answer.status, answer.err) == (1, "")
+    assert "identical" not in answer.out
+    for text in ("different", *shown):
+        assert text in answer.out
+
+
+def test_a_different_row(session: Session) -> None:
+    folder = made(session)
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    lines[2]["val_loss"] += 1e-15
+    lines[4]["val_loss"] = 3.0
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (folder / "metrics.jsonl").write_text(text)
+    edit(folder / "provenance.json", lambda values: values["packages"].update(torch="[bold]1.0"))
+    answer = replay(session, folder)
+    assert answer.status == 1
+    assert f"row 3, val_loss │ {lines[2]['val_loss']}" in re.sub(" +", " ", answer.out)
+    assert "row 4" not in answer.out
+    assert "row 5" not in answer.out
+    assert "packages.torch" in answer.out
+    assert "[bold]1.0" in answer.out
+
+
+@pytest.mark.parametrize("change", ["drop", "add"])
+def test_rows_more_and_fewer(session: Session, change: str) -> None:
+    folder = made(session)
+    lines = (folder / "metrics.jsonl").read_text().splitlines(keepends=True)
+    lines = lines[:-1] if change == "drop" else [*lines, lines[-1]]
+    (folder / "metrics.jsonl").write_text("".join(lines))
+    answer = replay(session, folder)
+    assert answer.status == 1
+    assert re.search(r"rows +│ [57] +│ 6 ", answer.out), answer.out
+
+
+def test_other_data(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    import dataclasses
+
+    from src.data import sources, splits
+
+    folder = made(session)
+
+    def other(root: str | None) -> Any:
+        raw = sources.digits(root)
+        return dataclasses.replace(raw, train_images=raw.train_images.flip(-1), sha256="1234")
+
+    monkeypatch.setitem(sources.SOURCES, "digits", other)
+    splits.load.cache_clear()
+    answer = replay(session, folder)
+    splits.load.cache_clear()
+    assert answer.status == 1
+    assert "data_sha256" in answer.out
+    assert "1234" in answer.out
+
+
+def test_the_threads_are_those_that_the_run_had(session: Session) -> None:
+    import torch
+
+    folder = made(session)
+    torch.set_num_threads(2)
+    answer = replay(session, folder)
+    assert answer.status == 0
+    assert torch.get_num_threads() == 1
+
+
+def test_nothing_to_compare_with(session: Session) -> None:
+    folder = made(session)
+    (folder / "metrics.jsonl").unlink()
+    (folder / "result.json").unlink()
+    answer = replay(session, folder)
+    assert answer.status == 1
+    assert answer.err == f"error: {folder}: the run left no row and no result to compare with\n"
+    assert not (session.folder / "outputs").exists()
+
+
+BROKEN = [  # file, content, what the line must say
+    ("config.yaml", None, "no run is there"),
+    ("config.yaml", "", "config.yaml"),
+    ("config.yaml", "- 1", "config.yaml is not a config"),
+    ("config.yaml", "a: [", "config.yaml: while parsing"),
+    ("config.yaml", "seed: 0", "is missing"),
+    ("config.yaml", "seed: !!binary abcd", "config.yaml"),
+    ("metrics.jsonl", "{\n", "metrics.jsonl"),
+    ("metrics.jsonl", "1\n", "metrics.jsonl"),
+    ("metrics.jsonl", b"\xff\n", "metrics.jsonl"),
+    ("result.json", "{", "result.json"),
+    ("result.json", "[]", "result.json"),
+    ("result.json", "[" * 100_000, "result.json"),
+    ("provenance.json", "{", "provenance.json"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "says"), BROKEN)
+@pytest.mark.parametrize("entry", ["resume", "replay"])
+def test_broken_files(session: Session, name: str, content: Any, says: str, entry: str) -> None:
+    folder = made(session)
+    (folder / "result.json").unlink()
+    if content is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    before = contents(folder)
+    there = {path.name for path in session.folder.iterdir()}
+    answer = replay(session, folder) if entry == "replay" else session.train(f"resume={folder}")
+    assert answer.status == 1
+    (line,) = answer.err.splitlines()
+    assert line.startswith("error: ")
+    assert says in line
+    assert str(folder) in line
+    assert contents(folder) == before
+    assert {path.name for path in session.folder.iterdir()} == there
+
+
+def test_its_own_script(tmp_path: Path) -> None:
+    """A method that lives in a folder of one's own, by docs/add-an-optimizer.md."""
+    page = (PROJECT / "docs" / "add-an-optimizer.md").read_text()
+    for name, text in re.findall(r"^`(\S+)`\n\n```\w+\n(.*?)^```", page, re.M | re.S):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    page = (PROJECT / "docs" / "reproducing.md").read_text()
+    ((name, text),) = re.findall(r"^`(\S+)`\n\n```python\n(.*?)^```", page, re.M | re.S)
+    (tmp_path / name).write_text(text)
+
+    def call(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *words]
+        environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+        )
+
+    options = ("--config-dir", "my-methods/conf", "optimizer=signsgd")
+    ran = call("my-methods/train.py", *options, *SHORT, "hydra.run.dir=run")
+    assert ran.returncode == 0, ran.stderr
+    replayed = call(name, "run", "--into", "again")
+    assert replayed.returncode == 0, replayed.stderr
+    assert "identical: 6 rows and the weights" in replayed.stdout
+    refused = call("-m", "src.replay", "run", "--into", "refused")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error: optimizer._target_=my_methods.SignSGD: not allowed")
+    assert not (tmp_path / "refused").exists()
+    words = shlex.split(call(name, "run", "--config-only").stdout)
+    assert words[:2] == ["python", "my-methods/train.py"]
+    ran = call(*words[1:], "hydra.run.dir=repeated")
+    assert ran.returncode == 0, ran.stderr
+    digest = result(tmp_path / "run")["weights_sha256"]
+    assert result(tmp_path / "repeated")["weights_sha256"] == digest
