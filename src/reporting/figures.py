@@ -23,6 +23,7 @@ from src.reporting.report_data import Comparison
 
 Kind = Literal["line", "step", "points", "interval", "bar"]
 SHARE = (0.0, 1.03)
+MOST = 150  # single points drawn of a series; its data hold all
 QUARTILES = (0.25, 0.5, 0.75)
 TARGETS = (2.0, 1.5, 1.2, 1.1, 1.0, 0.95, 0.9)
 LENGTHS = (0.1, 0.2, 0.5, 0.75, 1.0)
@@ -149,7 +150,7 @@ def ranking(comparison: Comparison) -> Figure:
         comparison,
         "ranking",
         "Ranking",
-        "Left: every run on its fresh seed (small), the mean and its 95% bootstrap interval "
+        f"Left: runs on fresh seeds (small; at most {MOST} are drawn), the mean and its 95% bootstrap interval "
         "(large); hollow: the method's untuned defaults. Right: differences between paired runs "
         "with the interval that the verdict rests on; hollow, an interval that holds 0: undecided.",
         [_results(comparison, cost), *_differences(comparison, cost)],
@@ -288,7 +289,8 @@ def learning_rate(comparison: Comparison) -> Figure:
         "line joins the best trial of every third of a decade. Marks on the upper edge diverged or "
         "failed; pruned trials are left out. Right: the good range, where the line stays within "
         f"{GOOD:.0%} of the method's own best; “≥” and hollow: it ends where trials "
-        "end. A method that is equally bad everywhere has a wide one too: read it with the best value."
+        "end. A method that is equally bad everywhere has a wide one too: read it with the best "
+        "value."
     )
     panels = [curves, _widths(widths)]
     title = "Sensitivity to the learning rate"
