@@ -150,9 +150,10 @@ def ranking(comparison: Comparison) -> Figure:
         comparison,
         "ranking",
         "Ranking",
-        f"Left: runs on fresh seeds (small; at most {MOST} are drawn), the mean and its 95% bootstrap interval "
-        "(large); hollow: the method's untuned defaults. Right: differences between paired runs "
-        "with the interval that the verdict rests on; hollow, an interval that holds 0: undecided.",
+        f"Left: runs on fresh seeds (small; at most {MOST} are drawn), the mean and its 95% "
+        "bootstrap interval (large); hollow: the method's untuned defaults. Right: differences "
+        "between paired runs with the interval that the verdict rests on; hollow, an interval that "
+        "holds 0: undecided.",
         [_results(comparison, cost), *_differences(comparison, cost)],
     )
 

@@ -147,8 +147,8 @@ def _series(axis: Axes, series: Series, limits: tuple[float, float]) -> None:
     elif series.kind == "points":
         face = "none" if series.hollow else color
         at = chosen(series)
-        axis.scatter(x[at], y[at], s=12, marker=marker, facecolors=face, edgecolors=color, linewidths=0.7,
-                     alpha=0.65, clip_on=False)  # fmt: skip
+        axis.scatter(x[at], y[at], s=12, marker=marker, facecolors=face, edgecolors=color,
+                     linewidths=0.7, alpha=0.65, clip_on=False)  # fmt: skip
     elif series.kind == "interval":
         error = None if np.isnan([*series.low, *series.high]).any() else _errors(series)
         axis.errorbar(x, y, xerr=error, fmt=marker, color=color, capsize=3, linewidth=1.4,
