@@ -23,6 +23,7 @@ from src.reporting.report_data import Comparison
 
 Kind = Literal["line", "step", "points", "interval", "bar"]
 SHARE = (0.0, 1.03)
+MOST = 150  # single points drawn of a series; its data hold all
 QUARTILES = (0.25, 0.5, 0.75)
 TARGETS = (2.0, 1.5, 1.2, 1.1, 1.0, 0.95, 0.9)
 LENGTHS = (0.1, 0.2, 0.5, 0.75, 1.0)
@@ -149,9 +150,10 @@ def ranking(comparison: Comparison) -> Figure:
         comparison,
         "ranking",
         "Ranking",
-        "Left: every run on its fresh seed (small), the mean and its 95% bootstrap interval "
-        "(large); hollow: the method's untuned defaults. Right: differences between paired runs "
-        "with the interval that the verdict rests on; hollow, an interval that holds 0: undecided.",
+        f"Left: runs on fresh seeds (small; at most {MOST} are drawn), the mean and its 95% "
+        "bootstrap interval (large); hollow: the method's untuned defaults. Right: differences "
+        "between paired runs with the interval that the verdict rests on; hollow, an interval that "
+        "holds 0: undecided.",
         [_results(comparison, cost), *_differences(comparison, cost)],
     )
 
@@ -198,6 +200,11 @@ def _differences(comparison: Comparison, cost: Cost) -> list[Panel]:
     return [Panel("Differences between pairs", Axis(label, mark=0.0), y, series)]
 
 
+def ended(text: Any) -> str:
+    """The reason why seconds may not be compared, as a sentence."""
+    return f"{str(text or 'not measured').rstrip('.')}."
+
+
 def _number(value: Any) -> float:
     return float("nan") if value is None else float(value)
 
@@ -226,7 +233,7 @@ def curves(comparison: Comparison) -> Figure:
         "10% have, the band has no upper half."
     )
     if not timing.get("valid"):
-        caption += f" Seconds may not be compared here: {timing.get('text') or 'not measured'}"
+        caption += f" Seconds may not be compared here: {ended(timing.get('text'))}"
     return _figure(comparison, "curves", "Learning curves", caption, panels)
 
 
@@ -262,7 +269,7 @@ def _tried(comparison: Comparison, name: str, cost: Cost) -> list[tuple[float, f
 
 def learning_rate(comparison: Comparison) -> Figure:
     cost = selection(comparison)
-    table = [["method", "best learning rate", "good range", "width in decades"]]
+    table = [["method", f"best {cost.label}", "at learning rate", "good range", "width in decades"]]
     series, widths = [], []
     for number, name in enumerate(comparison.methods):
         tried = _tried(comparison, name, cost)
@@ -282,7 +289,9 @@ def learning_rate(comparison: Comparison) -> Figure:
         "From the searches' trials, everything else as it was sampled: small marks are trials, the "
         "line joins the best trial of every third of a decade. Marks on the upper edge diverged or "
         "failed; pruned trials are left out. Right: the good range, where the line stays within "
-        f"{GOOD:.0%} of the method's own best; “≥” and hollow: it ends where trials end."
+        f"{GOOD:.0%} of the method's own best; “≥” and hollow: it ends where trials "
+        "end. A method that is equally bad everywhere has a wide one too: read it with the best "
+        "value."
     )
     panels = [curves, _widths(widths)]
     title = "Sensitivity to the learning rate"
@@ -304,7 +313,12 @@ def _widths(found: list[tuple[str, int, Sensitivity]]) -> Panel:
 
 def _good(found: Sensitivity) -> list[str]:
     width = f"{'≥ ' if found.open else ''}{found.decades:.2f}"
-    return [f"{found.best:.3g}", f"{found.low:.3g} to {found.high:.3g}", width]
+    return [
+        f"{found.y.min():.4g}",
+        f"{found.best:.3g}",
+        f"{found.low:.3g} to {found.high:.3g}",
+        width,
+    ]
 
 
 def budget(comparison: Comparison) -> Figure:
@@ -462,8 +476,8 @@ def slices(comparison: Comparison) -> Figure:
             panels.append(_slice(comparison, name, number, parameter, cost))
     caption = (
         "Every trial over each of its parameters, across the whole space searched. Hollow marks "
-        "are pruned trials at the value they had by then; marks on the upper edge diverged or "
-        "failed."
+        "are pruned trials at the value they had by then; marks on the upper edge have no value: "
+        "they diverged, failed or were pruned before their first."
     )
     return _figure(comparison, "slices", "Slices of the searches", caption, panels)
 

@@ -10,7 +10,18 @@ import numpy as np
 from src.files import write_whole
 from src.reporting.figures import Axis, Figure, Panel, Series
 from src.reporting.figures_numbers import Floats
-from src.reporting.figures_svg import BOTTOM, RIGHT, TOP, WIDTH, Frame, band, frame, short, ticks
+from src.reporting.figures_svg import (
+    BOTTOM,
+    RIGHT,
+    TOP,
+    WIDTH,
+    Frame,
+    band,
+    chosen,
+    frame,
+    short,
+    ticks,
+)
 
 # Sets matplotlib to draw files only, as it is imported.
 from src.reporting.trajectories import COLORS, DASHES  # isort: skip
@@ -135,8 +146,9 @@ def _series(axis: Axes, series: Series, limits: tuple[float, float]) -> None:
         _line(axis, series, x, limits)
     elif series.kind == "points":
         face = "none" if series.hollow else color
-        axis.scatter(x, y, s=12, marker=marker, facecolors=face, edgecolors=color, linewidths=0.7,
-                     alpha=0.65, clip_on=False, rasterized=len(x) > 1000)  # fmt: skip
+        at = chosen(series)
+        axis.scatter(x[at], y[at], s=12, marker=marker, facecolors=face, edgecolors=color,
+                     linewidths=0.7, alpha=0.65, clip_on=False)  # fmt: skip
     elif series.kind == "interval":
         error = None if np.isnan([*series.low, *series.high]).any() else _errors(series)
         axis.errorbar(x, y, xerr=error, fmt=marker, color=color, capsize=3, linewidth=1.4,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from src.reporting.figures import Axis, Panel, Series
+from src.reporting.figures import MOST, Axis, Panel, Series
 
 WIDTH, HEIGHT = 400.0, 280.0
 TOP, RIGHT, BOTTOM, LEFT = 10.0, 14.0, 44.0, 60.0
@@ -25,7 +25,6 @@ MARKERS = (
 )
 COLORS = 7
 DASHES = 4
-MOST = 150  # single points drawn per series; the data hold all
 
 
 def short(value: float) -> str:

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from src.reporting.figures import Figure
+from src.reporting.figures import Figure, ended
 from src.reporting.figures_svg import COLORS, DASHES, MARKERS, frame, pointed, svg
 from src.reporting.report_data import Comparison
 from src.reporting.tables import PAIRS, cells, csv_text, flat, heading, pairs
@@ -119,8 +119,7 @@ def _nav(figures: Sequence[Figure]) -> str:
 def _tables(facts: Mapping[str, Any]) -> str:
     caption = "Mean ± standard deviation over fresh seeds."
     if not facts["timing"].get("valid"):
-        text = facts["timing"].get("text") or "not measured."
-        caption += f" † Seconds may not be compared: {text}"
+        caption += f" † Seconds may not be compared: {ended(facts['timing'].get('text'))}"
     target = facts["target"]
     if target.get("value") is not None:
         metric = str(target.get("metric", "")).replace("val_", "validation ").replace("_", " ")
