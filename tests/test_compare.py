@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from src.config import PROJECT
-
 SMALL = ["methods=[sgd,adam]", "trainer.epochs=2", "protocol.n_trials=3", "protocol.seeds=3"]
 
 
@@ -118,8 +116,11 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_verdict(
 ) -> None:
     for seconds in (8, 11, 14):
         started = subprocess.Popen(
-            command(*SMALL), env=environment(tmp_path), start_new_session=True,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            command(*SMALL),
+            env=environment(tmp_path),
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         time.sleep(seconds)
         os.killpg(started.pid, signal.SIGKILL)
