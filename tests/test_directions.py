@@ -15,6 +15,7 @@ ALLOWED: dict[str, set[str]] = {
     "results": set(),
     "training": {"data"},
     "reporting": {"results"},
+    "comparing": {"config", "results", "run", "sweeping"},
 }
 WITHOUT_TORCH = ("reporting", "cli.py", "config.py", "errors.py", "train.py")
 
