@@ -90,7 +90,7 @@ class Config(Section):
     search: dict[str, float]
     trial: Annotated[int, Field(ge=0)] | None
     resume: str | None
-    logger: dict[str, dict[str, Any]]
+    logger: dict[str, dict[str, Any]] = {}  # logger=[] leaves no node at all
     optimizer: dict[str, Any]
     scheduler: dict[str, Any]
     model: dict[str, Any]

@@ -296,17 +296,15 @@ class Session:
     def _restore(self, state: State) -> int:
         """Put everything in its place; return how many rows there were."""
         self.parts.model.load_state_dict(state.model)
-        groups = zip(
-            self.parts.optimizer.param_groups, state.optimizer["param_groups"], strict=True
-        )
-        if missing := [
-            own.keys() - kept.keys() for own, kept in groups if own.keys() - kept.keys()
-        ]:
-            raise ValueError(f"the optimizer's settings lack {missing[0]}")
+        own, kept = self.parts.optimizer.param_groups, state.optimizer["param_groups"]
+        for group, saved in zip(own, kept, strict=True):
+            if missing := group.keys() - saved.keys():
+                raise ValueError(f"the optimizer lacks {', '.join(sorted(missing))}")
         self.parts.optimizer.load_state_dict(state.optimizer)
         self.at = Position(**state.position)  # type: ignore[arg-type]
         self.saved_at = self.at.train_seconds
-        self.stopper = replace(self.stopper, **state.stopper)  # type: ignore[arg-type]
+        best, waited = state.stopper["best"], state.stopper["waited"]
+        self.stopper = replace(self.stopper, best=best, waited=waited)  # type: ignore[arg-type]
         self.evaluator.seconds = state.eval_seconds
         # A completed run can be lengthened; the others stay as they ended.
         self.ended = state.ended if state.ended != "completed" else None

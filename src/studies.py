@@ -3,9 +3,7 @@
 import argparse
 
 from src.cli import one_line_errors
-from src.config import OUTPUTS
-
-DEFAULT_STORAGE = f"sqlite:///{OUTPUTS / 'studies.db'}"
+from src.sweeping import DEFAULT_STORAGE
 
 
 def main() -> None:
@@ -14,6 +12,8 @@ def main() -> None:
     parser.add_argument("--storage", default=DEFAULT_STORAGE, help="the database's URL")
     parser.add_argument("--top", type=int, default=5, help="how many trials to show (default 5)")
     arguments = parser.parse_args()
+    if arguments.top < 1:
+        parser.error(f"--top={arguments.top}: must be an integer >= 1")
     with one_line_errors():
         from src.sweeping.show import list_studies, show_study  # optuna takes a while to import
 

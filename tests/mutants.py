@@ -113,7 +113,11 @@ MUTANTS = [
     Mutant("rmsprop: centred by adding", "rmsprop", "value=-1", "value=1", "rmsprop"),
     Mutant("rmsprop: variance may be negative", "rmsprop", ".clamp_(min=0)", "", "rmsprop"),
     Mutant(
-        "rmsprop: overflow subtracted", "rmsprop", "mean.clamp_(-bound, bound)", "pass", "rmsprop"
+        "rmsprop: overflow subtracted",
+        "rmsprop",
+        "mean.clamp_(-bound, bound)",
+        "pass",
+        "multiply_add",
     ),
     Mutant(
         "adadelta: steps not remembered",

@@ -100,6 +100,11 @@ class Method(Optimizer):
         return states
 
 
+# Torch's kernels (torch._fused_adam_ and its like) are called directly: the functions around them
+# sort the tensors by device and count in one tensor per parameter, which takes as long as a small
+# network's whole update. The tests compare each with its rule and with torch.optim.
+
+
 def fusible(params: list[Tensor], grads: list[Tensor], states: list[State]) -> bool:
     """Whether torch's kernels, which know only flat real memory, give what the rule gives."""
     if not params:

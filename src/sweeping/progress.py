@@ -2,8 +2,8 @@
 
 import os
 import shlex
-import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,7 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from src.config import OUTPUTS, job_config
-from src.sweeping.storage import shown
+from src.sweeping import DEFAULT_STORAGE
+from src.sweeping.storage import absolute, shown
 from src.sweeping.study import COUNTED, SharedStudy
 
 ENDED = (*COUNTED, TrialState.FAIL)
@@ -43,12 +44,12 @@ class SweepProgress:
         )
         self.task = self.bar.add_task("", total=study.n_trials, state="")
         self.told: set[int] = set()
-        self.started, self.counted_at_start = time.monotonic(), 0
+        self.before: set[int] = set()  # trials that had ended before
 
     def __enter__(self) -> Self:
         trials = [] if self.quiet else self.study.trials()
-        self.told = {trial.number for trial in trials if trial.state in ENDED}
-        self.counted_at_start = sum(trial.state in COUNTED for trial in trials)
+        self.before = {trial.number for trial in trials if trial.state in ENDED}
+        self.told = set(self.before)
         self.bar.start()
         return self
 
@@ -80,13 +81,20 @@ class SweepProgress:
     def _state(self, trials: list[FrozenTrial]) -> str:
         pruned = sum(trial.state is TrialState.PRUNED for trial in trials)
         failed = sum(trial.state is TrialState.FAIL for trial in trials)
-        best = best_trial(trials, self.study.sign)
-        text = f"({pruned} pruned, {failed} failed), best {best.value:.4g}" if best else ""
-        counted = sum(trial.state in COUNTED for trial in trials)
-        here, passed = counted - self.counted_at_start, time.monotonic() - self.started
-        if here and counted < self.study.n_trials:
-            text += f", {_duration(passed / here * (self.study.n_trials - counted))} left"
-        return text or f"({pruned} pruned, {failed} failed)"
+        text = f"({pruned} pruned, {failed} failed)"
+        if best := best_trial(trials, self.study.sign):
+            text += f", best {best.value:.4g}"
+        return text + self._left(trials)
+
+    def _left(self, trials: list[FrozenTrial]) -> str:
+        """Time left, from the trials that were seen to end; starting workers isn't counted."""
+        counted = [trial for trial in trials if trial.state in COUNTED]
+        here = [trial for trial in counted if trial.number not in self.before]
+        starts = [trial.datetime_start for trial in here if trial.datetime_start]
+        if not starts or len(counted) >= self.study.n_trials:
+            return ""
+        passed = (datetime.now() - min(starts)).total_seconds()
+        return f", {_duration(passed / len(here) * (self.study.n_trials - len(counted)))} left"
 
 
 def _duration(seconds: float) -> str:
@@ -143,7 +151,8 @@ def report_result(
     if folder == OUTPUTS / "sweeps" / study.name:
         console.print(f"or:         python -m src.train experiment={study.name}/best")
     console.print(f"as YAML:    {place}")
-    console.print(f"look at it: python -m src.studies {study.name}")
+    where = "" if study.url == absolute(DEFAULT_STORAGE) else f" --storage {shown(study.url)}"
+    console.print(f"look at it: python -m src.studies {study.name}{where}", markup=False)
     console.print(f"dashboard:  optuna-dashboard {shown(study.url)}", markup=False)
 
 

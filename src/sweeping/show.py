@@ -5,6 +5,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import optuna
 import plotly.io
@@ -18,7 +19,7 @@ from src.errors import InputError
 from src.sweeping.progress import ranked, top_table, wide_console
 from src.sweeping.storage import absolute, shown
 
-PLOTS: dict[str, Callable[[optuna.Study], object]] = {
+PLOTS: dict[str, Callable[[optuna.Study], Any]] = {
     "History": optuna.visualization.plot_optimization_history,
     "Learning curves of the trials": optuna.visualization.plot_intermediate_values,
     "Slices": optuna.visualization.plot_slice,
@@ -115,6 +116,7 @@ def write_page(study: optuna.Study, place: Path) -> None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 figure = plot(study)
+                figure.update_layout(title_text="")  # it has a heading
         except (RuntimeError, ValueError):
             continue  # too few trials for this one
         figure_html = plotly.io.to_html(figure, full_html=False, include_plotlyjs=library)

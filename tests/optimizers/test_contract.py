@@ -230,8 +230,8 @@ def test_gradients_are_not_changed(name: str, form: dict[str, Any]) -> None:
         held = [param.grad for param in params]
         for _ in STEPS:
             optimizer.step()
-        assert all(param.grad is grad for param, grad in zip(params, held, strict=True))
-        assert same([param.grad for param in params if param.grad is not None], grads)
+            assert all(param.grad is grad for param, grad in zip(params, held, strict=True))
+            assert same([param.grad for param in params if param.grad is not None], grads)
 
 
 @every_form

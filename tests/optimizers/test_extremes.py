@@ -1,6 +1,10 @@
 """No NaN is born from finite input, and nothing spreads from one element to another."""
 
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -92,7 +96,7 @@ def test_no_nan_from_finite_gradients(name: str, form: dict[str, Any], dtype: to
 @every_form
 def test_tiny_and_huge_gradients_in_turns(name: str, form: dict[str, Any]) -> None:
     """The sequence that turns an average of squares to infinity and then forgets at once."""
-    for forget in ({}, {"betas": (0.9, 0.0)}, {"alpha": 0.0}, {"rho": 0.0}):
+    for forget in ({}, {"betas": (0.9, 0.0)}, {"alpha": 0.0}, {"rho": 0.0}, {"centered": True}):
         if not set(forget) <= set(settings_of(name)):
             continue
         params = [torch.ones(4, 4), torch.ones(5)]
@@ -101,6 +105,20 @@ def test_tiny_and_huge_gradients_in_turns(name: str, form: dict[str, Any]) -> No
             give(params, [torch.full_like(param, size) for param in params])
             optimizer.step()
             assert not any(bool(x.isnan().any()) for x in [*params, *remembered(optimizer)])
+
+
+def test_without_fused_multiply_add() -> None:
+    """The same on a processor that rounds a product before it is added (x86 has a switch)."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "in_turns"]
+    done = subprocess.run(
+        [*command, __file__],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "ATEN_CPU_CAPABILITY": "default"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan])

@@ -218,6 +218,23 @@ def test_the_trial_of_a_claim_that_was_cut_off_is_claimed_again(
     assert states(study.trials()) == {"COMPLETE": 2, "FAIL": 1}
 
 
+def test_who_is_dead() -> None:
+    me = storage.me()
+    assert not storage.is_dead(me)
+    assert storage.is_dead({**me, "started": "1"}), "another process with the same number"
+    assert not storage.is_dead({**me, "host": "elsewhere", "pid": 2**22})
+    child = FORK.Process(target=time.sleep, args=(60,))
+    child.start()
+    assert child.pid is not None
+    other = {**me, "pid": child.pid, "started": storage._started(child.pid)}
+    assert not storage.is_dead(other)
+    os.kill(child.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while not storage.is_dead(other):  # a zombie by now, for nobody has waited for it
+        assert time.monotonic() < deadline
+    child.join()
+
+
 def elsewhere(study: SharedStudy) -> Trial:
     """A trial that a process on another machine runs."""
     trial = study.next_trial()

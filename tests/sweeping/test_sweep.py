@@ -364,3 +364,22 @@ def test_names_and_places_by_default(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert seen[0].study_name == "adamw-mnist-mlp"
     assert seen[0].storage == f"sqlite:///{PROJECT}/outputs/studies.db"
     assert os.listdir(tmp_path) == []
+
+
+def test_what_a_pipe_shows(sweep: Sweep) -> None:
+    """A line per trial, the best ones, and the lines to go on with; nothing of Hydra's."""
+    ended = sweep("sweeps=sgd", "n_trials=3", "pruner=none")
+    lines = ended.out.splitlines()
+    for number, line in enumerate(lines[:3]):
+        left = r", \d+ s left" if number < 2 else ""
+        pattern = rf"trial {number} completed [\d.]+  lr=[\d.e-]+  \| {number + 1}/3 "
+        assert re.fullmatch(pattern + rf"\(0 pruned, 0 failed\), best [\d.]+{left}", line), line
+    assert lines[3].split() == ["trial", "value", "optimizer.lr", "seconds"]
+    assert [line.split(":")[0] for line in lines[7:]] == [
+        "best",
+        "train it",
+        "as YAML",
+        "look at it",
+        "dashboard",
+    ]
+    assert f"--storage {ended.url}" in ended.out and ended.err == ""
