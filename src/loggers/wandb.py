@@ -37,7 +37,7 @@ class WandB:
             resume="allow" if self.mode == "online" else None,
             name=folder.name,
             config=dict(config),
-            settings=wandb.Settings(silent=True, init_timeout=30),
+            settings=wandb.Settings(silent=True, console="off", init_timeout=30),
         )
 
     def row(self, row: Mapping[str, Any]) -> None:
