@@ -86,7 +86,7 @@ def check(project: Project, trials: list[FrozenTrial], n_trials: int, kills: int
 
 
 def test_a_sweep_survives_kills(project: Project) -> None:
-    storm(project, n_jobs=2, n_trials=12, kills=3, seed=4)
+    storm(project, n_jobs=2, n_trials=8, kills=2, seed=4)
 
 
 @pytest.mark.slow
@@ -110,6 +110,7 @@ def test_ctrl_c_on_a_controller_with_workers(project: Project) -> None:
     assert states(project.trials(STUDY)) == {"FAIL": 2, "WAITING": 2}
 
 
+@pytest.mark.slow
 def test_workers_end_after_their_controller(project: Project) -> None:
     command = ["-m", "sweeps=adam", "n_jobs=2", "n_trials=500", "trainer.threads=1"]
     process = project.start(*command, "trainer.epochs=1")

@@ -24,7 +24,7 @@ Show = Callable[..., tuple[int, str, str]]
 def call(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Show:
-    monkeypatch.setattr(show, "PROJECT", tmp_path)
+    monkeypatch.setattr(show, "OUTPUTS", tmp_path / "outputs")
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["studies.py", *arguments])

@@ -265,7 +265,7 @@ def test_a_worker_elsewhere_that_falls_silent_is_found(url: str) -> None:
 
 def test_a_renewed_lease_holds(url: str) -> None:
     study = open_study(url, 1, lease_seconds=3)
-    trial, end = elsewhere(study), time.monotonic() + 6
+    trial, end = elsewhere(study), time.monotonic() + 9
     with Lease(study, trial):
         assert study.next_trial(stop=lambda: time.monotonic() > end) is None
     study.finish(trial, DONE)
