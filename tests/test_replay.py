@@ -33,7 +33,7 @@ def replay(session: Session, *arguments: object) -> Answer:
 
     import src.replay
 
-    session.monkeypatch.setattr("src.replay.PROJECT", session.folder)
+    session.monkeypatch.setattr("src.replay.OUTPUTS", session.folder / "outputs")
     session.monkeypatch.setattr(sys, "argv", ["replay.py", *map(str, arguments)])
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -297,36 +297,50 @@ def test_broken_files(session: Session, name: str, content: Any, says: str, entr
     assert {path.name for path in session.folder.iterdir()} == there
 
 
-def test_its_own_script(tmp_path: Path) -> None:
-    """A method that lives in a folder of one's own, by docs/add-an-optimizer.md."""
-    page = (PROJECT / "docs" / "add-an-optimizer.md").read_text()
-    for name, text in re.findall(r"^`(\S+)`\n\n```\w+\n(.*?)^```", page, re.M | re.S):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    page = (PROJECT / "docs" / "reproducing.md").read_text()
-    ((name, text),) = re.findall(r"^`(\S+)`\n\n```python\n(.*?)^```", page, re.M | re.S)
-    (tmp_path / name).write_text(text)
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """A method in a folder of one's own, by docs/add-an-optimizer.md, and a run of it."""
+    for page in ("add-an-optimizer.md", "reproducing.md"):
+        text = (PROJECT / "docs" / page).read_text()
+        for name, content in re.findall(r"^`(\S+)`\n\n```\w+\n(.*?)^```", text, re.M | re.S):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(content)
+    assert (tmp_path / "my-methods" / "replay.py").exists()
+    options = ("--config-dir", "my-methods/conf", "optimizer=signsgd", *SHORT)
+    call(tmp_path, "my-methods/train.py", *options, "hydra.run.dir=run")
+    return tmp_path
 
-    def call(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, *words]
-        environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
-        return subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
-        )
 
-    options = ("--config-dir", "my-methods/conf", "optimizer=signsgd")
-    ran = call("my-methods/train.py", *options, *SHORT, "hydra.run.dir=run")
+def call(folder: Path, *words: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    command = [sys.executable, *words]
+    ran = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+    )
     assert ran.returncode == 0, ran.stderr
-    replayed = call(name, "run", "--into", "again")
-    assert replayed.returncode == 0, replayed.stderr
-    assert "identical: 6 rows and the weights" in replayed.stdout
-    refused = call("-m", "src.replay", "run", "--into", "refused")
-    assert refused.returncode == 1
-    assert refused.stderr.startswith("error: optimizer._target_=my_methods.SignSGD: not allowed")
-    assert not (tmp_path / "refused").exists()
-    words = shlex.split(call(name, "run", "--config-only").stdout)
+    return ran.stdout
+
+
+def test_its_own_script(mine: Path) -> None:
+    shown = call(mine, "my-methods/replay.py", "run", "--into", "again")
+    assert shown.splitlines()[-1] == "identical: 6 rows and the weights"
+
+
+@pytest.mark.slow
+def test_the_command_of_its_own_script(mine: Path) -> None:
+    words = shlex.split(call(mine, "my-methods/replay.py", "run", "--config-only"))
     assert words[:2] == ["python", "my-methods/train.py"]
-    ran = call(*words[1:], "hydra.run.dir=repeated")
-    assert ran.returncode == 0, ran.stderr
-    digest = result(tmp_path / "run")["weights_sha256"]
-    assert result(tmp_path / "repeated")["weights_sha256"] == digest
+    call(mine, *words[1:], "hydra.run.dir=repeated")
+    assert outcome(mine / "repeated")["rows"] == outcome(mine / "run")["rows"]
+    digest = result(mine / "run")["weights_sha256"]
+    assert result(mine / "repeated")["weights_sha256"] == digest
+
+
+def test_a_class_that_only_its_script_allows(session: Session) -> None:
+    folder = made(session)
+    change = {"_target_": "my_methods.SignSGD"}
+    edit(folder / "config.yaml", lambda values: values.update(optimizer=change))
+    answer = replay(session, folder)
+    assert answer.status == 1
+    assert answer.err.startswith("error: optimizer._target_=my_methods.SignSGD: not allowed")
+    assert not (session.folder / "outputs").exists()

@@ -27,7 +27,7 @@ def give(session: Session, folder: Path, entry: str) -> Answer:
     if entry == "resume":
         return session.train(f"resume={folder}")
     arguments = ["replay.py", str(folder), *(["--config-only"] if entry == "command" else [])]
-    session.monkeypatch.setattr("src.replay.PROJECT", session.folder)
+    session.monkeypatch.setattr("src.replay.OUTPUTS", session.folder / "outputs")
     session.monkeypatch.setattr(sys, "argv", arguments)
     out, err, status = io.StringIO(), io.StringIO(), 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

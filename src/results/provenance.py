@@ -7,10 +7,17 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+# Whatever the user's settings are.
+PLAIN_DIFF = (
+    *("-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false", "-c", "diff.relative=false"),
+    *("diff", "HEAD", "--binary", "--no-ext-diff", "--no-textconv", "--no-color"),
+)
 
 
 def provenance(project: Path) -> dict[str, Any]:
@@ -47,22 +54,26 @@ def _git(project: Path) -> dict[str, Any] | None:
 def patch(project: Path) -> bytes:
     """What differs from the commit, new files included, as `git apply` takes it.
 
-    Empty for a clean tree, and outside a repository.
+    Empty for a clean tree, outside a repository, and where git takes too long.
     """
     try:
-        diff = _run_git(project, "diff", "HEAD", "--binary")
-        names = _run_git(project, "ls-files", "--others", "--exclude-standard", "-z")
+        index = Path(_run_git(project, "rev-parse", "--absolute-git-dir").decode().strip())
+        with tempfile.TemporaryDirectory() as folder:
+            # New files count as soon as an index names them; not in the user's own.
+            copy = Path(folder, "index")
+            copy.write_bytes((index / "index").read_bytes())
+            _run_git(project, "add", "--intent-to-add", "--all", index=copy)
+            return _run_git(project, *PLAIN_DIFF, index=copy)
     except (OSError, subprocess.SubprocessError):
         return b""
-    for name in names.decode(errors="surrogateescape").split("\0")[:-1]:
-        command = ["git", "-C", str(project), "diff", "--no-index", "--binary", "/dev/null", name]
-        diff += subprocess.run(command, capture_output=True, timeout=10).stdout  # 1: they differ
-    return diff
 
 
-def _run_git(project: Path, *arguments: str) -> bytes:
+def _run_git(project: Path, *arguments: str, index: Path | None = None) -> bytes:
     command = ["git", "-C", str(project), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, timeout=10).stdout
+    environment = {**os.environ, **({"GIT_INDEX_FILE": str(index)} if index else {})}
+    return subprocess.run(
+        command, check=True, capture_output=True, timeout=10, env=environment
+    ).stdout
 
 
 @lru_cache
