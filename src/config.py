@@ -3,10 +3,10 @@
 import os
 from fnmatch import fnmatchcase
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Annotated, Any, Literal, TypeVar
 
 from hydra.core.config_store import ConfigStore
-from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -190,20 +190,31 @@ def build(group: str, settings: dict[str, Any], kind: type[T], *args: Any, **kwa
         InputError: the target isn't allowed or isn't a `kind`, or the class refuses a setting.
     """
     target = str(settings.get("_target_"))
-    if not any(fnmatchcase(target, pattern) for pattern in ALLOWED_TARGETS):
-        raise InputError(
-            f"{group}._target_={target}: not allowed; allowed: {', '.join(ALLOWED_TARGETS)} "
-            "(ALLOWED_TARGETS in src/config.py)"
-        )
+    _check_allowed(group, target, target)
     given = {key: value for key, value in settings.items() if key != "_target_"}
     try:
-        made = get_class(target)(*args, **kwargs, **given)
+        found = resolve_name(target)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"{group}._target_={target}: {_reason(error)}") from error
+    # Where it really lives: a path through an allowed module can lead anywhere.
+    module, name = getattr(found, "__module__", "?"), getattr(found, "__qualname__", "?")
+    _check_allowed(group, target, f"{module}.{name}")
+    if not isinstance(found, type) or not issubclass(found, kind):
+        raise InputError(f"{group}._target_={target}: not a {kind.__module__}.{kind.__name__}")
+    try:
+        return found(*args, **kwargs, **given)
     except Exception as error:
         shown = ", ".join(f"{key}={value}" for key, value in given.items())
         raise InputError(f"{group}: {target}({shown}): {_reason(error)}") from error
-    if not isinstance(made, kind):
-        raise InputError(f"{group}._target_={target}: not a {kind.__module__}.{kind.__name__}")
-    return made
+
+
+def _check_allowed(group: str, target: str, place: str) -> None:
+    if not any(fnmatchcase(place, pattern) for pattern in ALLOWED_TARGETS):
+        which = target if place == target else f"{target} (which is {place})"
+        raise InputError(
+            f"{group}._target_={which}: not allowed; allowed: {', '.join(ALLOWED_TARGETS)} "
+            "(ALLOWED_TARGETS in src/config.py)"
+        )
 
 
 def _reason(error: BaseException) -> str:

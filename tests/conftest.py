@@ -19,7 +19,7 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session
     """Calls the entry point in this process, with `outputs/` and the working directory empty."""
     import torch
 
-    monkeypatch.setattr("src.config.PROJECT", tmp_path)
+    monkeypatch.setattr("src.config.OUTPUTS", tmp_path / "outputs")
     monkeypatch.chdir(tmp_path)
     threads = torch.get_num_threads()
     yield Session(tmp_path, monkeypatch)

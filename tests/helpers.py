@@ -22,7 +22,7 @@ TIMES = ("train_seconds", "wall_seconds")
 # The entry point with `outputs/` elsewhere: its first argument is the folder.
 ELSEWHERE = """
 import pathlib, sys, src.config
-src.config.PROJECT = pathlib.Path(sys.argv.pop(1))
+src.config.OUTPUTS = pathlib.Path(sys.argv.pop(1)) / "outputs"
 from src.train import main
 main()
 """

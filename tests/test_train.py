@@ -59,6 +59,7 @@ BAD = [  # override, what the line must say
     ("objective.row=worst", "objective.row=worst"),
     ("optimizer._target_=os.system", "optimizer._target_=os.system: not allowed"),
     ("optimizer._target_=torch.optim.adam.torch.load", "torch.serialization.load"),
+    ("+logger.x._target_=torch.optim.optimizer.functools.partial", "functools.partial"),
     ("optimizer._target_=src.models.MLP", "src.models.MLP"),
     ("hydra.callbacks.check._target_=os.getcwd", "whitelist"),
     ("hydra.run.dir=/dev/null/run", "hydra.run.dir=/dev/null/run: Not a directory"),
