@@ -9,6 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
+
+from src.config import parse
+from src.run import assemble, weights_sha256
 
 SMALL = ["methods=[sgd,adam]", "trainer.epochs=2", "protocol.n_trials=3", "protocol.seeds=3"]
 
@@ -54,14 +58,14 @@ def test_what_it_leaves(finished: Path) -> None:
 
 
 def test_common_random_numbers(finished: Path) -> None:
-    """Seed k: the same first batch's loss is not the same, but the same initial weights are; with
-    a learning rate of 0 all methods would end alike. Here: equal data and equal splits."""
-    place = folder(finished)
-    shas = {
-        json.loads((run / "provenance.json").read_text())["data_sha256"]
-        for run in (place / "runs").iterdir()
-    }
-    assert len(shas) == 1
+    """Seed k gives every method the same initial weights; another seed gives others."""
+    weights: dict[int, set[str]] = {}
+    for one in (folder(finished) / "runs").iterdir():
+        config = parse(OmegaConf.load(one / "config.yaml"))
+        weights.setdefault(config.seed, set()).add(weights_sha256(assemble(config).model))
+    assert len(weights) == 3
+    assert all(len(found) == 1 for found in weights.values())
+    assert len(set.union(*weights.values())) == 3
 
 
 def test_the_test_set_is_evaluated_once_per_run_and_the_ledger_says_so(finished: Path) -> None:

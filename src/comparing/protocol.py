@@ -53,10 +53,6 @@ class Plan:
         parts = [*self.methods, str(choices.data), str(choices.model)]
         return self.protocol.name or "-".join(parts).replace("/", "-")
 
-    @property
-    def folder_name(self) -> str:
-        return self.name
-
     def settings(self) -> dict[str, Any]:
         """Everything that makes two comparisons the same one, flat."""
         from src.sweeping.study import flatten
