@@ -116,7 +116,7 @@ def lock(url: str) -> Iterator[None]:
     """
     parsed = make_url(url)
     if parsed.drivername == "sqlite":
-        with FileLock(f"{parsed.database}.lock", timeout=HELD_SECONDS):
+        with FileLock(f"{parsed.database}.lock", timeout=HELD_SECONDS, poll_interval=0.002):
             yield
         return
     with _lock_engine(url).begin() as connection:

@@ -131,10 +131,25 @@ class SharedStudy:
         """
         while not stop():
             trial, done = db.patiently(self._claim)
-            if trial is not None or done:
+            if trial is not None and self._suggest(trial):
                 return trial
+            if done:
+                return None
             time.sleep(POLL_SECONDS)
         return None
+
+    def _suggest(self, trial: Trial) -> bool:
+        """Fix the trial's parameters, outside the lock; False if it was taken for dead."""
+
+        def action() -> bool:
+            try:
+                for name, distribution in self.space.items():
+                    trial._suggest(name, distribution)
+            except optuna.exceptions.UpdateFinishedTrialError:
+                return False
+            return True
+
+        return db.patiently(action)
 
     def _claim(self) -> tuple[Trial | None, bool]:
         try:
@@ -157,8 +172,6 @@ class SharedStudy:
         # First of all, so that a running trial without an owner is known to be an orphan.
         trial.set_user_attr("owner", db.me())
         self.storage.record_heartbeat(trial._trial_id)
-        for name, distribution in self.space.items():
-            trial._suggest(name, distribution)
         return trial
 
     def _recover(self) -> None:
