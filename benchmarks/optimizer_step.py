@@ -1,9 +1,10 @@
 """Each method's step() beside its twin's in torch.optim, at each of torch's settings.
 
-All forms of a method take turns within a round, so that what else the machine does falls on all
-of them; a ratio is the median over rounds of two times from the same round.
+All forms of a method take turns, in bursts of about a millisecond, and each form's time is the
+lower decile of its bursts: what it takes when the machine is left alone for that long. The median
+would measure whatever else runs.
 
-    python benchmarks/optimizer_step.py [--methods adam lion] [--rounds 15]
+    python benchmarks/optimizer_step.py [--methods adam lion] [--seconds 4]
 """
 
 import argparse
@@ -24,6 +25,7 @@ from src import optimizers
 
 SIZES = {"MLP 784-100-10": (784, 100, 10), "10 M parameters": (784, 2400, 2400, 1000, 10)}
 FORMS = {"for-loop": {"foreach": False}, "foreach": {"foreach": True}, "fused": {"fused": True}}
+BURST = 1e-3
 LIMITS = {"best": 1.5, "for-loop": 1.1}
 
 
@@ -103,71 +105,58 @@ def seconds(step: Callable[[], object], repeats: int) -> float:
 
 
 def measure(
-    built: dict[str, torch.optim.Optimizer], grads: list[Tensor], rounds: int, seconds_each: float
+    built: dict[str, torch.optim.Optimizer], grads: list[Tensor], budget: float
 ) -> dict[str, list[float]]:
-    """Times per step of every form, round by round."""
-    repeats = {}
-    for name, optimizer in built.items():
+    """Times per step of every form, burst by burst, until the budget in seconds is spent."""
+    for optimizer in built.values():
         optimizer.step()
-        repeats[name] = max(1, round(seconds_each / seconds(optimizer.step, 1)))
+    repeats = {name: max(1, round(BURST / seconds(built[name].step, 1))) for name in built}
     times: dict[str, list[float]] = {name: [] for name in built}
-    for turn in range(rounds):
-        for grad in grads:  # shared by all; a constant one would make a variance of 0
-            grad.normal_(std=0.01)
-        names = list(built) if turn % 2 else list(reversed(built))
-        for name in names:
-            times[name].append(seconds(built[name].step, repeats[name]))
+    end = time.perf_counter() + budget
+    while time.perf_counter() < end or len(times["ours"]) < 10:
+        if len(times["ours"]) % 10 == 0:
+            for grad in grads:  # shared by all; a constant one would make a variance of 0
+                grad.normal_(std=0.01)
+        for name, optimizer in built.items():
+            times[name].append(seconds(optimizer.step, repeats[name]))
     return times
 
 
-def ratio(times: dict[str, list[float]], ours: str, other: str) -> float:
-    """Median over rounds of one form's time divided by another's."""
-    pairs = zip(times[ours], times[other], strict=True)
-    return statistics.median(mine / theirs for mine, theirs in pairs)
-
-
 def row(method: str, times: dict[str, list[float]]) -> str:
-    """One line of the table: medians in microseconds, then the ratios."""
-    middle = {name: statistics.median(values) for name, values in times.items()}
+    """One line of the table: microseconds, then the ratios."""
+    low = {name: statistics.quantiles(values, n=10)[0] for name, values in times.items()}
     columns = ["ours", "ours, plain rule", *FORMS]
-    cells = [
-        f"{1e6 * middle[name]:11.1f}" if name in middle else " " * 10 + "-" for name in columns
-    ]
-    twins = [name for name in FORMS if name in middle]
+    cells = [f"{1e6 * low[name]:11.1f}" if name in low else " " * 10 + "-" for name in columns]
+    twins = [low[name] for name in FORMS if name in low]
     if not twins:
         return f"{method:16}" + "".join(cells) + "   no twin"
-    found = {
-        "best": ratio(times, "ours", min(twins, key=middle.__getitem__)),
-        "for-loop": ratio(times, "ours", "for-loop"),
-    }
+    found = {"best": low["ours"] / min(twins), "for-loop": low["ours"] / low["for-loop"]}
     over = [name for name, limit in LIMITS.items() if found[name] > limit]
     cells += [f"{value:11.2f}" for value in found.values()]
-    return (
-        f"{method:16}" + "".join(cells) + (f"   over the limit: {', '.join(over)}" if over else "")
-    )
+    cells += [f"   over the limit: {', '.join(over)}"] if over else []
+    return f"{method:16}" + "".join(cells)
 
 
-def table(methods: Iterable[str], rounds: int, seconds_each: float) -> Iterable[str]:
+def table(methods: Iterable[str], budget: float) -> Iterable[str]:
     """The lines, as they are measured."""
     head = ["ours", "plain rule", *FORMS, "/ best", "/ for-loop"]
-    yield f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.processor()}"
-    yield f"µs per step, median of {rounds} rounds; ratios: medians of ratios within a round"
+    yield f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}"
+    yield f"µs per step: lower decile of bursts within {budget} s for all forms of a method"
     for title, sizes in SIZES.items():
         params = parameters(sizes)
         grads = [param.grad for param in params]
         yield f"\n{title} ({sum(param.numel() for param in params):,} parameters)"
         yield f"{'':16}" + "".join(f"{name:>11}" for name in head)
         for method in methods:
-            yield row(method, measure(forms(method, params), grads, rounds, seconds_each))
+            yield row(method, measure(forms(method, params), grads, budget))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--seconds", type=float, default=0.02, help="per form and round")
+    parser.add_argument("--seconds", type=float, default=4.0, help="per method and model")
     chosen = parser.parse_args()
-    for line in table(chosen.methods, chosen.rounds, chosen.seconds):
+    for line in table(chosen.methods, chosen.seconds):
         print(line, flush=True)
 
 
