@@ -47,6 +47,7 @@ def resumed(session: Session, *settings: str) -> Path:
 
     assert ended(fork(action, session.folder / "log")) == -9, (session.folder / "log").read_text()
     assert len(rows(folder)) == 4
+    time.sleep(1)  # TensorBoard tells the order of its files by the second in their names
     answer = session.train(f"resume={folder}", *[item for item in settings if "logger" in item])
     assert (answer.status, answer.err) == (0, "")
     return folder
@@ -101,7 +102,7 @@ def check_mlflow(uri: str, folder: Path, names: tuple[str, ...] = NAMES) -> None
         assert history(client, run, name) == expected(folder, name)
 
 
-@pytest.mark.parametrize("way", ["at once", "resumed"])
+@pytest.mark.parametrize("way", [pytest.param("at once", marks=pytest.mark.slow), "resumed"])
 def test_mlflow_local(session: Session, way: str) -> None:
     needs("mlflow")
     uri = f"sqlite:///{session.folder}/mlflow.db"
@@ -225,7 +226,11 @@ def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("logger=[tensorboard,mlflow]", {"tensorboard", "mlflow"}),
         ("logger=[none,tensorboard]", {"tensorboard"}),
-        ("logger=[mlflow,wandb,tensorboard]", {"tensorboard", "mlflow", "wandb"}),
+        pytest.param(
+            "logger=[mlflow,wandb,tensorboard]",
+            {"tensorboard", "mlflow", "wandb"},
+            marks=pytest.mark.slow,
+        ),
         ("logger=none", set()),
         ("logger=[]", set()),
         ("logger=[mlflow,tensorboard] ~logger.mlflow", {"tensorboard"}),

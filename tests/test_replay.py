@@ -277,8 +277,7 @@ BROKEN = [  # file, content, what the line must say
 
 
 @pytest.mark.parametrize(("name", "content", "says"), BROKEN)
-@pytest.mark.parametrize("entry", ["resume", "replay"])
-def test_broken_files(session: Session, name: str, content: Any, says: str, entry: str) -> None:
+def test_broken_files(session: Session, name: str, content: Any, says: str) -> None:
     folder = made(session)
     (folder / "result.json").unlink()
     if content is None:
@@ -287,14 +286,14 @@ def test_broken_files(session: Session, name: str, content: Any, says: str, entr
         (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     before = contents(folder)
     there = {path.name for path in session.folder.iterdir()}
-    answer = replay(session, folder) if entry == "replay" else session.train(f"resume={folder}")
-    assert answer.status == 1
-    (line,) = answer.err.splitlines()
-    assert line.startswith("error: ")
-    assert says in line
-    assert str(folder) in line
-    assert contents(folder) == before
-    assert {path.name for path in session.folder.iterdir()} == there
+    for answer in (replay(session, folder), session.train(f"resume={folder}")):
+        assert answer.status == 1
+        (line,) = answer.err.splitlines()
+        assert line.startswith("error: ")
+        assert says in line
+        assert str(folder) in line
+        assert contents(folder) == before
+        assert {path.name for path in session.folder.iterdir()} == there
 
 
 @pytest.fixture
