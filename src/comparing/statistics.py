@@ -122,8 +122,8 @@ def paired_test(differences: Values, pairs: int) -> tuple[float, str]:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down correction for several tests."""
-    if not p_values:
-        return []
+    if len(p_values) < 2:
+        return [*p_values]  # nothing to correct
     corrected: list[float] = multipletests(p_values, alpha=LEVEL, method="holm")[1].tolist()
     return corrected
 
