@@ -2,10 +2,8 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -112,27 +110,3 @@ def test_bad_input(tmp_path: Path, arguments: list[str], named: str) -> None:
     assert named in ran.stderr
     assert len(ran.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.slow
-def test_killed_at_any_moment_it_goes_on_to_the_same_verdict(
-    finished: Path, tmp_path: Path
-) -> None:
-    for seconds in (8, 11, 14):
-        started = subprocess.Popen(
-            command(*SMALL),
-            env=environment(tmp_path),
-            start_new_session=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        time.sleep(seconds)
-        os.killpg(started.pid, signal.SIGKILL)
-        started.wait()
-    ran = compare(tmp_path, *SMALL)
-    assert ran.returncode == 0, ran.stderr
-    first, second = (
-        json.loads((folder(one) / "comparison.json").read_text()) for one in (finished, tmp_path)
-    )
-    assert first["sentence"] == second["sentence"]
-    assert first["pairs"] == second["pairs"]
