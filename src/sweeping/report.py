@@ -42,6 +42,8 @@ class TrialReport:
         storage = self.study._storage
         try:
             storage.set_trial_intermediate_value(self.trial_id, self.rows, row[self.metric])
+            if isinstance(self.study.pruner, optuna.pruners.NopPruner):
+                return False  # without reading the trial back
             return self.study.pruner.prune(self.study, storage.get_trial(self.trial_id))
         except (optuna.exceptions.OptunaError, sqlalchemy.exc.SQLAlchemyError):
             return False
