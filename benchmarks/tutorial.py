@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 import torchvision
+from hydra import compose, initialize_config_dir
 from torch import nn
 from torch.utils.data import DataLoader
 from torchvision import transforms
@@ -24,8 +25,8 @@ from torchvision import transforms
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
-from src.config import parse  # noqa: E402
-from src.run import Evaluator, assemble  # noqa: E402
+from src.config import CONF, Config, parse, register  # noqa: E402
+from src.run import Evaluator, assemble, set_up_torch  # noqa: E402
 from src.training.loop import Position, train  # noqa: E402
 
 BATCH, LOG_EVERY = 64, 10_000
@@ -74,15 +75,17 @@ class Notebook:
         return statistics.mean(losses), *accuracies
 
 
-def ours(root: str, epochs: int, rows: bool) -> None:
-    """The tutorial's config, built and trained; the data is in memory already, as theirs is."""
-    from hydra import compose, initialize_config_dir
-
-    from src.config import CONF, register
-
+def tutorial(root: str, threads: int | None) -> Config:
+    """The tutorial's config, as `experiment=tutorial` composes it."""
     register()
+    overrides = ["experiment=tutorial", f"data.root={root}"]
+    overrides += [f"trainer.threads={threads}"] if threads else []
     with initialize_config_dir(str(CONF)):
-        config = parse(compose("config", ["experiment=tutorial", f"data.root={root}"]))
+        return parse(compose("config", overrides))
+
+
+def ours(config: Config, epochs: int, rows: bool) -> None:
+    """Build and train; the data is in memory already, as theirs is."""
     parts = assemble(config)
     evaluator = Evaluator(parts, config.trainer.evaluate if rows else [])
     for _ in train(
@@ -113,18 +116,17 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="with all rows; 10 is the whole run")
     parser.add_argument("--threads", type=int, help="torch's choice by default")
     given = parser.parse_args()
-    if given.threads:
-        torch.set_num_threads(given.threads)
-    torch.use_deterministic_algorithms(True)
+    config = tutorial(given.root, given.threads)
+    set_up_torch(config)
     epochs, rows = given.epochs or 1, given.epochs is not None
     notebook = Notebook(given.root)
-    ours(given.root, 1, False)  # reads the data
+    ours(config, 1, False)  # reads the data
     what = f"{epochs} epochs, {6 * epochs} rows" if rows else "1 epoch, no rows"
     print(f"MNIST, Adam, batch {BATCH}, {torch.get_num_threads()} threads: {what}")
     theirs_taken, ours_taken = [], []
     for turn in range(given.repeat):
         theirs_taken.append(seconds(lambda: notebook.run(epochs, rows)))
-        ours_taken.append(seconds(lambda: ours(given.root, epochs, rows)))
+        ours_taken.append(seconds(lambda: ours(config, epochs, rows)))
         print(f"  turn {turn + 1}: notebook {theirs_taken[-1]:.2f} s, src {ours_taken[-1]:.2f} s")
     theirs_median, ours_median = statistics.median(theirs_taken), statistics.median(ours_taken)
     print(f"median: notebook {theirs_median:.2f} s, src {ours_median:.2f} s")

@@ -68,29 +68,31 @@ def _known(folder: Path, expected: str, settings: dict[str, Any]) -> dict[str, A
 
 
 def _conduct(plan: Any, folder: Path) -> dict[str, Any]:
-    from src.comparing.conduct import Ledger, jobs, search, train
+    from src.comparing.conduct import jobs, train
+    from src.comparing.ledger import Ledger
+    from src.comparing.searching import Searches
     from src.comparing.verdict import judge
     from src.files import write_whole
     from src.results import provenance
+    from src.run import alone
 
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "protocol.json", json.dumps(plan.settings(), indent=2).encode())
-    ledger = Ledger(folder)
-    searches = [
-        search(plan, method, number, ledger)
-        for number in range(plan.protocol.searches)
-        for method in plan.methods
-    ]
-    todo, runs = jobs(plan, searches), []
-    for number, job in enumerate(todo, 1):
-        runs.append(train(plan, job, folder, ledger))
-        value = runs[-1]["value"]
-        shown = "diverged" if value is None else f"{plan.protocol.metric} {value:.5g}"
-        print(f"run {number}/{len(todo)}: {job.folder_name}: {shown}", flush=True)
-    comparison = judge(plan, searches, runs, provenance(PROJECT), ledger.read())
-    lines = "".join(json.dumps(one) + "\n" for one in runs)
-    write_whole(folder / "runs.jsonl", lines.encode())
-    write_whole(folder / "comparison.json", json.dumps(comparison, indent=1).encode(), flush=True)
+    with alone(folder):
+        write_whole(folder / "protocol.json", json.dumps(plan.settings(), indent=2).encode())
+        ledger = Ledger(folder)
+        searches = Searches(plan, folder).run(ledger)
+        todo, runs = jobs(plan, searches), []
+        for number, job in enumerate(todo, 1):
+            runs.append(train(plan, job, folder, ledger))
+            value = runs[-1]["value"]
+            shown = "diverged" if value is None else f"{plan.protocol.metric} {value:.5g}"
+            print(f"run {number}/{len(todo)}: {job.folder_name}: {shown}", flush=True)
+        comparison = judge(plan, searches, runs, provenance(PROJECT), ledger.read())
+        lines = "".join(json.dumps(one) + "\n" for one in runs)
+        write_whole(folder / "runs.jsonl", lines.encode())
+        write_whole(
+            folder / "comparison.json", json.dumps(comparison, indent=1).encode(), flush=True
+        )
     return comparison
 
 

@@ -151,7 +151,7 @@ def run(
     """
     with alone(folder), _one_line(folder):
         recorded = resume.load_json(folder, "provenance.json") or {} if config.resume else {}
-        _set_up_torch(config)
+        set_up_torch(config)
         resume.same_threads(config, recorded)
         session = Session(config, folder)
         facts = session.facts()
@@ -322,12 +322,15 @@ def _generators(device: torch.device) -> dict[str, Tensor]:
     return states
 
 
-def _set_up_torch(config: Config) -> None:
+def set_up_torch(config: Config) -> None:
+    """Threads and determinism, for the whole process."""
     if config.trainer.threads is not None:
         torch.set_num_threads(config.trainer.threads)
     if config.trainer.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs it to repeat
     torch.use_deterministic_algorithms(config.trainer.deterministic)
+    # It would also fill every new tensor, an aid against code that reads memory it never wrote.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def _device_name(device: torch.device) -> str:

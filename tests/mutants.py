@@ -111,7 +111,7 @@ MUTANTS = [
         "adagrad",
     ),
     Mutant("rmsprop: centred by adding", "rmsprop", "value=-1", "value=1", "rmsprop"),
-    Mutant("rmsprop: variance may be negative", "rmsprop", ".clamp_(min=0)", "", "rmsprop"),
+    Mutant("rmsprop: variance may be negative", "rmsprop", ".relu_()", "", "rmsprop"),
     Mutant(
         "rmsprop: overflow subtracted",
         "rmsprop",

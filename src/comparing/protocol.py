@@ -57,7 +57,7 @@ class Plan:
         """Everything that makes two comparisons the same one, flat."""
         from src.sweeping.study import flatten
 
-        shared = OmegaConf.to_container(job_config(self.configs[self.methods[0]]), resolve=True)
+        shared = OmegaConf.to_container(self.job(self.methods[0]), resolve=True)
         assert isinstance(shared, dict)
         for own in ("optimizer", "search", "trial", "resume", "logger", "sweeps"):
             shared.pop(own, None)
@@ -67,6 +67,22 @@ class Plan:
 
     def hash(self) -> str:
         return digest(self.settings())
+
+    def job(self, method: str) -> DictConfig:
+        """A method's config without Hydra's own."""
+        return job_config(self.configs[method])
+
+    def study(self, method: str, search: int) -> str:
+        """The name of a search's study: other comparisons that search alike use it too."""
+        alike = {
+            key: value
+            for key, value in self.settings().items()
+            if key not in OWN and not key.startswith("protocol.")
+        }
+        choices = self.configs[method].hydra.runtime.choices
+        alike |= {"n_trials": self.protocol.n_trials, "search": search}
+        parts = (method, choices.data, choices.model, digest(alike)[:8])
+        return "-".join(str(part) for part in parts).replace("/", "-")
 
 
 def plan(arguments: Sequence[str]) -> Plan:

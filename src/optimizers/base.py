@@ -8,6 +8,7 @@ the same bits as K separate runs.
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import repeat
 from numbers import Real
 from typing import Any, ClassVar, overload
@@ -232,8 +233,14 @@ def average_square_(avg: Tensor, grad: Tensor, beta: Scalar) -> None:
 
 def not_zero(beta: Scalar, avg: Tensor) -> Scalar:
     """At least the smallest normal number of the average's precision."""
-    tiny = torch.finfo(avg.dtype).tiny
-    return beta.clamp(min=tiny) if isinstance(beta, Tensor) else max(beta, tiny)
+    least = smallest_normal(avg.dtype)
+    return beta.clamp(min=least) if isinstance(beta, Tensor) else max(beta, least)
+
+
+@cache
+def smallest_normal(dtype: torch.dtype) -> float:
+    """Of a floating-point type."""
+    return torch.finfo(dtype).tiny
 
 
 def add_l2(grad: Tensor, param: Tensor, weight_decay: Scalar) -> Tensor:

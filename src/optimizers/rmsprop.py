@@ -59,7 +59,7 @@ def spread(square_avg: Tensor, mean: Tensor) -> Tensor:
     """The standard deviation: 0 where rounding makes a negative variance, inf on overflow."""
     bound = square_root_of_largest(mean.dtype)
     mean.clamp_(-bound, bound)  # in place; its square stays finite, since inf - inf is NaN
-    return square_avg.addcmul(mean, mean, value=-1).clamp_(min=0).sqrt_()
+    return square_avg.addcmul(mean, mean, value=-1).relu_().sqrt_()
 
 
 @cache

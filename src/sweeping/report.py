@@ -1,7 +1,7 @@
 """How a run that is a trial reports to its study, and learns that it should stop."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import optuna
 import sqlalchemy
 from omegaconf import DictConfig
+from optuna.trial import FrozenTrial, TrialState
 
 from src.config import Config, build
 from src.sweeping.storage import absolute, open_storage, shown
@@ -49,6 +50,16 @@ class TrialReport:
             return False
 
 
+class _Ladder(optuna.Study):
+    """A study without its failed trials: one that died is run again, and competes once."""
+
+    def get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        trials = super().get_trials(deepcopy, states)
+        return [trial for trial in trials if trial.state is not TrialState.FAIL]
+
+
 @lru_cache(maxsize=1)  # keeps the finished trials, which would be read anew for each trial
 def _study(url: str, name: str, lease_seconds: int) -> optuna.Study:
-    return optuna.load_study(study_name=name, storage=open_storage(url, lease_seconds))
+    return _Ladder(study_name=name, storage=open_storage(url, lease_seconds))

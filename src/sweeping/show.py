@@ -56,7 +56,7 @@ def show_study(url: str, name: str, top: int) -> None:
     counts = dict(zip(("complete", "pruned", "failed", "running"), _counts(trials), strict=True))
     console.print(f"study {name}: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
     console.print(top_table(trials, _sign(study), top))
-    for parameter, share in _importances(study).items():
+    for parameter, share in importances(study).items():
         console.print(f"importance of {parameter}: {share:.2f}")
     place = OUTPUTS / "sweeps" / name / "study.html"
     write_page(study, place)
@@ -98,7 +98,7 @@ def _counts(trials: list[optuna.trial.FrozenTrial]) -> list[str]:
     return [str(counts[state]) for state in states]
 
 
-def _importances(study: optuna.Study) -> dict[str, float]:
+def importances(study: optuna.Study) -> dict[str, float]:
     """Shares of the variance of the objective; nothing where there are too few trials."""
     try:
         with warnings.catch_warnings():

@@ -23,6 +23,7 @@ from src.sweeping import storage as db
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 MAX_DEATHS = 3  # a trial that takes its process down each time must not do so for ever
 DIED, INTERRUPTED = "its process died", "interrupted"
+LOST = (DIED, INTERRUPTED)  # reasons of trials that are made good: they leave no trace in others
 POLL_SECONDS = 0.3
 ANOTHER = "choose another hydra.sweeper.study_name (or study=NAME)"
 
@@ -160,7 +161,8 @@ class SharedStudy:
                 running = sum(trial.state is TrialState.RUNNING for trial in trials)
                 if counted + running >= self.n_trials:
                     return None, counted >= self.n_trials
-                return self._ask(len(trials)), False
+                kept = sum(one.user_attrs.get("reason") not in LOST for one in trials)
+                return self._ask(kept), False
         except optuna.exceptions.UpdateFinishedTrialError:
             return None, False  # the lock was lost, and another gave the trial up: once more
 
@@ -210,11 +212,17 @@ class SharedStudy:
         db.patiently(action, seconds=5)
 
     def _give_up(self, trial: FrozenTrial, reason: str) -> None:
-        """Queue the trial again, then fail it: a kill in between queues it once."""
-        params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+        """Queue the trial again, then fail it: a kill in between queues it once.
+
+        One that died before it had all its parameters is proposed again instead, by the sampler
+        of the same number; but a point of a grid was taken off the grid's list.
+        """
+        fixed, complete = trial.system_attrs.get("fixed_params"), {*trial.params} == {*self.space}
+        params = trial.params if complete else fixed or {}
+        begun = complete or fixed is not None or "grid_id" in trial.system_attrs
         deaths = trial.user_attrs.get("deaths", 0) + (reason == DIED)
         queued = any(other.user_attrs.get("retries") == trial.number for other in self.trials())
-        if params and deaths <= MAX_DEATHS and not queued:
+        if begun and deaths <= MAX_DEATHS and not queued:
             attributes = {
                 key: value  # the place in a grid, say; but it climbs the pruner's ladder anew
                 for key, value in trial.system_attrs.items()

@@ -33,7 +33,7 @@ from src.sweeping.progress import SweepProgress, report_result
 from src.sweeping.samplers import grid_size, make_sampler
 from src.sweeping.storage import absolute
 from src.sweeping.study import Lease, Outcome, SharedStudy, describe_space, flatten
-from src.sweeping.workers import WORKER, is_orphan, run_workers
+from src.sweeping.workers import WORKER, in_turn, is_orphan, run_workers
 
 # What trials may differ in and still be compared: how they are found, how fast they run, where.
 INCOMPARABLE = (
@@ -107,13 +107,9 @@ class StudySweeper(OptunaSweeperImpl):
         is_worker = WORKER in os.environ
         try:
             self._check()
-            self.study = study = self._open(arguments)
-            if self.n_jobs > 1 and not is_worker and study.counted() < study.n_trials:
-                run_workers(self.n_jobs, study, SweepProgress(study), self.folder)
-            else:
-                self._work(study)
-            if not is_worker:
-                report_result(study, self.folder, self._compose)
+            self._read(arguments)
+            with in_turn(self.folder):
+                self._sweep(is_worker)
         except KeyboardInterrupt:
             if self.study is not None:
                 with suppress(InputError):  # the next start finds what it couldn't be told
@@ -124,6 +120,15 @@ class StudySweeper(OptunaSweeperImpl):
             raise
         except InputError as error:
             raise SystemExit(1) from error
+
+    def _sweep(self, is_worker: bool) -> None:
+        self.study = study = self._open()
+        if self.n_jobs > 1 and not is_worker and study.counted() < study.n_trials:
+            run_workers(self.n_jobs, study, SweepProgress(study), self.folder)
+        else:
+            self._work(study)
+        if not is_worker:
+            report_result(study, self.folder, self._compose)
 
     def _check(self) -> None:
         least = {"n_trials": 1, "n_jobs": 1, "max_failures": 1, "lease_seconds": 6}
@@ -138,9 +143,8 @@ class StudySweeper(OptunaSweeperImpl):
                 "because it names a folder"
             )
 
-    def _open(self, arguments: list[str]) -> SharedStudy:
+    def _open(self) -> SharedStudy:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._read(arguments)
         config = parse(self.job)
         signature = comparable(config, self.space, assemble(config).data.sha256)
         folders = list(self.folder.glob("trial-*"))

@@ -5,15 +5,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock
 from optuna.trial import TrialState
 
 from src.errors import InputError
 from src.sweeping.progress import SweepProgress
 from src.sweeping.study import SharedStudy
 
-WORKER = "FAIRSTEP_WORKER"  # set in a worker's environment, to its controller's process id
+WORKER = "FAIRSTEP_WORKER"  # set in a worker's environment: it prints no results
+PARENT = "FAIRSTEP_PARENT"  # the process without which this one ends, after the trial it runs
 MAX_RESTARTS = 10  # of workers that were killed
 POLL_SECONDS = 0.5
 
@@ -42,7 +46,8 @@ def run_workers(count: int, study: SharedStudy, progress: SweepProgress, folder:
                         continue
                     del workers[number]
                     if status > 0:
-                        raise InputError(_last_words(folder / f"worker-{number}.log"))
+                        log = folder / f"worker-{number}.log"
+                        raise InputError(f"a worker gave up: {last_words(log)}")
                     if status < 0 and restarts < MAX_RESTARTS:
                         restarts += 1
                         workers[number] = _start(number, folder)
@@ -53,7 +58,7 @@ def run_workers(count: int, study: SharedStudy, progress: SweepProgress, folder:
 
 
 def _start(number: int, folder: Path) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, WORKER: str(os.getpid())}
+    environment = {**os.environ, WORKER: "1", PARENT: str(os.getpid())}
     environment.pop("HYDRA_FULL_ERROR", None)  # set by the entry point for its own use
     with open(folder / f"worker-{number}.log", "ab") as log:
         return subprocess.Popen(
@@ -68,7 +73,18 @@ def _start(number: int, folder: Path) -> subprocess.Popen[bytes]:
 
 def is_orphan() -> bool:
     """Whether this is a worker whose controller is gone: it ends with the trial that it runs."""
-    return WORKER in os.environ and os.getppid() != int(os.environ[WORKER])
+    return PARENT in os.environ and os.getppid() != int(os.environ[PARENT])
+
+
+@contextmanager
+def in_turn(folder: Path) -> Iterator[None]:
+    """A comparison's search waits for the one that a killed command left at the same study."""
+    if PARENT not in os.environ or WORKER in os.environ:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        yield
 
 
 def _stop(workers: list[subprocess.Popen[bytes]]) -> None:
@@ -82,9 +98,10 @@ def _stop(workers: list[subprocess.Popen[bytes]]) -> None:
             worker.kill()
 
 
-def _last_words(log: Path) -> str:
+def last_words(log: Path) -> str:
+    """The last line of what a process printed, and where to read the rest."""
     lines = log.read_text(errors="replace").strip().splitlines() or ["(nothing)"]
-    return f"a worker gave up: {lines[-1].removeprefix('error: ')} (see {log})"
+    return f"{lines[-1].removeprefix('error: ')} (see {log})"
 
 
 def _check_complete(study: SharedStudy) -> None:

@@ -51,13 +51,15 @@ def train(
     """
     began = time.perf_counter() - at.wall_seconds
     resumed = time.perf_counter()
+    params = list(model.parameters())
     while at.epoch <= epochs:
         for inputs, targets in batches(data, batch_size, seed, at.epoch, skip=at.seen):
             set_lr(optimizer, schedule(at.step))
             loss = F.cross_entropy(model(inputs), targets)
             loss.backward()
             optimizer.step()
-            optimizer.zero_grad()
+            for param in params:  # zero_grad() takes 5% of a small network's step
+                param.grad = None
             at.step += 1
             at.samples += len(targets)
             at.seen += len(targets)

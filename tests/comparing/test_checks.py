@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from src.comparing import checks
-from src.comparing.conduct import widened
+from src.comparing.searching import widened
 from src.comparing.statistics import Pair
 
 

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import statistics
 import subprocess
 import time
 from collections.abc import Callable
@@ -39,16 +40,14 @@ def storm(project: Project, n_jobs: int, n_trials: int, kills: int, seed: int) -
     """Start the sweep again after each kill of its controller, until it ends by itself."""
     chance, done = random.Random(seed), 0
     command = ["-m", "sweeps=adam", f"n_jobs={n_jobs}", f"n_trials={n_trials}"]
-    command += ["trainer.epochs=8", "trainer.threads=1"]
+    command += ["trainer.epochs=60", "trainer.threads=1"]
     process = project.start(*command)
     deadline = time.monotonic() + 60 * kills + 120
     while done < kills:
         assert time.monotonic() < deadline
         before = len(project.trials(STUDY))
-        patience = time.monotonic() + 60
-        while len(project.trials(STUDY)) == before and time.monotonic() < patience:
-            time.sleep(0.2)
-        time.sleep(chance.uniform(0, 1))
+        wait_for(lambda before=before: len(project.trials(STUDY)) > before, 60)
+        time.sleep(chance.uniform(0, 1.2 * seconds_of_a_trial(project)))
         if process.poll() is not None:  # the study was complete before all kills, or worse
             raise AssertionError(process.communicate())
         strike(project, process, chance.choice(["controller", "worker", "all"]), chance)
@@ -58,6 +57,12 @@ def storm(project: Project, n_jobs: int, n_trials: int, kills: int, seed: int) -
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, out + err
     check(project, project.trials(STUDY), n_trials, kills)
+
+
+def seconds_of_a_trial(project: Project) -> float:
+    """So that about half of the kills hit the trial that was waited for, on any machine."""
+    taken = [one.user_attrs["seconds"] for one in project.trials(STUDY) if one.value is not None]
+    return statistics.median(taken) if taken else 1.0
 
 
 def wait_for(holds: Callable[[], object], seconds: float) -> None:
@@ -87,6 +92,33 @@ def check(project: Project, trials: list[FrozenTrial], n_trials: int, kills: int
 
 def test_a_sweep_survives_kills(project: Project) -> None:
     storm(project, n_jobs=2, n_trials=8, kills=2, seed=4)
+
+
+def test_kills_leave_no_trace_in_the_search(project: Project) -> None:
+    """One worker, killed now and then, proposes and prunes what an undisturbed one does."""
+    command = ["-m", "sweeps=adam", "n_trials=12", "trainer.epochs=20", "trainer.threads=1"]
+    undisturbed = project.start(*command, "study=undisturbed")
+    assert undisturbed.wait(timeout=200) == 0
+    chance = random.Random(7)
+    for number in (1, 5, 9):  # a default, a random start, a modelled point: all kinds of proposal
+        process = project.start(*command, "study=killed")
+        wait_for(lambda number=number: len(project.trials("killed")) > number, 60)
+        time.sleep(chance.uniform(0, 0.3))
+        process.kill()
+        process.communicate()
+    assert project.start(*command, "study=killed").wait(timeout=200) == 0
+    died = [one for one in project.trials("killed") if one.state is TrialState.FAIL]
+    assert died, "no kill hit a trial"
+    assert made(project.trials("killed")) == made(project.trials("undisturbed"))
+
+
+def made(trials: list[FrozenTrial]) -> list[tuple[object, ...]]:
+    """What became of each proposal, in their order; a trial that died has no part in it."""
+    return [
+        (one.params, one.state, one.value, one.last_step)
+        for one in trials
+        if one.state is not TrialState.FAIL
+    ]
 
 
 @pytest.mark.slow

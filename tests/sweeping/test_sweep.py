@@ -339,7 +339,7 @@ def test_threads_are_shared_out(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(
         sweeper.StudySweeper,
         "_open",
-        lambda self, arguments: (real(self, arguments), fixed.append(list(self.fixed)))[0],
+        lambda self: (real(self), fixed.append(list(self.fixed)))[0],
     )
     assert sweep("sweeps=sgd", "n_jobs=3", "trainer.epochs=1", quick=False).status == 0
     assert sweep("sweeps=sgd", "n_jobs=3", *QUICK, study="t").status == 0

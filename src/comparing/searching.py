@@ -1,0 +1,224 @@
+"""The searches of a comparison: a study for each, several side by side.
+
+Each study has a single worker, so that its proposals depend on nothing but its seed; processors
+are filled with other studies instead. The same command then finds the same winners, and goes on
+after a kill to those that it would have found.
+"""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+from optuna.trial import FrozenTrial, TrialState
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from src.comparing import checks
+from src.comparing.ledger import Ledger
+from src.comparing.protocol import Plan
+from src.errors import InputError
+from src.results import digest
+from src.sweeping.progress import wide_console
+from src.sweeping.show import importances, load
+from src.sweeping.study import COUNTED, LOST
+from src.sweeping.workers import MAX_RESTARTS, PARENT, POLL_SECONDS, last_words
+
+STATES = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+}
+
+
+class Searches:
+    """Runs the searches of a plan.
+
+    Args:
+        plan: what is compared.
+        folder: of the comparison; each search prints into `<study>.log` there.
+    """
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self.plan, self.folder = plan, folder
+        self.console = wide_console()
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[state]}"),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self.stopping = False
+
+    def run(self, ledger: Ledger) -> list[dict[str, Any]]:
+        """Search every method as often as the protocol says.
+
+        Returns:
+            One entry per search, as comparison.json keeps it.
+
+        Raises:
+            InputError: a search ended with an error; its last words.
+            KeyboardInterrupt: after the searches have told their studies.
+        """
+        todo = list(product(range(self.plan.protocol.searches), self.plan.methods))
+        with self.bar, ThreadPoolExecutor(self.plan.protocol.n_jobs) as pool:
+            found = [pool.submit(self._search, method, number) for number, method in todo]
+            try:
+                searches = [one.result() for one in found]
+            except BaseException:
+                self.stopping = True
+                pool.shutdown(cancel_futures=True)
+                raise
+        for one in searches:
+            ledger.note("searched", f"{one['study']}: {one['command']}")
+        return searches
+
+    def _search(self, method: str, number: int) -> dict[str, Any]:
+        """One search, wider if its best lies at an edge and the protocol says so."""
+        wider: dict[str, str] = {}
+        found = self._study(method, number, wider)
+        for _ in range(self.plan.protocol.widen):
+            more = widened(found)
+            if not more:
+                break
+            wider |= more
+            found = self._study(method, number, wider)
+        return found
+
+    def _study(self, method: str, number: int, wider: Mapping[str, str]) -> dict[str, Any]:
+        name = self.plan.study(method, number)
+        name += f"-wider-{digest(dict(wider))[:6]}" if wider else ""
+        given = [*self.plan.overrides, *(f"{key}={space}" for key, space in wider.items())]
+        given += [f"seed={number}", f"n_trials={self.plan.protocol.n_trials}", f"study={name}"]
+        if self.plan.protocol.n_jobs > 1 and self.plan.job(method).trainer.threads is None:
+            share = max(1, torch.get_num_threads() // self.plan.protocol.n_jobs)
+            given.append(f"trainer.threads={share}")
+        command = ["-m", "src.train", "-m", f"sweeps={method}", *given]
+        self._carry_out(command, name, method)
+        found = read_search(self.plan, method, number, name)
+        return {**found, "command": f"python {shlex.join(command)}"}
+
+    def _carry_out(self, command: list[str], name: str, method: str) -> None:
+        """Run the sweep until it ends by itself; start it again where it was killed."""
+        task = self.bar.add_task(name, total=self.plan.protocol.n_trials, state="")
+        if not self.console.is_terminal:
+            self.console.print(f"searching {method}: study {name}")
+        log = self.folder / f"{name}.log"
+        for _ in range(MAX_RESTARTS):
+            status = self._wait(self._start(command, log), task, name, method)
+            if self.stopping:
+                raise KeyboardInterrupt
+            if status >= 0:
+                break
+        if status in (130, 143):
+            raise KeyboardInterrupt
+        if status != 0:
+            raise InputError(f"the search of {method} gave up: {last_words(log)}")
+        done, state = self._state(name, method)
+        self.bar.update(task, completed=done, state=state)
+        if not self.console.is_terminal:
+            self.console.print(f"searched {method}: {state}")
+
+    def _start(self, command: list[str], log: Path) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, PARENT: str(os.getpid())}
+        environment.pop("HYDRA_FULL_ERROR", None)  # set by the entry point for its own use
+        with open(log, "ab") as output:
+            return subprocess.Popen(
+                [sys.executable, *command],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                process_group=0,  # Ctrl-C on a terminal reaches this process, which asks it to end
+            )
+
+    def _wait(self, process: subprocess.Popen[bytes], task: Any, name: str, method: str) -> int:
+        asked = False
+        while (status := process.poll()) is None:
+            if self.stopping and not asked:
+                process.send_signal(signal.SIGINT)
+                asked = True
+            if self.console.is_terminal:
+                done, state = self._state(name, method)
+                self.bar.update(task, completed=done, state=state)
+            time.sleep(POLL_SECONDS)
+        return status
+
+    def _state(self, name: str, method: str) -> tuple[int, str]:
+        """How many trials count, and what there is to say of them."""
+        try:
+            study = load(str(self.plan.configs[method].hydra.sweeper.storage), name)
+            trials = study.get_trials(deepcopy=False)
+        except Exception:  # no study yet, or the database is away; whoever runs a trial says so
+            return 0, ""
+        counted = [one for one in trials if one.state in COUNTED]
+        pruned = sum(one.state is TrialState.PRUNED for one in counted)
+        state = f"{len(counted)} trials, {pruned} pruned"
+        if any(one.state is TrialState.COMPLETE for one in counted):
+            state += f", best {study.best_value:.4g}"
+        return len(counted), state
+
+
+def read_search(plan: Plan, method: str, number: int, name: str) -> dict[str, Any]:
+    """A finished search, as comparison.json keeps it."""
+    study = load(str(plan.configs[method].hydra.sweeper.storage), name)
+    trials = study.get_trials(deepcopy=False)
+    sign = 1 if study.direction is optuna.study.StudyDirection.MINIMIZE else -1
+    signature = study.user_attrs["signature"]
+    own = ("optimizer", "space", "search", "hash", "seed")
+    shared = {key: value for key, value in signature.items() if not key.startswith(own)}
+    ended = [one for one in trials if one.state in STATES]
+    kept = [one for one in ended if one.user_attrs.get("reason") not in LOST]
+    return {
+        "method": method,
+        "search": number,
+        "study": name,
+        "hash": signature["hash"],
+        "shared_hash": digest(shared),
+        "space": {
+            key: {"low": item.low, "high": item.high, "log": item.log}
+            for key, item in kept[0].distributions.items()
+            if isinstance(item, optuna.distributions.FloatDistribution)
+        },
+        "importance": importances(study),
+        "trials": [_trial(one, sign) for one in kept],
+    }
+
+
+def _trial(trial: FrozenTrial, sign: int) -> dict[str, Any]:
+    status = trial.user_attrs.get("status")
+    state = "diverged" if status == "diverged" else STATES[trial.state]
+    value = trial.value if state == "complete" else None
+    return {
+        "number": trial.number,
+        "state": state,
+        "value": value,
+        "cost": None if value is None else sign * value,  # lower is better, whatever the metric
+        "params": trial.params,
+        "seconds": trial.user_attrs.get("seconds"),
+        "steps": trial.last_step,
+        "folder": trial.user_attrs.get("folder"),
+    }
+
+
+def widened(found: Mapping[str, Any]) -> dict[str, str]:
+    """Overrides that move by a decade each edge at which the best lies."""
+    wider = {}
+    for name, side in checks.edges(found).items():
+        space = found["space"][name]
+        low, high = space["low"], space["high"]
+        low, high = (low / 10, high) if side == "low" else (low, high * 10)
+        if name.startswith("search.one_minus_"):
+            high = min(high, 1.0)  # 1 - beta beyond 1 is no beta
+        wider[name] = f"tag(log, interval({low!r}, {high!r}))"
+    return wider
