@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,12 @@ def main() -> None:
     arguments = parser.parse_args()
     with one_line_errors():
         register()
-        compare(arguments.overrides)
+        try:
+            compare(arguments.overrides)
+        except KeyboardInterrupt:
+            command = shlex.join(["python", "-m", "src.compare", *arguments.overrides])
+            print(f"interrupted; this goes on: {command}", file=sys.stderr)
+            raise
 
 
 def compare(overrides: list[str]) -> dict[str, Any]:
@@ -35,10 +42,11 @@ def compare(overrides: list[str]) -> dict[str, Any]:
     """
     from src.comparing.protocol import plan as make_plan
     from src.reporting.report import write_report
-    from src.reporting.tables import print_verdict
+    from src.reporting.tables import print_protocol, print_verdict
 
     plan = make_plan(overrides)
     folder = OUTPUTS / "comparisons" / plan.name
+    print_protocol(plan.settings())
     known = _known(folder, plan.hash(), plan.settings())
     if known is None:
         known = _conduct(plan, folder)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -50,7 +51,7 @@ def test_what_it_leaves(finished: Path) -> None:
     assert len(runs) == 2 * 2 * 3  # methods, tuned and default, seeds
     assert {one["seed"] for one in runs} == {1000, 1001, 1002}
     assert all(len(found["trials"]) == 3 for found in comparison["searches"])
-    assert comparison["pairs"][0]["a"] == "sgd"
+    assert [comparison["pairs"][0][side] for side in "ab"] == comparison["methods"]
     assert comparison["sentence"]
     assert (place / "report.html").is_file()
 
@@ -84,6 +85,45 @@ def test_again_it_only_prints(finished: Path) -> None:
     assert "searching" not in ran.stdout
     assert "adam" in ran.stdout
     assert {path: path.stat().st_mtime_ns for path in folder(finished).rglob("*")} == before
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_gives_the_same_verdict(tmp_path: Path) -> None:
+    """SIGKILL to the command in its searches and its runs; what it left at work ends by itself."""
+    arguments = ["methods=[sgd,momentum,adam]", "trainer.epochs=3", "protocol.n_jobs=2"]
+    arguments += ["protocol.n_trials=12", "protocol.seeds=6"]
+    whole = compare(tmp_path / "whole", *arguments)
+    assert whole.returncode == 0, whole.stderr
+    chance, kills = random.Random(1), 0
+    ended = False
+    while not ended and kills < 30:
+        process = subprocess.Popen(
+            command(*arguments), env=environment(tmp_path / "killed"), stdout=subprocess.DEVNULL
+        )
+        try:
+            assert process.wait(timeout=chance.uniform(3, 12)) == 0
+            ended = True
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills += 1
+    assert ended and kills >= 3
+    assert findings(tmp_path / "killed") == findings(tmp_path / "whole")
+
+
+def findings(outputs: Path) -> dict[str, object]:
+    """All of a comparison that does not depend on clocks and folders."""
+    comparison = json.loads((folder(outputs) / "comparison.json").read_text())
+    trials = [
+        [(trial["params"], trial["state"], trial["value"]) for trial in found["trials"]]
+        for found in comparison["searches"]
+    ]
+    lines = [
+        {key: value for key, value in line.items() if "seconds" not in key}
+        for line in comparison["table"]
+    ]
+    kept = ("sentence", "withheld", "pairs", "methods", "target", "hash")
+    return {**{key: comparison[key] for key in kept}, "trials": trials, "table": lines}
 
 
 def test_another_comparison_of_the_same_name_is_refused(finished: Path) -> None:

@@ -22,7 +22,7 @@ from src.errors import InputError
 from src.results import digest, read_rows
 from src.run import run, snapshot
 
-BUSY = 25.0  # percent of this machine's processors that others may use while seconds are measured
+BUSY = 0.1  # of this machine's processors that others may use while seconds are measured
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,31 @@ def train(plan: Plan, job: Job, folder: Path, ledger: Ledger) -> dict[str, Any]:
     if not _finished(place, config):
         shutil.rmtree(place, ignore_errors=True)  # of a run that was killed
         place.mkdir(parents=True)
-        idle = psutil.cpu_percent(interval=0.1) < BUSY
-        (place / "idle.json").write_text(json.dumps(idle))
+        clock = Others()
         run(config, snapshot(cfg), place, lambda row: False)
+        (place / "others.json").write_text(json.dumps(clock.share()))
     ledger.note("test set evaluated", f"{job.folder_name}, once, at its end")
     return _row(plan, job, place)
+
+
+class Others:
+    """Measures how much of this machine other processes use from now on."""
+
+    def __init__(self) -> None:
+        self.began = self._seconds()
+
+    def share(self) -> float:
+        """Of all processors' time since then."""
+        whole, others = (now - then for now, then in zip(self._seconds(), self.began, strict=True))
+        return max(0.0, others / whole) if whole > 0 else 0.0
+
+    @staticmethod
+    def _seconds() -> tuple[float, float]:
+        """Of all processors: in all, and used by others."""
+        machine, own = psutil.cpu_times()._asdict(), psutil.Process().cpu_times()
+        whole = sum(spent for kind, spent in machine.items() if not kind.startswith("guest"))
+        unused = machine["idle"] + machine.get("iowait", 0.0)
+        return whole, whole - unused - own.user - own.system
 
 
 def _finished(place: Path, config: Config) -> bool:
@@ -98,10 +118,18 @@ def _row(plan: Plan, job: Job, place: Path) -> dict[str, Any]:
         "value": {**(result["final"] or {}), **result["at_end"]}.get(plan.protocol.metric),
         "steps": result["steps"],
         "train_seconds": result["train_seconds"],
-        "idle": json.loads((place / "idle.json").read_text()),
+        "idle": _others(place) < BUSY,
         "folder": str(place),
         "rows": rows,
     }
+
+
+def _others(place: Path) -> float:
+    """What others used during the run; all, if a kill came before it was written."""
+    try:
+        return float((place / "others.json").read_text())
+    except (OSError, ValueError):
+        return 1.0
 
 
 def finite(values: list[float | None]) -> Iterator[float]:

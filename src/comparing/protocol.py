@@ -79,8 +79,15 @@ class Plan:
             for key, value in self.settings().items()
             if key not in OWN and not key.startswith("protocol.")
         }
-        choices = self.configs[method].hydra.runtime.choices
-        alike |= {"n_trials": self.protocol.n_trials, "search": search}
+        config = self.configs[method]
+        own = OmegaConf.masked_copy(config, ["optimizer", "search"])
+        alike |= {
+            "method": OmegaConf.to_container(own),
+            "space": OmegaConf.to_container(config.hydra.sweeper.params),
+            "n_trials": self.protocol.n_trials,
+            "search": search,
+        }
+        choices = config.hydra.runtime.choices
         parts = (method, choices.data, choices.model, digest(alike)[:8])
         return "-".join(str(part) for part in parts).replace("/", "-")
 

@@ -20,7 +20,7 @@ from typing import Any
 import optuna
 import torch
 from optuna.trial import FrozenTrial, TrialState
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from src.comparing import checks
 from src.comparing.ledger import Ledger
@@ -111,6 +111,15 @@ class Searches:
     def _carry_out(self, command: list[str], name: str, method: str) -> None:
         """Run the sweep until it ends by itself; start it again where it was killed."""
         task = self.bar.add_task(name, total=self.plan.protocol.n_trials, state="")
+        done, state = self._state(name, method)
+        if done < self.plan.protocol.n_trials:
+            self._sweep(command, task, name, method)
+            done, state = self._state(name, method)
+        self.bar.update(task, completed=done, state=state)
+        if not self.console.is_terminal:
+            self.console.print(f"searched {method}: {state}")
+
+    def _sweep(self, command: list[str], task: TaskID, name: str, method: str) -> None:
         if not self.console.is_terminal:
             self.console.print(f"searching {method}: study {name}")
         log = self.folder / f"{name}.log"
@@ -124,10 +133,6 @@ class Searches:
             raise KeyboardInterrupt
         if status != 0:
             raise InputError(f"the search of {method} gave up: {last_words(log)}")
-        done, state = self._state(name, method)
-        self.bar.update(task, completed=done, state=state)
-        if not self.console.is_terminal:
-            self.console.print(f"searched {method}: {state}")
 
     def _start(self, command: list[str], log: Path) -> subprocess.Popen[bytes]:
         environment = {**os.environ, PARENT: str(os.getpid())}
@@ -142,7 +147,7 @@ class Searches:
                 process_group=0,  # Ctrl-C on a terminal reaches this process, which asks it to end
             )
 
-    def _wait(self, process: subprocess.Popen[bytes], task: Any, name: str, method: str) -> int:
+    def _wait(self, process: subprocess.Popen[bytes], task: TaskID, name: str, method: str) -> int:
         asked = False
         while (status := process.poll()) is None:
             if self.stopping and not asked:
@@ -199,14 +204,15 @@ def _trial(trial: FrozenTrial, sign: int) -> dict[str, Any]:
     status = trial.user_attrs.get("status")
     state = "diverged" if status == "diverged" else STATES[trial.state]
     value = trial.value if state == "complete" else None
+    last = trial.intermediate_values[trial.last_step] if trial.last_step else None
     return {
         "number": trial.number,
         "state": state,
-        "value": value,
+        "value": last if state == "pruned" else value,
         "cost": None if value is None else sign * value,  # lower is better, whatever the metric
         "params": trial.params,
         "seconds": trial.user_attrs.get("seconds"),
-        "steps": trial.last_step,
+        "steps": trial.user_attrs.get("steps"),
         "folder": trial.user_attrs.get("folder"),
     }
 

@@ -32,7 +32,9 @@ def judge(
         one["steps_to_target"] = reached and reached["step"]
         one["seconds_to_target"] = reached and reached["train_seconds"]
         one["area"] = statistics.area(one["rows"], CURVE)
-    pairs = statistics.compare(_values(plan, runs, direction), direction)
+    ranking = _ranking(plan, runs, direction)
+    values = _values(plan, runs, direction)
+    pairs = statistics.compare({name: values[name] for name in ranking}, direction)
     accuracies = {
         name: list(finite([one["test_accuracy"] for one in _of(runs, name, "tuned")]))
         for name in plan.methods
@@ -42,7 +44,6 @@ def judge(
         *_diverged(plan, runs),
     ]
     table = [_line(runs, name, kind) for kind in ("tuned", "default") for name in plan.methods]
-    ranking = _ranking(plan, runs, direction)
     busy = sum(not one["idle"] for one in runs)
     return {
         "name": plan.name,

@@ -127,6 +127,17 @@ def _maybe(one: float | None, form: str = "{:.3g}") -> str:
     return "–" if one is None else form.format(one).replace("-", "−")
 
 
+def print_protocol(settings: Mapping[str, Any], console: Console | None = None) -> None:
+    """What every method was given alike, a line for each group of settings."""
+    groups: dict[str, list[str]] = {}
+    for key, setting in settings.items():
+        group, _, name = key.partition(".")
+        groups.setdefault(group, []).append(f"{name}={setting}" if name else str(setting))
+    console = console or _console()
+    for group, values in groups.items():
+        console.print(f"{group}: {' '.join(values)}", markup=False)
+
+
 def print_verdict(comparison: Mapping[str, Any], console: Console | None = None) -> None:
     """The table, the pairs and the sentence, on a terminal."""
     console = console or _console()

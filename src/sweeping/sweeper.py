@@ -232,19 +232,23 @@ class StudySweeper(OptunaSweeperImpl):
         folder = self.folder / f"trial-{trial.number}"
         params = [f"{name}={value!r}" for name, value in trial.params.items()]
         study.note(trial, {"folder": str(folder), "overrides": [*self.fixed, *params]})
-        facts: dict[str, Any] = {}
+        facts: dict[str, Any] = {"status": "failed"}
+        value = None
         with Lease(study, trial):
             try:
-                status, value = self._train(trial, folder)
+                value = self._train(trial, folder)
+                result = json.loads((folder / "result.json").read_text())
+                facts = {"status": result["status"], "steps": result["steps"]}
             except Exception as error:
-                status, value, text = "failed", 0.0, "".join(traceback.format_exception(error))
+                text = "".join(traceback.format_exception(error))
                 (folder / "error.txt").write_text(text)
                 facts["error"] = text[-2000:]  # a database column is no place for a long one
                 facts["reason"] = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        facts |= {"seconds": time.perf_counter() - started, "status": status}
+        facts["seconds"] = time.perf_counter() - started
+        status = facts["status"]
         return Outcome(STATES[status], value if status in COMPLETE else None, facts)
 
-    def _train(self, trial: Trial, folder: Path) -> tuple[str, float]:
+    def _train(self, trial: Trial, folder: Path) -> float:
         """Do for the trial what Hydra's launcher would do, without composing and copying it all.
 
         The config differs from the others' in nothing but values, so composing it anew would be
@@ -263,8 +267,7 @@ class StudySweeper(OptunaSweeperImpl):
         runtime: Any = HydraConfig.get().runtime
         with read_write(runtime), open_dict(runtime):
             runtime.output_dir = str(folder)
-        value = float(self.task_function(config))
-        return str(json.loads((folder / "result.json").read_text())["status"]), value
+        return float(self.task_function(config))
 
 
 def comparable(config: Config, space: Any, data_sha256: str) -> dict[str, Any]:
