@@ -82,7 +82,7 @@ def under_tuned(pairs: Sequence[Pair]) -> list[Doubt]:
             (pair.a, pair.b, pair.verdict == "worse"),
             (pair.b, pair.a, pair.verdict == "better"),
         ):
-            if lost and winner in CONTAINS.get(loser, ()):
+            if lost and (winner in CONTAINS.get(loser, ()) or loser == f"{winner}_inclusive"):
                 text = (
                     f"{loser} loses to {winner}, which its search space contains: it was searched "
                     "too little (raise protocol.n_trials)"

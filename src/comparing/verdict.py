@@ -142,31 +142,31 @@ def sentence(
         f"On {choices.data} with {choices.model}, each tuned with {plan.protocol.n_trials} trials "
         f"and trained on {plan.protocol.seeds} fresh seeds"
     )
-    told = "; ".join(_tell(name, ranking, pairs) for name in ranking[:-1])
+    told = _told(ranking, pairs)
     if withheld:
         reasons = "; ".join(dict.fromkeys(str(one["text"]) for one in withheld))
-        return f"Withheld: {reasons}. {how}, without that doubt: {told}."
-    return f"{how}: {told}."
+        return f"Withheld: {reasons}. {how}, without that doubt: {told}"
+    return f"{how}: {told}"
 
 
-def _tell(name: str, ranking: Sequence[str], pairs: Sequence[statistics.Pair]) -> str:
-    """What is known of a method against those ranked below it."""
-    below = ranking[list(ranking).index(name) + 1 :]
-    beaten: list[tuple[str, statistics.Pair]] = []
-    open_: list[tuple[str, statistics.Pair]] = []
-    for pair in pairs:
-        other = pair.b if pair.a == name else pair.a
-        if name not in (pair.a, pair.b) or other not in below:
-            continue
-        (open_ if pair.verdict == "undecided" else beaten).append((other, pair))
+def _told(ranking: Sequence[str], pairs: Sequence[statistics.Pair]) -> str:
+    """Who is better than whom, and what is open."""
+    wins = [(one.a, one.b) if one.verdict == "better" else (one.b, one.a)
+            for one in pairs if one.verdict != "undecided"]  # fmt: skip
     parts = []
-    if beaten:
-        parts.append(f"{name} is better than {_list([other for other, _ in beaten])}")
-    for other, pair in open_:
-        more = pair.seeds_to_settle
-        settle = f"about {more:,} seeds would settle it" if more else "no number of seeds in sight"
-        parts.append(f"{name} against {other} is undecided ({settle})")
-    return ", ".join(parts)
+    for name in ranking:
+        beaten = [loser for winner, loser in wins if winner == name]
+        if beaten:
+            parts.append(f"{name} is better than {_list(beaten)}")
+    told = "; ".join(parts) or "no method is surely better than another"
+    undecided = [_open(one) for one in pairs if one.verdict == "undecided"]
+    return f"{told}. Undecided: {'; '.join(undecided)}." if undecided else f"{told}."
+
+
+def _open(pair: statistics.Pair) -> str:
+    seeds = pair.seeds_to_settle
+    settle = f"about {seeds:,} seeds would settle it" if seeds else "no number of seeds in sight"
+    return f"{pair.a} and {pair.b} ({settle})"
 
 
 def _list(names: Sequence[str]) -> str:

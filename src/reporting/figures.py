@@ -152,8 +152,8 @@ def ranking(comparison: Comparison) -> Figure:
         "Ranking",
         f"Left: runs on fresh seeds (small; at most {MOST} are drawn), the mean and its 95% "
         "bootstrap interval (large); hollow: the method's untuned defaults. Right: differences "
-        "between paired runs with the interval that the verdict rests on; hollow, an interval that "
-        "holds 0: undecided.",
+        "between paired runs with their 95% bootstrap interval; hollow: undecided, by the interval "
+        "or by the test.",
         [_results(comparison, cost), *_differences(comparison, cost)],
     )
 
