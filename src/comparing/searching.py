@@ -29,6 +29,7 @@ from src.errors import InputError
 from src.results import digest
 from src.sweeping.progress import wide_console
 from src.sweeping.show import importances, load
+from src.sweeping.storage import AWAY, absolute, open_storage
 from src.sweeping.study import COUNTED, LOST
 from src.sweeping.workers import MAX_RESTARTS, PARENT, POLL_SECONDS, last_words
 
@@ -162,9 +163,11 @@ class Searches:
     def _state(self, name: str, method: str) -> tuple[int, str]:
         """How many trials count, and what there is to say of them."""
         try:
-            study = load(str(self.plan.configs[method].hydra.sweeper.storage), name)
+            sweeper = self.plan.configs[method].hydra.sweeper
+            storage = open_storage(absolute(str(sweeper.storage)), sweeper.lease_seconds)
+            study = optuna.load_study(study_name=name, storage=storage)
             trials = study.get_trials(deepcopy=False)
-        except Exception:  # no study yet, or the database is away; whoever runs a trial says so
+        except (KeyError, *AWAY):  # no study yet; the database is away, as whoever needs it says
             return 0, ""
         counted = [one for one in trials if one.state in COUNTED]
         pruned = sum(one.state is TrialState.PRUNED for one in counted)

@@ -6,7 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -66,15 +66,11 @@ def open_storage(url: str, lease_seconds: int) -> optuna.storages.RDBStorage:
     try:
         parsed = make_url(url)
         if parsed.drivername == "sqlite":
-            _prepare_sqlite(Path(str(parsed.database)))
-        with lock(url), warnings.catch_warnings():  # two must not make the tables at once
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            opened = optuna.storages.RDBStorage(
-                url,
-                engine_kwargs=_engine_arguments(url),
-                heartbeat_interval=max(1, lease_seconds // 6),
-                grace_period=lease_seconds,
-            )
+            Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+        with lock(url):  # two must not make the tables at once
+            if parsed.drivername == "sqlite":
+                _prepare_sqlite(Path(str(parsed.database)))
+            opened = _with_tables(url, lease_seconds)
     except (OSError, sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"hydra.sweeper.storage={shown(url)}: {reason}") from error
@@ -98,13 +94,43 @@ def _engine_arguments(url: str) -> dict[str, Any]:
     return {"pool_pre_ping": True, "connect_args": connect}
 
 
+def _with_tables(url: str, lease_seconds: int) -> optuna.storages.RDBStorage:
+    """Make the tables if need be.
+
+    A program that doesn't know our lock, a dashboard say, may be making them at this moment: the
+    next try finds them.
+    """
+    for wait in (0.2, 1.0, None):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                return optuna.storages.RDBStorage(
+                    url,
+                    engine_kwargs=_engine_arguments(url),
+                    heartbeat_interval=max(1, lease_seconds // 6),
+                    grace_period=lease_seconds,
+                )
+        except sqlalchemy.exc.SQLAlchemyError as error:
+            made_meanwhile = "UNIQUE" in str(error) or "exists" in str(error)
+            if wait is None or not made_meanwhile:
+                raise
+            time.sleep(wait)
+    raise AssertionError("unreachable")
+
+
 def _prepare_sqlite(path: Path) -> None:
     """Write-ahead logging lets one process write while others read."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with sqlite3.connect(path, timeout=BUSY_SECONDS) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
+    deadline = time.monotonic() + BUSY_SECONDS
+    with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection, connection:
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+                break
+            except sqlite3.OperationalError as error:  # this statement has no patience of its own
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.1)
         connection.execute("BEGIN IMMEDIATE")  # fails here and now if it can't be written
-    connection.close()
 
 
 @contextmanager

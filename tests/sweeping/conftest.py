@@ -65,10 +65,10 @@ def trials_of(url: str, study: str) -> list[FrozenTrial]:
     """All trials of a study; none where there is no such study, or no database yet."""
     url = storage.absolute(url)
     try:
-        # Making tables here would race with the sweep that makes them.
-        opened = optuna.storages.RDBStorage(
-            url, skip_table_creation=True, skip_compatibility_check=True
-        )
+        with storage.lock(url):  # looking stamps a version, which would race with the sweep's own
+            opened = optuna.storages.RDBStorage(
+                url, skip_table_creation=True, skip_compatibility_check=True
+            )
         return optuna.load_study(study_name=study, storage=opened).get_trials()
     except (KeyError, optuna.exceptions.StorageInternalError, SQLAlchemyError):
         return []
