@@ -49,7 +49,11 @@ def compare(overrides: list[str]) -> dict[str, Any]:
     print_protocol(plan.settings())
     known = _known(folder, plan.hash(), plan.settings())
     if known is None:
-        known = _conduct(plan, folder)
+        try:
+            known = _conduct(plan, folder)
+        except OSError as error:
+            reason = f"{error.filename or folder}: {error.strerror or error}"
+            raise InputError(f"{reason}; the same command goes on") from error
         write_report(folder)
     print_verdict(known)
     print(f"report: {folder / 'report.html'}")
@@ -88,7 +92,7 @@ def _conduct(plan: Any, folder: Path) -> dict[str, Any]:
     with alone(folder):
         write_whole(folder / "protocol.json", json.dumps(plan.settings(), indent=2).encode())
         ledger = Ledger(folder)
-        searches = Searches(plan, folder).run(ledger)
+        searches = Searches(plan, folder, ledger).run()
         todo, runs = jobs(plan, searches), []
         for number, job in enumerate(todo, 1):
             runs.append(train(plan, job, folder, ledger))

@@ -1,6 +1,12 @@
 """What all tests share: one thread, temporary outputs, and where MNIST may be."""
 
 import os
+import signal
+
+# A command that a script starts in the background ignores Ctrl-C, and so do those it starts; the
+# tests that press it must work there too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Set before torch is imported, here and in the processes that tests start: two threads that wait
 # for each other on a busy machine take many times as long as one.

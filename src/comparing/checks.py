@@ -30,7 +30,7 @@ def doubts(
     """
     return [
         *at_an_edge(searches),
-        *under_tuned(pairs),
+        *under_tuned(pairs, {one["method"]: one["space"] for one in searches}),
         *too_many_bad(searches, max_bad),
         *unequal_budgets(searches),
         *saturated(accuracies),
@@ -75,20 +75,31 @@ def best(trials: Sequence[Mapping[str, Any]]) -> Any:
     return min(complete, key=lambda trial: trial["cost"], default=None)
 
 
-def under_tuned(pairs: Sequence[Pair]) -> list[Doubt]:
+def under_tuned(pairs: Sequence[Pair], spaces: Mapping[str, Mapping[str, Any]]) -> list[Doubt]:
     found = []
     for pair in pairs:
         for loser, winner, lost in (
             (pair.a, pair.b, pair.verdict == "worse"),
             (pair.b, pair.a, pair.verdict == "better"),
         ):
-            if lost and (winner in CONTAINS.get(loser, ()) or loser == f"{winner}_inclusive"):
+            if lost and contains(loser, winner, spaces):
                 text = (
                     f"{loser} loses to {winner}, which its search space contains: it was searched "
                     "too little (raise protocol.n_trials)"
                 )
                 found.append({"check": "under-tuned", "method": loser, "text": text})
     return found
+
+
+def contains(loser: str, winner: str, spaces: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether all that the winner could try was open to the loser; widening may have changed it."""
+    kin = winner in CONTAINS.get(loser, ()) or loser == f"{winner}_inclusive"
+    large, small = spaces.get(loser, {}), spaces.get(winner, {})
+    return kin and all(
+        large[name]["low"] <= space["low"] and large[name]["high"] >= space["high"]
+        for name, space in small.items()
+        if name in large
+    )
 
 
 def too_many_bad(searches: Sequence[Mapping[str, Any]], max_bad: float) -> list[Doubt]:

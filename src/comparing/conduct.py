@@ -9,17 +9,18 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
 from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
 
 from src.comparing import checks
 from src.comparing.ledger import Ledger
 from src.comparing.protocol import Plan
 from src.config import CONF, Config, job_config, parse
 from src.errors import InputError
-from src.results import digest, read_rows
+from src.results import read_rows
 from src.run import run, snapshot
 
 BUSY = 0.1  # of this machine's processors that others may use while seconds are measured
@@ -99,8 +100,13 @@ def _finished(place: Path, config: Config) -> bool:
         result = json.loads((place / "result.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    same: bool = result["config_sha256"] == digest(config.model_dump())
-    return same and result["status"] != "interrupted"
+    recorded = parse(cast(DictConfig, OmegaConf.load(place / "config.yaml")))
+    return _kept(recorded) == _kept(config) and result["status"] != "interrupted"
+
+
+def _kept(config: Config) -> dict[str, Any]:
+    """All but what may change while a comparison is taken up again."""
+    return config.model_dump(exclude={"logger": True, "data": {"root"}})
 
 
 def _row(plan: Plan, job: Job, place: Path) -> dict[str, Any]:
@@ -119,9 +125,15 @@ def _row(plan: Plan, job: Job, place: Path) -> dict[str, Any]:
         "steps": result["steps"],
         "train_seconds": result["train_seconds"],
         "idle": _others(place) < BUSY,
+        "commit": _commit(place),
         "folder": str(place),
         "rows": rows,
     }
+
+
+def _commit(place: Path) -> str:
+    git = json.loads((place / "provenance.json").read_text(encoding="utf-8")).get("git") or {}
+    return f"{git.get('commit')}{' and changes' if git.get('dirty') else ''}"
 
 
 def _others(place: Path) -> float:

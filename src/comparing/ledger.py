@@ -1,9 +1,11 @@
 """What a comparison did when, looks at the test set included."""
 
 import json
+import os
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 
 class Ledger:
@@ -17,11 +19,21 @@ class Ledger:
         if any((line["event"], line["detail"]) == (event, detail) for line in self.read()):
             return
         line = {"time": datetime.now().isoformat("T", "seconds"), "event": event, "detail": detail}
-        with open(self.place, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        with open(self.place, "ab+") as file:
+            torn = file.tell() > 0 and _last_byte(file) != b"\n"
+            file.write(b"\n" * torn + json.dumps(line).encode() + b"\n")
 
     def read(self) -> list[dict[str, Any]]:
-        """Every event; a line is written at once, so none is torn."""
+        """Every event, without a line that a full disk or a power cut has torn."""
         if not self.place.is_file():
             return []
-        return [json.loads(line) for line in self.place.read_text(encoding="utf-8").splitlines()]
+        found = []
+        for line in self.place.read_text(encoding="utf-8", errors="replace").splitlines():
+            with suppress(ValueError):
+                found.append(json.loads(line))
+        return found
+
+
+def _last_byte(file: BinaryIO) -> bytes:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1)

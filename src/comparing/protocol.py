@@ -1,5 +1,6 @@
 """What a comparison promises to do alike for every method."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -9,11 +10,23 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, ValidationError
 
-from src.config import CONF, PROJECT, Metric, Section, job_config
+from src.config import CONF, PROJECT, Config, Metric, Section, job_config, parse
 from src.errors import InputError
 from src.results import digest
 
 OWN = ("methods", "protocol")
+# What a comparison sets itself, and where it takes it from.
+RESERVED = {
+    "n_trials": "protocol.n_trials",
+    "n_jobs": "protocol.n_jobs",
+    "study": "protocol.name",
+    "seed": "protocol.first_seed",
+    "sweeps": "methods",
+    "hydra.sweeper.n_trials": "protocol.n_trials",
+    "hydra.sweeper.n_jobs": "protocol.n_jobs",
+    "hydra.sweeper.study_name": "protocol.name",
+    **dict.fromkeys(("trial", "resume", "hydra.run.dir", "hydra.sweep.dir"), ""),
+}
 
 
 class Protocol(Section):
@@ -63,7 +76,16 @@ class Plan:
             shared.pop(own, None)
         shared["data"].pop("root", None)
         how = self.protocol.model_dump(exclude={"name", "n_jobs"})
-        return flatten({"methods": list(self.methods), "protocol": how, **shared})
+        theirs = {name: self.own(name) for name in self.methods}
+        return flatten({"methods": list(self.methods), "protocol": how, **shared, "method": theirs})
+
+    def own(self, method: str) -> dict[str, Any]:
+        """What is a method's own: its settings and its search space."""
+        config = self.configs[method]
+        own = OmegaConf.masked_copy(config, ["optimizer", "search"])
+        settings = OmegaConf.to_container(own, resolve=True)
+        assert isinstance(settings, dict)
+        return {**settings, "space": OmegaConf.to_container(config.hydra.sweeper.params)}
 
     def hash(self) -> str:
         return digest(self.settings())
@@ -77,17 +99,10 @@ class Plan:
         alike = {
             key: value
             for key, value in self.settings().items()
-            if key not in OWN and not key.startswith("protocol.")
+            if key.split(".")[0] not in (*OWN, "method")
         }
-        config = self.configs[method]
-        own = OmegaConf.masked_copy(config, ["optimizer", "search"])
-        alike |= {
-            "method": OmegaConf.to_container(own),
-            "space": OmegaConf.to_container(config.hydra.sweeper.params),
-            "n_trials": self.protocol.n_trials,
-            "search": search,
-        }
-        choices = config.hydra.runtime.choices
+        alike |= {"own": self.own(method), "n_trials": self.protocol.n_trials, "search": search}
+        choices = self.configs[method].hydra.runtime.choices
         parts = (method, choices.data, choices.model, digest(alike)[:8])
         return "-".join(str(part) for part in parts).replace("/", "-")
 
@@ -102,8 +117,11 @@ def plan(arguments: Sequence[str]) -> Plan:
     own: list[str] = []
     rest: list[str] = []
     for override in parsed:
-        mine = override.key_or_group.split(".")[0] in OWN
-        (own if mine else rest).append(str(override.input_line))
+        key = override.key_or_group
+        if key in RESERVED:
+            instead = f"; use {RESERVED[key]}" if RESERVED[key] else ""
+            raise InputError(f"{override.input_line}: a comparison sets {key} itself{instead}")
+        (own if key.split(".")[0] in OWN else rest).append(str(override.input_line))
     with initialize_config_dir(str(CONF)):
         top = compose("compare", overrides=own)
         methods = _methods(OmegaConf.to_container(top.methods))
@@ -113,15 +131,35 @@ def plan(arguments: Sequence[str]) -> Plan:
         configs = {
             name: compose(
                 "config",
-                overrides=[f"sweeps={name}", *run_overrides(rest, protocol)],
+                overrides=[f"sweeps={name}", *run_overrides(rest)],
                 return_hydra_config=True,
             )
             for name in methods
         }
-    return Plan(methods, protocol, tuple(run_overrides(rest, protocol)), configs)
+    made = Plan(methods, protocol, tuple(run_overrides(rest)), configs)
+    for name in methods:
+        _check_selection(parse(made.job(name)))
+    return made
 
 
-def run_overrides(rest: Sequence[str], protocol: Protocol) -> list[str]:
+def _check_selection(config: Config) -> None:
+    """Winners are chosen by validation data; the test set is for the end."""
+    metric, sets = config.objective.metric, config.trainer.evaluate
+    if not metric.startswith("val_"):
+        raise InputError(f"objective.metric={metric}: must be val_loss or val_accuracy here")
+    direction = "maximize" if metric.endswith("accuracy") else "minimize"
+    if config.objective.direction != direction:
+        given = config.objective.direction
+        raise InputError(f"objective.direction={given}: must be {direction} for {metric}")
+    if "val" not in sets or "test" in (*sets, *config.trainer.evaluate_at_end):
+        raise InputError(
+            f"trainer.evaluate={list(sets)} trainer.evaluate_at_end="
+            f"{list(config.trainer.evaluate_at_end)}: must hold val and not test here, because "
+            "searches must not see the test set"
+        )
+
+
+def run_overrides(rest: Sequence[str]) -> list[str]:
     """What every run is told: the last row counts, since it is the last weights that are tested."""
     given = [line for line in rest if line.startswith("objective.row=")]
     return [*rest] if given else [*rest, "objective.row=last"]
@@ -139,8 +177,14 @@ def _methods(names: Any) -> tuple[str, ...]:
 
 def _protocol(values: Any) -> Protocol:
     try:
-        return Protocol.model_validate(values)
+        protocol = Protocol.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
         raise InputError(f"protocol.{key}={first['input']}: {first['msg'].lower()}") from error
+    if protocol.name is not None and not re.fullmatch(r"[\w+=-][\w.+=-]*", protocol.name):
+        raise InputError(
+            f"protocol.name={protocol.name}: must be letters, digits and any of - _ . + =, not "
+            "beginning with a dot, because it names a folder"
+        )
+    return protocol

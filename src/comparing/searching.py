@@ -7,7 +7,6 @@ after a kill to those that it would have found.
 
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import optuna
@@ -31,7 +31,7 @@ from src.sweeping.progress import wide_console
 from src.sweeping.show import importances, load
 from src.sweeping.storage import AWAY, absolute, open_storage
 from src.sweeping.study import COUNTED, LOST
-from src.sweeping.workers import MAX_RESTARTS, PARENT, POLL_SECONDS, last_words
+from src.sweeping.workers import MAX_RESTARTS, PARENT, POLL_SECONDS, end, last_words
 
 STATES = {
     TrialState.COMPLETE: "complete",
@@ -46,10 +46,11 @@ class Searches:
     Args:
         plan: what is compared.
         folder: of the comparison; each search prints into `<study>.log` there.
+        ledger: is told of each study that is complete.
     """
 
-    def __init__(self, plan: Plan, folder: Path) -> None:
-        self.plan, self.folder = plan, folder
+    def __init__(self, plan: Plan, folder: Path, ledger: Ledger) -> None:
+        self.plan, self.folder, self.ledger = plan, folder, ledger
         self.console = wide_console()
         self.bar = Progress(
             TextColumn("{task.description}"),
@@ -60,8 +61,9 @@ class Searches:
             disable=not self.console.is_terminal,
         )
         self.stopping = False
+        self.writing = Lock()  # of the ledger
 
-    def run(self, ledger: Ledger) -> list[dict[str, Any]]:
+    def run(self) -> list[dict[str, Any]]:
         """Search every method as often as the protocol says.
 
         Returns:
@@ -80,8 +82,6 @@ class Searches:
                 self.stopping = True
                 pool.shutdown(cancel_futures=True)
                 raise
-        for one in searches:
-            ledger.note("searched", f"{one['study']}: {one['command']}")
         return searches
 
     def _search(self, method: str, number: int) -> dict[str, Any]:
@@ -106,8 +106,9 @@ class Searches:
             given.append(f"trainer.threads={share}")
         command = ["-m", "src.train", "-m", f"sweeps={method}", *given]
         self._carry_out(command, name, method)
-        found = read_search(self.plan, method, number, name)
-        return {**found, "command": f"python {shlex.join(command)}"}
+        with self.writing:
+            self.ledger.note("searched", f"{name}: python {shlex.join(command)}")
+        return read_search(self.plan, method, number, name)
 
     def _carry_out(self, command: list[str], name: str, method: str) -> None:
         """Run the sweep until it ends by itself; start it again where it was killed."""
@@ -149,11 +150,9 @@ class Searches:
             )
 
     def _wait(self, process: subprocess.Popen[bytes], task: TaskID, name: str, method: str) -> int:
-        asked = False
         while (status := process.poll()) is None:
-            if self.stopping and not asked:
-                process.send_signal(signal.SIGINT)
-                asked = True
+            if self.stopping:
+                return end(process)
             if self.console.is_terminal:
                 done, state = self._state(name, method)
                 self.bar.update(task, completed=done, state=state)
@@ -167,7 +166,7 @@ class Searches:
             storage = open_storage(absolute(str(sweeper.storage)), sweeper.lease_seconds)
             study = optuna.load_study(study_name=name, storage=storage)
             trials = study.get_trials(deepcopy=False)
-        except (KeyError, *AWAY):  # no study yet; the database is away, as whoever needs it says
+        except (KeyError, InputError, *AWAY):  # no study yet, or no database: its sweep says so
             return 0, ""
         counted = [one for one in trials if one.state in COUNTED]
         pruned = sum(one.state is TrialState.PRUNED for one in counted)

@@ -33,8 +33,10 @@ class Pair:
         low, high: its 95% bias-corrected bootstrap interval.
         p, test: of the test named; `p_holm` is corrected for all pairs of the comparison.
         effect: Cohen's d of the paired differences, mean / standard deviation; null without spread.
-        detectable: the smallest difference that n seeds find in 80% of cases at the level 5%.
-        seeds_to_settle: seeds that would find the observed difference so, if it is undecided.
+        detectable: the smallest difference that a t test of n seeds finds in 80% of cases, at the
+            level of 5% divided by the number of pairs.
+        seeds_to_settle: seeds, more than n, with which it finds the observed difference so; null
+            if the pair is decided, or beyond 100,000.
         verdict: better, worse or undecided.
     """
 
@@ -65,10 +67,10 @@ def compare(values: dict[str, Values], direction: str) -> list[Pair]:
     """
     names = list(combinations(values, 2))
     differences = [values[a] - values[b] for a, b in names]
-    tests = [paired_test(one.mean(axis=0), len(names)) for one in differences]
+    tests = [paired_test(one, len(names)) for one in differences]
     corrected = holm([p for p, _ in tests])
     return [
-        _pair(a, b, difference, test, p_holm, direction)
+        _pair(a, b, difference, test, p_holm, direction, LEVEL / len(names))
         for (a, b), difference, test, p_holm in zip(
             names, differences, tests, corrected, strict=True
         )
@@ -76,7 +78,13 @@ def compare(values: dict[str, Values], direction: str) -> list[Pair]:
 
 
 def _pair(
-    a: str, b: str, differences: Values, test: tuple[float, str], p_holm: float, direction: str
+    a: str,
+    b: str,
+    differences: Values,
+    test: tuple[float, str],
+    p_holm: float,
+    direction: str,
+    level: float,
 ) -> Pair:
     over_seeds = differences.mean(axis=0)
     n, mean = len(over_seeds), float(over_seeds.mean())
@@ -97,18 +105,30 @@ def _pair(
         test=test[1],
         p_holm=p_holm,
         effect=effect,
-        detectable=detectable_effect(n) * spread if n > 1 and spread > 0 else None,
-        seeds_to_settle=seeds_needed(effect) if effect and not decided else None,
+        detectable=detectable_effect(n, level) * spread if n > 1 and spread > 0 else None,
+        seeds_to_settle=seeds_needed(effect, n, level) if effect and not decided else None,
         verdict=verdict,
     )
 
 
 def paired_test(differences: Values, pairs: int) -> tuple[float, str]:
-    """Two-sided p that the differences are symmetric about 0, and the test's name.
+    """Two-sided p that the differences, shape (searches, seeds), are symmetric about 0.
 
-    Wilcoxon's signed-rank test; with so few seeds that it could never fall below the level
-    (2 / 2^n times the number of pairs), the paired t test, which assumes normal differences.
+    Over seeds, each the mean of its searches. With several searches also over searches, by the
+    paired t test, and the larger p counts: seeds don't tell how lucky a search was.
+
+    Returns:
+        p, and the test's name.
     """
+    over_seeds = _over_seeds(differences.mean(axis=0), pairs)
+    if len(differences) == 1:
+        return over_seeds
+    return max(over_seeds, (_t_test(differences.mean(axis=1)), "paired t over searches"))
+
+
+def _over_seeds(differences: Values, pairs: int) -> tuple[float, str]:
+    """Wilcoxon's signed-rank test; with so few seeds that it could never fall below the level
+    (2 / 2^n times the number of pairs), the paired t test, which assumes normal differences."""
     if not np.any(differences):
         return 1.0, "none: no difference at all"
     if 2.0 ** (1 - len(differences)) * pairs < LEVEL:
@@ -117,7 +137,13 @@ def paired_test(differences: Values, pairs: int) -> tuple[float, str]:
             return float(stats.wilcoxon(differences).pvalue), "Wilcoxon signed-rank"
     if len(differences) < 2 or np.ptp(differences) == 0:
         return 1.0, "none: too few seeds"
-    return float(stats.ttest_1samp(differences, 0.0).pvalue), "paired t"
+    return _t_test(differences), "paired t"
+
+
+def _t_test(differences: Values) -> float:
+    if np.ptp(differences) == 0:
+        return 1.0
+    return float(stats.ttest_1samp(differences, 0.0).pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -159,18 +185,20 @@ def _bias_corrected(means: Values, estimate: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def detectable_effect(n: int) -> float:
-    """Cohen's d that a paired test of n differences finds with 80% power at 5%."""
-    return float(TTestPower().solve_power(nobs=n, alpha=LEVEL, power=POWER))
+def detectable_effect(n: int, level: float = LEVEL) -> float:
+    """Cohen's d that a paired t test of n differences finds with 80% power at a level."""
+    return float(TTestPower().solve_power(nobs=n, alpha=level, power=POWER))
 
 
-def seeds_needed(effect: float) -> int | None:
-    """Seeds that find an effect of this size with 80% power at 5%; None if beyond 100,000."""
+def seeds_needed(effect: float, n: int = 1, level: float = LEVEL) -> int | None:
+    """Seeds, more than n, that find an effect of this size with 80% power; None beyond 100,000."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the solver warns where it doesn't converge: None
-        n = TTestPower().solve_power(effect_size=abs(effect), alpha=LEVEL, power=POWER)
-    n = float(np.ravel(n)[0])
-    return math.ceil(n) if math.isfinite(n) and 2 <= n <= 100_000 else (2 if n < 2 else None)
+        found = TTestPower().solve_power(effect_size=abs(effect), alpha=level, power=POWER)
+    seeds = float(np.ravel(found)[0])
+    if not math.isfinite(seeds) or seeds > 100_000:
+        return None
+    return max(math.ceil(seeds), n + 1, 2)
 
 
 def summary(values: Sequence[float]) -> dict[str, float | None]:

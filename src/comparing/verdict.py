@@ -10,6 +10,7 @@ import numpy as np
 from src.comparing import checks, statistics
 from src.comparing.conduct import finite
 from src.comparing.protocol import Plan
+from src.errors import InputError
 
 CURVE = "val_loss"  # of learning curves and targets: validation data only
 
@@ -44,6 +45,7 @@ def judge(
         *_diverged(plan, runs),
     ]
     table = [_line(runs, name, kind) for kind in ("tuned", "default") for name in plan.methods]
+    commits = sorted({one["commit"] for one in runs})
     busy = sum(not one["idle"] for one in runs)
     return {
         "name": plan.name,
@@ -60,11 +62,11 @@ def judge(
             "valid": busy == 0,
             "text": "made one at a time on an otherwise idle machine"
             if busy == 0
-            else f"{busy} of {len(runs)} runs began while other programs used the processors: "
+            else f"other programs used the processors during {busy} of {len(runs)} runs: "
             "seconds can't be compared",
         },
         "protocol": plan.settings(),
-        "environment": dict(environment),
+        "environment": {**environment, "commits of the runs": commits},
         "ledger": ledger,
         "methods": ranking,
         "table": sorted(table, key=lambda line: (line["kind"] != "tuned", _rank(ranking, line))),
@@ -87,6 +89,8 @@ def _median_final(runs: list[dict[str, Any]], reference: str) -> float:
 def _values(plan: Plan, runs: list[dict[str, Any]], direction: str) -> dict[str, Any]:
     """Each method's values, (searches, seeds). A diverged run counts as the worst that ended."""
     known = list(finite([one["value"] for one in runs]))
+    if not known:
+        raise InputError("every run on a fresh seed diverged: there is nothing to compare")
     worst = max(known) if direction == "minimize" else min(known)
     values = {}
     for name in plan.methods:
@@ -138,9 +142,11 @@ def sentence(
 ) -> str:
     """The verdict for a reader in a hurry."""
     choices = plan.configs[plan.methods[0]].hydra.runtime.choices
+    count = plan.protocol.searches
+    searched = "one search" if count == 1 else f"{count} searches"
     how = (
-        f"On {choices.data} with {choices.model}, each tuned with {plan.protocol.n_trials} trials "
-        f"and trained on {plan.protocol.seeds} fresh seeds"
+        f"On {choices.data} with {choices.model}, each tuned in {searched} of "
+        f"{plan.protocol.n_trials} trials and trained on {plan.protocol.seeds} fresh seeds"
     )
     told = _told(ranking, pairs)
     if withheld:

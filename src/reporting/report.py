@@ -30,10 +30,10 @@ def _write(comparison: Comparison, folder: Path) -> Path:
     from src.reporting.figures_paper import save
 
     drawn = figures(comparison)
-    place = folder / "report.html"
-    write_whole(place, page(comparison, drawn).encode())
     write_tables(comparison.facts, folder)
     (folder / "figures").mkdir(exist_ok=True)
     for figure in drawn:
         save(figure, folder / "figures")
+    place = folder / "report.html"  # the last: where it is, nothing is missing
+    write_whole(place, page(comparison, drawn).encode())
     return place

@@ -178,19 +178,25 @@ def _line(text: object) -> str:
 def write_tables(comparison: Mapping[str, Any], folder: Path) -> None:
     """`table.tex`, `table.md`, `table.csv` and `table.parquet`."""
     names, rows = heading(comparison), cells(comparison)
-    write_whole(folder / "table.tex", latex(names, rows).encode())
-    write_whole(folder / "table.md", markdown(names, rows).encode())
+    withheld = [f"Withheld: {_line(one.get('text', ''))}" for one in comparison["withheld"]]
+    tex = latex(names, rows, withheld)
+    md = "".join(f"{escape_markdown(reason)}\n\n" for reason in withheld) + markdown(names, rows)
+    write_whole(folder / "table.tex", tex.encode())
+    write_whole(folder / "table.md", md.encode())
     write_whole(folder / "table.csv", csv_text(flat(comparison)).encode())
     write_whole(folder / "table.parquet", parquet(comparison))
 
 
-def latex(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """For the booktabs package."""
+def latex(names: Sequence[str], rows: Iterable[Sequence[str]], notes: Iterable[str] = ()) -> str:
+    """For the booktabs package; notes stand below the rows."""
+    notes = [*notes]
+    below = [r"\midrule"] if notes else []
+    below += [rf"\multicolumn{{{len(names)}}}{{l}}{{{escape_latex(note)}}} \\" for note in notes]
     lines = [" & ".join(map(escape_latex, row)) + r" \\" for row in (names, *rows)]
     form = "".join("l" if name == "method" else "r" for name in names)
     top, *body = lines
     parts = [rf"\begin{{tabular}}{{{form}}}", r"\toprule", top, r"\midrule", *body,
-             r"\bottomrule", r"\end{tabular}"]  # fmt: skip
+             *below, r"\bottomrule", r"\end{tabular}"]  # fmt: skip
     return "\n".join(parts) + "\n"
 
 
@@ -203,10 +209,13 @@ def escape_latex(text: str) -> str:
 def markdown(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """As GitHub reads it; signs that would mean something are escaped."""
     rule = ["---" if name == "method" else "---:" for name in names]
-    escaped = [[re.sub(r"([\\`*_{}\[\]<>#|~$&])", r"\\\1", _line(c)) for c in row]
-               for row in (names, *rows)]  # fmt: skip
+    escaped = [[escape_markdown(_line(cell)) for cell in row] for row in (names, *rows)]
     lines = [escaped[0], rule, *escaped[1:]]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def escape_markdown(text: str) -> str:
+    return re.sub(r"([\\`*_{}\[\]<>#|~$&])", r"\\\1", text)
 
 
 def flat(comparison: Mapping[str, Any]) -> list[list[Any]]:

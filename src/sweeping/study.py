@@ -24,6 +24,7 @@ COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 MAX_DEATHS = 3  # a trial that takes its process down each time must not do so for ever
 DIED, INTERRUPTED = "its process died", "interrupted"
 LOST = (DIED, INTERRUPTED)  # reasons of trials that are made good: they leave no trace in others
+GIVEN_UP = f"its process died {MAX_DEATHS + 1} times"
 POLL_SECONDS = 0.3
 ANOTHER = "choose another hydra.sweeper.study_name (or study=NAME)"
 
@@ -222,12 +223,12 @@ class SharedStudy:
         begun = complete or fixed is not None or "grid_id" in trial.system_attrs
         deaths = trial.user_attrs.get("deaths", 0) + (reason == DIED)
         queued = any(other.user_attrs.get("retries") == trial.number for other in self.trials())
-        if begun and deaths <= MAX_DEATHS and not queued:
-            attributes = {
-                key: value  # the place in a grid, say; but it climbs the pruner's ladder anew
-                for key, value in trial.system_attrs.items()
-                if not key.startswith("completed_rung_")
-            }
+        if deaths > MAX_DEATHS:
+            reason = GIVEN_UP
+        elif begun and not queued:
+            attributes = dict(trial.system_attrs)  # the place in a grid, say
+            for key in self._rungs_to_climb(trial):
+                del attributes[key]
             self.study.add_trial(
                 optuna.trial.create_trial(
                     state=TrialState.WAITING,
@@ -237,6 +238,17 @@ class SharedStudy:
             )
         self.storage.set_trial_user_attr(trial._trial_id, "reason", reason)
         self.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+
+    def _rungs_to_climb(self, trial: FrozenTrial) -> list[str]:
+        """Of a trial that is run again: the highest, for its verdict there may be untold.
+
+        It must not be judged again where it was let through, by those that have come since: then
+        all could be pruned. A bracket of Hyperband's goes by the number, so its ladder is another.
+        """
+        rungs = [key for key in trial.system_attrs if key.startswith("completed_rung_")]
+        if not isinstance(self.study.pruner, optuna.pruners.SuccessiveHalvingPruner):
+            return rungs
+        return [f"completed_rung_{len(rungs) - 1}"] if rungs else []
 
     def note(self, trial: Trial, attributes: Mapping[str, Any]) -> None:
         """Keep facts about a running trial; nothing happens if it was taken for dead meanwhile."""

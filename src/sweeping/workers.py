@@ -1,7 +1,6 @@
 """Several workers on this machine: each is the same command, pulling trials from the study."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -90,12 +89,22 @@ def in_turn(folder: Path) -> Iterator[None]:
 def _stop(workers: list[subprocess.Popen[bytes]]) -> None:
     """Ask the workers to tell the study and end."""
     for worker in workers:
-        worker.send_signal(signal.SIGINT)
+        worker.terminate()
     for worker in workers:
-        try:
-            worker.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            worker.kill()
+        end(worker)
+
+
+def end(process: subprocess.Popen[bytes]) -> int:
+    """Ask a process of ours to end, which it does as at Ctrl-C; kill it if it doesn't.
+
+    By SIGTERM: what a script starts in the background inherits that SIGINT is ignored.
+    """
+    process.terminate()
+    try:
+        return process.wait(timeout=20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
 
 
 def last_words(log: Path) -> str:

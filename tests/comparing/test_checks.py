@@ -63,14 +63,26 @@ def test_widening_moves_only_the_edge_that_was_met():
     ("loser", "winner"), [("momentum", "sgd"), ("nesterov", "sgd"), ("adamw", "adam")]
 )
 def test_losing_to_what_it_contains(loser, winner):
-    assert named(checks.under_tuned([pair(loser, winner, "worse")])) == [("under-tuned", loser)]
-    assert named(checks.under_tuned([pair(winner, loser, "better")])) == [("under-tuned", loser)]
+    doubted = [("under-tuned", loser)]
+    assert named(checks.under_tuned([pair(loser, winner, "worse")], {})) == doubted
+    assert named(checks.under_tuned([pair(winner, loser, "better")], {})) == [
+        ("under-tuned", loser)
+    ]
     for fine in (
         pair(loser, winner, "better"),
         pair(loser, winner, "undecided"),
         pair(winner, loser, "worse"),
     ):
-        assert checks.under_tuned([fine]) == []
+        assert checks.under_tuned([fine], {}) == []
+
+
+def test_a_space_that_was_widened_is_no_longer_contained():
+    def space(high: float) -> dict[str, Any]:
+        return {"optimizer.lr": {"low": 1e-4, "high": high, "log": True}}
+
+    lost = [pair("momentum", "sgd", "worse")]
+    assert checks.under_tuned(lost, {"momentum": space(5), "sgd": space(5)})
+    assert checks.under_tuned(lost, {"momentum": space(5), "sgd": space(50)}) == []
 
 
 def test_too_many_bad_trials():

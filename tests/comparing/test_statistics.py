@@ -21,22 +21,22 @@ from src.comparing.statistics import (
 def test_wilcoxon_by_hand():
     """Ranks 1..8, all negative but the smallest: W+ = 1, so p = 2 * 2 / 2^8."""
     differences = np.array([0.1, -0.2, -0.3, -0.4, -0.5, -0.6, -0.7, -0.8])
-    p, name = paired_test(differences, pairs=1)
+    p, name = paired_test(differences[None], pairs=1)
     assert name == "Wilcoxon signed-rank"
     assert p == pytest.approx(4 / 256)
 
 
 def test_with_five_seeds_the_t_test_by_hand():
     """Mean 3, standard deviation sqrt(2.5), t = 3 / sqrt(2.5 / 5) = 4.2426 with 4 degrees."""
-    p, name = paired_test(np.array([1.0, 2.0, 3.0, 4.0, 5.0]), pairs=1)
+    p, name = paired_test(np.array([[1.0, 2.0, 3.0, 4.0, 5.0]]), pairs=1)
     assert name == "paired t"
     assert p == pytest.approx(0.013236, abs=1e-5)  # from a table of Student's t
 
 
 def test_the_number_of_pairs_decides_which_test_can_decide():
     differences = np.arange(1.0, 7.0)  # six seeds: Wilcoxon's least p is 1/32
-    assert paired_test(differences, pairs=1)[1] == "Wilcoxon signed-rank"
-    assert paired_test(differences, pairs=6)[1] == "paired t"
+    assert paired_test(differences[None], pairs=1)[1] == "Wilcoxon signed-rank"
+    assert paired_test(differences[None], pairs=6)[1] == "paired t"
 
 
 def test_holm_by_hand():
@@ -64,6 +64,8 @@ def test_power_by_a_table():
     assert seeds_needed(0.5) == 34
     assert seeds_needed(-0.8) == 15
     assert seeds_needed(1e-6) is None
+    assert seeds_needed(0.5, level=0.05 / 6) > 34
+    assert seeds_needed(2.0, n=9) == 10, "the seeds there are have not settled it"
     assert detectable_effect(34) == pytest.approx(0.4943, abs=1e-3)
 
 
@@ -89,7 +91,7 @@ def test_a_against_a_calls_a_difference_in_at_most_7_percent():
     calls = 0
     for _ in range(2000):
         values = {"a": rng.normal(0.2, 0.01, (1, 10)), "b": rng.normal(0.2, 0.01, (1, 10))}
-        p, _ = paired_test((values["a"] - values["b"])[0], 1)
+        p, _ = paired_test(values["a"] - values["b"], 1)
         calls += p < 0.05 and compare(values, "minimize")[0].verdict != "undecided"
     assert calls / 2000 <= 0.07
     assert calls > 0  # a rule that never decides would pass otherwise
@@ -115,3 +117,22 @@ def test_summary_area_and_target():
     assert first_reaching(rows, "val_loss", 2.0)["samples"] == 20
     assert first_reaching(rows, "val_loss", 0.5) is None
     assert area([*rows, {"samples": 50, "val_loss": None}], "val_loss") is None
+
+
+def test_the_luck_of_searches_is_not_called_a_difference():
+    """A method against itself, when each search's winner is as far from the next as two seeds."""
+    generator, called = np.random.default_rng(3), 0
+    for _ in range(200):
+        values = {
+            name: generator.normal(size=(3, 1)) + generator.normal(size=(3, 10)) for name in "ab"
+        }
+        called += compare(values, "minimize")[0].verdict != "undecided"
+    assert called <= 0.07 * 200
+
+
+def test_several_searches_that_agree_find_a_difference():
+    generator = np.random.default_rng(4)
+    a, b = (generator.normal(scale=0.1, size=(3, 1)) + generator.normal(size=(3, 10)) for _ in "ab")
+    pair = compare({"a": a, "b": b - 4}, "minimize")[0]
+    assert pair.verdict == "worse"
+    assert compare({"a": a[:1], "b": b[:1] - 4}, "minimize")[0].verdict == "worse"

@@ -224,7 +224,7 @@ def test_hostile_text(browser: Any, tmp_path: Path) -> None:
     latex = (tmp_path / "table.tex").read_text()
     assert not re.search(r"\\input|(?<!\\)[#%_]|\\\\(?!\n)", latex)
     for line in (tmp_path / "table.md").read_text().splitlines():
-        assert len(re.findall(r"(?<!\\)\|", line)) == 10
+        assert len(re.findall(r"(?<!\\)\|", line)) == (10 if line.startswith("|") else 0)
         assert not re.search(r"(?<!\\)[<`*$]", line)
     printed = StringIO()
     print_verdict(read(tmp_path).facts, Console(file=printed, width=300))

@@ -15,7 +15,7 @@ from optuna.trial import Trial, TrialState
 
 from src.errors import InputError
 from src.sweeping import storage
-from src.sweeping.study import DIED, MAX_DEATHS, Lease, Outcome, SharedStudy
+from src.sweeping.study import DIED, GIVEN_UP, MAX_DEATHS, Lease, Outcome, SharedStudy
 from tests.sweeping.conftest import forget_connections, open_study, states
 
 FORK = multiprocessing.get_context("fork")  # a fresh interpreter would take seconds to begin
@@ -169,6 +169,23 @@ def test_a_trial_that_kills_its_process_is_given_up(url: str) -> None:
     assert states(study.trials()) == {"COMPLETE": 2, "FAIL": MAX_DEATHS + 1}
 
 
+def test_the_sampler_does_not_propose_what_was_given_up(url: str) -> None:
+    """Every death of a proposed point leads to the same proposal: it must end some day."""
+    finish_all(open_study(url, 1))
+
+    def body() -> None:
+        open_study(url, 3).next_trial()
+        die()
+
+    for _ in range(MAX_DEATHS + 1):
+        assert in_a_process(body) == -signal.SIGKILL
+    deadly = open_study(url, 1).trials()[-1]
+    ended = finish_all(open_study(url, 3))
+    assert deadly.params and all(one.params != deadly.params for one in ended)
+    last = [one for one in open_study(url, 3).trials() if one.params == deadly.params][-1]
+    assert last.user_attrs["reason"] == GIVEN_UP
+
+
 def test_interruptions_never_give_a_trial_up(url: str) -> None:
     for _ in range(2 * MAX_DEATHS):
         study = open_study(url, 2)
@@ -178,16 +195,24 @@ def test_interruptions_never_give_a_trial_up(url: str) -> None:
     assert states(study.trials()) == {"FAIL": 2 * MAX_DEATHS, "WAITING": 1}
 
 
-def test_a_repeated_trial_climbs_the_pruners_ladder_anew(url: str) -> None:
-    study = open_study(url)
+@pytest.mark.parametrize(
+    ("pruner", "kept"),
+    [(optuna.pruners.SuccessiveHalvingPruner(), 2), (optuna.pruners.HyperbandPruner(), 0)],
+)
+def test_where_a_repeated_trial_begins_on_the_pruners_ladder(
+    url: str, pruner: optuna.pruners.BasePruner, kept: int
+) -> None:
+    study = open_study(url, pruner=pruner)
     trial = study.next_trial()
     assert trial is not None
-    study.storage.set_trial_system_attr(trial._trial_id, "completed_rung_0", 0.1)
+    for rung in range(3):
+        study.storage.set_trial_system_attr(trial._trial_id, f"completed_rung_{rung}", 0.1)
     study.storage.set_trial_system_attr(trial._trial_id, "grid_id", 3)
     study.release()
     again = study.trials()[-1]
     assert again.system_attrs["grid_id"] == 3
-    assert "completed_rung_0" not in again.system_attrs
+    rungs = sorted(key for key in again.system_attrs if key.startswith("completed_rung_"))
+    assert rungs == [f"completed_rung_{rung}" for rung in range(kept)]
 
 
 def test_a_process_that_lost_its_trial_changes_nothing(url: str) -> None:

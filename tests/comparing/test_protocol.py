@@ -1,0 +1,74 @@
+"""What a comparison is told, and what makes two of them the same one."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from src.comparing.ledger import Ledger
+from src.comparing.protocol import plan
+from src.config import register
+from src.errors import InputError
+
+METHODS = "methods=[adam,adamw]"
+
+
+@pytest.fixture(autouse=True)
+def registered() -> None:
+    register()
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["optimizer.weight_decay=0.1", "optimizer.lr=0.1", "trainer.epochs=7", "protocol.seeds=7",
+     "sampler=random", "hydra.sweeper.params.optimizer\\.lr='interval(1e-3,1e-2)'"],
+)  # fmt: skip
+def test_another_setting_is_another_comparison(change: str) -> None:
+    """A finished one must not be shown as the answer to another question."""
+    assert plan([METHODS]).hash() != plan([METHODS, change]).hash()
+
+
+def test_studies_are_shared_by_comparisons_that_search_alike() -> None:
+    asked, wider = plan([METHODS]), plan(["methods=[adam,adamw,sgd]", "protocol.seeds=3"])
+    assert asked.study("adam", 0) == wider.study("adam", 0)
+    assert len({asked.study("adam", 0), asked.study("adam", 1), asked.study("adamw", 0)}) == 3
+    assert asked.study("adam", 0) != plan([METHODS, "trainer.epochs=3"]).study("adam", 0)
+    assert asked.study("adam", 0) != plan([METHODS, "protocol.n_trials=3"]).study("adam", 0)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["objective.metric=test_loss", "trainer.evaluate=[val,test]"], "objective.metric=test"),
+        (["trainer.evaluate=[val,test]"], "must hold val and not test"),
+        (["trainer.evaluate_at_end=[test]"], "must hold val and not test"),
+        (["objective.metric=val_accuracy"], "must be maximize for val_accuracy"),
+        (["n_trials=7"], "use protocol.n_trials"),
+        (["n_jobs=2"], "use protocol.n_jobs"),
+        (["hydra.sweeper.n_jobs=2"], "use protocol.n_jobs"),
+        (["seed=3"], "use protocol.first_seed"),
+        (["resume=somewhere"], "sets resume itself"),
+        (["protocol.name=../../escaped"], "must be letters, digits"),
+        (["protocol.name=/tmp/elsewhere"], "must be letters, digits"),
+        (["protocol.name=.hidden"], "must be letters, digits"),
+    ],
+)
+def test_what_is_refused(overrides: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        plan([METHODS, *overrides])
+
+
+def test_selection_by_accuracy() -> None:
+    made = plan([METHODS, "objective.metric=val_accuracy", "objective.direction=maximize"])
+    assert made.settings()["objective.metric"] == "val_accuracy"
+
+
+def test_a_ledger_goes_on_after_a_torn_line(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.note("searched", "a")
+    place = tmp_path / "ledger.jsonl"
+    place.write_text(place.read_text() + '{"time": "2026-')
+    ledger.note("searched", "b")
+    ledger.note("searched", "a")
+    assert [line["detail"] for line in ledger.read()] == ["a", "b"]
+    assert json.loads(place.read_text().splitlines()[-1])["detail"] == "b"
