@@ -131,7 +131,7 @@ def print_protocol(settings: Mapping[str, Any], console: Console | None = None) 
     """What every method was given alike, a line for each group of settings."""
     groups: dict[str, list[str]] = {}
     for key, setting in settings.items():
-        group, _, name = key.partition(".")
+        group, _, name = key.removeprefix("method.").partition(".")
         groups.setdefault(group, []).append(f"{name}={setting}" if name else str(setting))
     console = console or _console()
     for group, values in groups.items():
