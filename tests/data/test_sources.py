@@ -195,8 +195,13 @@ def test_nobody_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_all_mirrors_share_one_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each hangs as a look-up of a name does, which no socket's limit ends."""
+
+    def hang(*_: object, **__: object) -> None:
+        threading.Event().wait(60)
+        raise TimeoutError
+
     monkeypatch.setattr(sources, "ANSWER_SECONDS", 1.0)
-    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: threading.Event().wait(60))
+    monkeypatch.setattr("urllib.request.urlopen", hang)
     urls = [f"http://{number}.invalid/" for number in range(60)]
     reasons: list[str | None] = []
     asking = threading.Thread(target=lambda: reasons.append(sources._unreachable(urls)))
