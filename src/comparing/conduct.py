@@ -3,6 +3,7 @@
 Each is kept in its own folder, so that the same command goes on after a kill.
 """
 
+import copy
 import json
 import math
 import shutil
@@ -12,13 +13,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import psutil
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from src.comparing import checks
 from src.comparing.ledger import Ledger
 from src.comparing.protocol import Plan
-from src.config import CONF, Config, job_config, parse
+from src.config import Config, parse
 from src.errors import InputError
 from src.results import read_rows
 from src.run import run, snapshot
@@ -57,12 +57,14 @@ def jobs(plan: Plan, searches: list[dict[str, Any]]) -> list[Job]:
 def train(plan: Plan, job: Job, folder: Path, ledger: Ledger) -> dict[str, Any]:
     """Train a job in its own folder, or read what it left; as runs.jsonl keeps it."""
     place = folder / "runs" / job.folder_name
-    with initialize_config_dir(str(CONF)):
-        values = [f"{key}={value!r}" for key, value in job.params.items()]
-        sets = sorted({"test", plan.protocol.metric.split("_")[0]})
-        own = [f"seed={job.seed}", f"trainer.evaluate_at_end=[{','.join(sets)}]"]
-        overrides = [f"sweeps={job.method}", *plan.overrides, *values, *own]
-        cfg = job_config(compose("config", overrides=overrides))
+    cfg = copy.deepcopy(plan.job(job.method))
+    own = {
+        **job.params,
+        "seed": job.seed,
+        "trainer.evaluate_at_end": sorted({"test", plan.protocol.metric.split("_")[0]}),
+    }
+    for name, value in own.items():
+        OmegaConf.update(cfg, name, value)
     config = parse(cfg)
     if not _finished(place, config):
         shutil.rmtree(place, ignore_errors=True)  # of a run that was killed
