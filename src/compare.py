@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from src.cli import one_line_errors
-from src.config import OUTPUTS, PROJECT, register
+from src.config import OUTPUTS, PROJECT, parse, register
 from src.errors import InputError
 
 EPILOG = """Overrides of the comparison: methods=[...], protocol.KEY=VALUE (conf/protocol).
@@ -64,7 +64,7 @@ def _known(folder: Path, expected: str, settings: dict[str, Any]) -> dict[str, A
     """The finished comparison of this folder; None if it isn't finished."""
     place = folder / "comparison.json"
     asked = folder / "protocol.json"
-    if asked.is_file():
+    if asked.is_file() and (folder / "ledger.jsonl").is_file():  # and something was done for it
         theirs = json.loads(asked.read_text(encoding="utf-8"))
         differ = sorted(k for k in {*theirs, *settings} if theirs.get(k) != settings.get(k))
         if differ:
@@ -86,8 +86,10 @@ def _conduct(plan: Any, folder: Path) -> dict[str, Any]:
     from src.comparing.verdict import judge
     from src.files import write_whole
     from src.results import provenance
-    from src.run import alone
+    from src.run import alone, assemble
 
+    for method in plan.methods:  # a mistake is found before a folder is made
+        assemble(parse(plan.job(method)))
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder):
         write_whole(folder / "protocol.json", json.dumps(plan.settings(), indent=2).encode())

@@ -140,6 +140,9 @@ def test_another_comparison_of_the_same_name_is_refused(finished: Path) -> None:
         (["methods=[sgd,adam]", "protocol.sedes=3"], "sedes"),
         (["methods=[sgd,adam]", "trainer.epoch=3"], "trainer.epoch"),
         (["methods=[sgd,adam]", "protocol.reference=lion"], "protocol.reference=lion"),
+        (["methods=[sgd,adam]", "optimizer.lr=0.1"], "sgd: there is nothing left to search"),
+        (["methods=[momentum,adam]", "optimizer.lr=-1"], "lr must be a number >= 0, got -1"),
+        (["methods=[sgd,adam]", "data=mnist", "data.root=/nowhere"], "/nowhere/MNIST is missing"),
     ],
 )
 def test_bad_input(tmp_path: Path, arguments: list[str], named: str) -> None:

@@ -137,8 +137,11 @@ def plan(arguments: Sequence[str]) -> Plan:
             for name in methods
         }
     made = Plan(methods, protocol, tuple(run_overrides(rest)), configs)
+    given = {override.key_or_group for override in parsed}
     for name in methods:
         _check_selection(parse(made.job(name)))
+        if given >= set(made.own(name)["space"]):
+            raise InputError(f"{name}: there is nothing left to search; {sorted(given)} are given")
     return made
 
 
