@@ -15,6 +15,10 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 
 from src.optimizers import base
 from tests.optimizers.methods import (
@@ -316,6 +320,32 @@ def test_step_hooks(name: str) -> None:
     optimizer.register_step_post_hook(lambda *_: seen.append("after"))
     run(optimizer, params, [0, 1])
     assert seen == ["before", "after"] * 2
+
+
+@every_method
+def test_hooks_of_all_optimizers(name: str) -> None:
+    params = tensors()
+    optimizer = build(name, params)
+    seen: list[str] = []
+    hooks = [
+        register_optimizer_step_pre_hook(lambda *_: seen.append("before")),
+        register_optimizer_step_post_hook(lambda *_: seen.append("after")),
+    ]
+    try:
+        run(optimizer, params, [0])
+    finally:
+        for hook in hooks:
+            hook.remove()
+    run(optimizer, params, [1])
+    assert seen == ["before", "after"]
+
+
+def test_the_profiler_finds_the_step() -> None:
+    params = tensors()
+    optimizer = build("adam", params)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        run(optimizer, params, [0])
+    assert "Optimizer.step#Adam.step" in {event.key for event in profile.key_averages()}
 
 
 @every_method
