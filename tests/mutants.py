@@ -61,8 +61,8 @@ MUTANTS = [
     Mutant(
         "adam: epsilon inside the root",
         "adam",
-        ".sqrt_().add_(cast(eps, param))",
-        ".add_(cast(eps, param)).sqrt_()",
+        ".sqrt_().add_(epsilon(eps, param))",
+        ".add_(epsilon(eps, param)).sqrt_()",
         "adam",
     ),
     Mutant(
@@ -177,7 +177,13 @@ MUTANTS = [
         "x.div_",
         "muon",
     ),
-    Mutant("muon: not normalized", "muon", "x.div_(x.norm().clamp(min=eps))", "pass", "muon"),
+    Mutant(
+        "muon: not normalized",
+        "muon",
+        "x.div_(x.norm().clamp(min=max(eps, SMALLEST)))",
+        "pass",
+        "muon",
+    ),
     Mutant(
         "muon: rate not adjusted", "muon", "mul_(lr).reshape", 'mul_(group["lr"]).reshape', "muon"
     ),

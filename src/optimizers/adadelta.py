@@ -12,10 +12,10 @@ from src.optimizers.base import (
     add_scaled_,
     average_square_,
     blockwise,
-    cast,
     check_fraction,
     check_not_negative,
     check_positive,
+    epsilon,
     real_zeros,
 )
 
@@ -32,7 +32,7 @@ def adadelta(
 ) -> None:
     """One step, in place."""
     grad = add_l2(grad, param, weight_decay)
-    eps = cast(eps, param)
+    eps = epsilon(eps, param)
     average_square_(square_avg, grad, rho)
     delta = (acc_delta + eps).sqrt_().div_((square_avg + eps).sqrt_()) * grad
     average_square_(acc_delta, delta, rho)

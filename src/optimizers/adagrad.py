@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 from torch.optim.optimizer import ParamsT
 
 from src.optimizers.base import (
@@ -12,12 +13,13 @@ from src.optimizers.base import (
     add_l2,
     add_quotient_,
     blockwise,
-    cast,
     check_not_negative,
     check_positive,
+    epsilon,
     fusible,
     modulus,
     next_steps,
+    not_zero,
     real_zeros,
 )
 
@@ -37,7 +39,7 @@ def adagrad(
     size = modulus(grad)
     total.addcmul_(size, size)
     step_size = lr / (1 + (step - 1) * lr_decay)
-    add_quotient_(param, -step_size, grad, total.sqrt().add_(cast(eps, param)))
+    add_quotient_(param, -step_size, grad, total.sqrt().add_(epsilon(eps, param)))
 
 
 class AdaGrad(Method):
@@ -135,6 +137,7 @@ def fused_adagrad(
         lr=group["lr"],
         lr_decay=group["lr_decay"],
         weight_decay=group["weight_decay"],
-        eps=group["eps"],
+        eps=float(not_zero(group["eps"], params[0])),
         maximize=group["maximize"],
     )
+    increment_version(params)

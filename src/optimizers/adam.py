@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 from torch.optim.optimizer import ParamsT
 
 from src.optimizers.base import (
@@ -19,6 +20,7 @@ from src.optimizers.base import (
     check_betas,
     check_not_negative,
     check_positive,
+    epsilon,
     fusible,
     next_steps,
     not_zero,
@@ -46,7 +48,7 @@ def adam(
     average_square_(exp_avg_sq, grad, beta2)
     step_size = lr / (1 - power(beta1, step))
     correction = cast(1 - power(beta2, step), param)
-    denom = (exp_avg_sq / correction).sqrt_().add_(cast(eps, param))
+    denom = (exp_avg_sq / correction).sqrt_().add_(epsilon(eps, param))
     add_quotient_(param, -step_size, exp_avg, denom)
 
 
@@ -153,6 +155,7 @@ def fused_adam(
         beta1=group["betas"][0],
         beta2=not_zero(group["betas"][1], params[0]),
         weight_decay=group["weight_decay"],
-        eps=group["eps"],
+        eps=not_zero(group["eps"], params[0]),
         maximize=group["maximize"],
     )
+    increment_version(params)

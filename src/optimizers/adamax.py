@@ -16,6 +16,7 @@ from src.optimizers.base import (
     check_betas,
     check_not_negative,
     check_positive,
+    epsilon,
     power,
     real_zeros,
     zeros,
@@ -38,7 +39,7 @@ def adamax(
     grad = add_l2(grad, param, weight_decay)
     exp_avg.lerp_(grad, cast(1 - beta1, param))
     exp_inf.mul_(cast(beta2, param))
-    torch.maximum(exp_inf, grad.abs().add_(cast(eps, param)), out=exp_inf)
+    torch.maximum(exp_inf, grad.abs().add_(epsilon(eps, param)), out=exp_inf)
     step_size = lr / (1 - power(beta1, step))
     add_quotient_(param, -step_size, exp_avg, exp_inf)
 

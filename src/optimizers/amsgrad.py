@@ -18,6 +18,7 @@ from src.optimizers.base import (
     check_betas,
     check_not_negative,
     check_positive,
+    epsilon,
     fusible,
     power,
     real_zeros,
@@ -45,7 +46,7 @@ def amsgrad(
     torch.maximum(max_exp_avg_sq, exp_avg_sq, out=max_exp_avg_sq)
     step_size = lr / (1 - power(beta1, step))
     correction = cast(1 - power(beta2, step), param)
-    denom = (max_exp_avg_sq / correction).sqrt_().add_(cast(eps, param))
+    denom = (max_exp_avg_sq / correction).sqrt_().add_(epsilon(eps, param))
     add_quotient_(param, -step_size, exp_avg, denom)
 
 

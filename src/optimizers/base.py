@@ -6,6 +6,7 @@ are combined in double and only then cast to the parameter's dtype, so that K tr
 the same bits as K separate runs.
 """
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from functools import cache, wraps
@@ -16,6 +17,7 @@ from typing import Any, ClassVar, overload
 import torch
 from torch import Tensor
 from torch.optim import Optimizer, optimizer
+from torch.optim.optimizer import ParamsT
 
 Scalar = float | Tensor
 Group = dict[str, Any]
@@ -36,6 +38,10 @@ class Method(Optimizer):
 
     elementwise: ClassVar[bool] = True
     allows_complex: ClassVar[bool] = True
+
+    def __init__(self, params: ParamsT, defaults: Group) -> None:
+        self._check(defaults)
+        super().__init__(params, defaults)
 
     def check(self, group: Group) -> None:
         """Raise ValueError for settings outside their range."""
@@ -58,12 +64,18 @@ class Method(Optimizer):
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a group whose settings stand above the defaults, once they are found in range."""
-        self.check({**self.defaults, **param_group})
+        self._check({**self.defaults, **param_group})
         super().add_param_group(param_group)
         for param in self.param_groups[-1]["params"]:
             if param.is_complex() and not self.allows_complex:
                 self.param_groups.pop()
                 raise ValueError(f"{type(self).__name__} needs real parameters, got {param.dtype}")
+
+    def _check(self, group: Group) -> None:
+        for name in flags(type(self)):
+            if not isinstance(group[name], bool):
+                raise ValueError(f"{name} must be true or false, got {group[name]!r}")
+        self.check(group)
 
     @staticmethod
     def profile_hook_step(func: Callable[..., Any]) -> Callable[..., Any]:
@@ -76,7 +88,7 @@ class Method(Optimizer):
         @wraps(func)
         def step(self: "Method", *args: Any, **kwargs: Any) -> Any:
             if (
-                torch._C._autograd._profiler_enabled()
+                torch.autograd.profiler._is_profiler_enabled
                 or self._optimizer_step_pre_hooks
                 or self._optimizer_step_post_hooks
                 or optimizer._global_optimizer_pre_hooks
@@ -104,6 +116,8 @@ class Method(Optimizer):
 
     def _step_group(self, group: Group) -> None:
         params = [param for param in group["params"] if param.grad is not None]
+        if not params:
+            return
         grads = [param.grad for param in params]
         states = self._states(params, grads, group)
         if isinstance(group["lr"], Tensor):  # reading it waits for the device it is on
@@ -130,8 +144,6 @@ class Method(Optimizer):
 
 def fusible(params: list[Tensor], grads: list[Tensor], states: list[State]) -> bool:
     """Whether torch's kernels, which know only flat real memory, give what the rule gives."""
-    if not params:
-        return False
     dtype, device = params[0].dtype, params[0].device
     if dtype not in (torch.float32, torch.float64) or device.type not in ("cpu", "cuda"):
         return False
@@ -142,6 +154,12 @@ def fusible(params: list[Tensor], grads: list[Tensor], states: list[State]) -> b
         if not tensor.is_contiguous() or tensor.dtype is not dtype:
             return False
     return True
+
+
+def flags(method: type[Method]) -> list[str]:
+    """The settings whose defaults are true or false."""
+    arguments = inspect.signature(method).parameters.values()
+    return [each.name for each in arguments if isinstance(each.default, bool)]
 
 
 def next_steps(states: list[State], device: torch.device) -> list[Tensor]:
@@ -206,6 +224,11 @@ def power(base: Scalar, exponent: Scalar) -> Scalar:
     return torch.tensor(powers, dtype=torch.float64).view(like.shape)
 
 
+def epsilon(eps: Scalar, param: Tensor) -> Scalar:
+    """ε in the parameter's precision, where it must not become 0."""
+    return cast(not_zero(eps, param), param)
+
+
 def modulus(grad: Tensor) -> Tensor:
     """|g|, or g itself where it is real: what has the square g·ḡ."""
     return grad.abs() if grad.is_complex() else grad
@@ -253,10 +276,10 @@ def average_square_(avg: Tensor, grad: Tensor, beta: Scalar) -> None:
         avg.mul_(beta).addcmul_(size, size, value=1 - beta)
 
 
-def not_zero(beta: Scalar, avg: Tensor) -> Scalar:
-    """At least the smallest normal number of the average's precision."""
-    least = smallest_normal(avg.dtype)
-    return beta.clamp(min=least) if isinstance(beta, Tensor) else max(beta, least)
+def not_zero(scalar: Scalar, tensor: Tensor) -> Scalar:
+    """At least the smallest normal number of the tensor's precision."""
+    least = smallest_normal(tensor.dtype)
+    return scalar.clamp(min=least) if isinstance(scalar, Tensor) else max(scalar, least)
 
 
 @cache
@@ -276,6 +299,7 @@ def check_numbers(allowed: str, holds: Callable[[float], bool], settings: Group)
     """Raise ValueError naming the first setting that is no finite number in its range."""
     for name, value in settings.items():
         scalar = isinstance(value, Tensor) and value.dim() == 0 and not value.is_complex()
+        scalar = scalar and value.dtype is not torch.bool
         number = scalar or (isinstance(value, Real) and not isinstance(value, bool))
         if not number or not math.isfinite(value) or not holds(float(value)):
             raise ValueError(f"{name} must be {allowed}, got {value!r}")

@@ -20,10 +20,16 @@ from src.optimizers.base import (
     check_numbers,
     check_positive,
     real_zeros,
+    smallest_normal,
     zeros,
 )
 
 ADJUSTMENTS = ("original", "match_rms_adamw", "spectral_unclamped")
+
+
+# Beyond bfloat16's range is inf, and inf / inf is NaN; the squares of what is smaller are 0.
+LARGEST = torch.finfo(torch.bfloat16).max
+SMALLEST = math.sqrt(smallest_normal(torch.bfloat16))
 
 
 def orthogonalize(matrix: Tensor, coefficients: Sequence[float], steps: int, eps: float) -> Tensor:
@@ -33,10 +39,10 @@ def orthogonalize(matrix: Tensor, coefficients: Sequence[float], steps: int, eps
     """
     a, b, c = coefficients
     tall = matrix.size(0) > matrix.size(1)
-    largest = torch.finfo(torch.bfloat16).max  # beyond it is inf, and inf / inf is NaN
+    largest = min(LARGEST, torch.finfo(matrix.dtype).max)
     x = matrix.clamp(-largest, largest).bfloat16()
     x = x.T if tall else x
-    x.div_(x.norm().clamp(min=eps))
+    x.div_(x.norm().clamp(min=max(eps, SMALLEST)))
     for _ in range(steps):
         gram = x @ x.T
         x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)

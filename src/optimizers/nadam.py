@@ -16,6 +16,7 @@ from src.optimizers.base import (
     check_betas,
     check_not_negative,
     check_positive,
+    epsilon,
     power,
     real_zeros,
     zeros,
@@ -48,7 +49,7 @@ def nadam(
     exp_avg.lerp_(grad, cast(1 - beta1, param))
     average_square_(exp_avg_sq, grad, beta2)
     correction = cast(1 - power(beta2, step), param)
-    denom = (exp_avg_sq / correction).sqrt_().add_(cast(eps, param))
+    denom = (exp_avg_sq / correction).sqrt_().add_(epsilon(eps, param))
     add_quotient_(param, -lr * mu_next / (1 - mu_product * mu_next), exp_avg, denom)
     add_quotient_(param, -lr * (1 - mu) / (1 - mu_product), grad, denom)
 

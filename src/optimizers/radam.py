@@ -17,6 +17,7 @@ from src.optimizers.base import (
     check_betas,
     check_not_negative,
     check_positive,
+    epsilon,
     power,
     real_zeros,
     root,
@@ -57,7 +58,7 @@ def radam(
     denom = param.real.new_ones(())
     if isinstance(length, Tensor) or length > 5:
         gain = rectification(length, beta2) * root(1 - power(beta2, step))
-        denom = exp_avg_sq.sqrt().add_(cast(eps, param)).div_(cast(gain, param))
+        denom = exp_avg_sq.sqrt().add_(epsilon(eps, param)).div_(cast(gain, param))
     if isinstance(length, Tensor):
         denom = torch.where((length > 5).to(param.device), denom, 1.0)
     add_quotient_(param, -step_size, exp_avg, denom)

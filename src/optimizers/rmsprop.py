@@ -21,6 +21,7 @@ from src.optimizers.base import (
     check_fraction,
     check_not_negative,
     check_positive,
+    epsilon,
     modulus,
     real_zeros,
     zeros,
@@ -47,7 +48,7 @@ def rmsprop(
     else:
         grad_avg.lerp_(grad, cast(1 - alpha, param))
         denom = spread(square_avg, modulus(grad_avg))
-    denom.add_(cast(eps, param))
+    denom.add_(epsilon(eps, param))
     if buffer is None:
         add_quotient_(param, -lr, grad, denom)
     else:
@@ -135,16 +136,16 @@ class RMSProp(Method):
         check_positive(eps=group["eps"])
 
     def initial_state(self, param: Tensor, group: Group) -> State:
-        state = {"square_avg": real_zeros(param)}
-        if group["centered"]:
-            state["grad_avg"] = zeros(param)
-        return state
+        return {"square_avg": real_zeros(param)}
 
     def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
         mu = group["momentum"]
+        if group["centered"] and "grad_avg" not in state:
+            state["grad_avg"] = zeros(param)
         if "momentum_buffer" not in state and (isinstance(mu, Tensor) or mu):
             state["momentum_buffer"] = zeros(param)
-        averages = state["square_avg"], state.get("grad_avg"), state.get("momentum_buffer")
+        mean = state["grad_avg"] if group["centered"] else None
+        averages = state["square_avg"], mean, state.get("momentum_buffer")
         blockwise(
             rmsprop,
             (param, grad, *averages),

@@ -34,6 +34,11 @@ def build(name: str, params: Any, **overrides: Any) -> Any:
     return class_of(name)(params, **{**settings_of(name), **overrides})
 
 
+def decay(name: str, value: float) -> Settings:
+    """The setting for weight decay; nothing for a method that has none."""
+    return {"weight_decay": value} if "weight_decay" in settings_of(name) else {}
+
+
 def tensors(
     seed: int = 0, dtype: torch.dtype = torch.float32, shapes: Sequence[tuple[int, ...]] = SHAPES
 ) -> list[Tensor]:

@@ -14,6 +14,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from torch import Tensor
+from torch._C._profiler import _ExperimentalConfig
 from torch.optim import Optimizer
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
@@ -28,6 +29,7 @@ from tests.optimizers.methods import (
     build,
     class_of,
     clones,
+    decay,
     distance,
     give,
     run,
@@ -37,6 +39,7 @@ from tests.optimizers.methods import (
 )
 
 DECOUPLED = ("adamw", "lion", "muon")
+COUPLED = [name for name in METHODS if decay(name, 0.0) and name not in DECOUPLED]
 COMPLEX = [name for name in METHODS if class_of(name).allows_complex]
 ELEMENTWISE = [name for name in METHODS if class_of(name).elementwise]
 FUSED = [name for name in METHODS if "fused" in build(name, [torch.zeros(1)]).defaults]
@@ -106,10 +109,11 @@ def test_same_bits_twice(name: str, form: dict[str, Any]) -> None:
 @every_form
 def test_groups_have_their_own_settings(name: str, form: dict[str, Any]) -> None:
     params = tensors()
-    groups = [{"params": params[:2], "lr": 0.5}, {"params": params[2:], "weight_decay": 0.25}]
+    second = decay(name, 0.25) or {"lr": 0.25}
+    groups = [{"params": params[:2], "lr": 0.5}, {"params": params[2:], **second}]
     run(build(name, groups, **form), params, STEPS)
     alone = tensors()
-    for part, settings in ((alone[:2], {"lr": 0.5}), (alone[2:], {"weight_decay": 0.25})):
+    for part, settings in ((alone[:2], {"lr": 0.5}), (alone[2:], second)):
         optimizer = build(name, part, **settings, **form)
         for seed in STEPS:
             drawn = tensors(1000 + seed)
@@ -136,24 +140,45 @@ def test_bad_group_is_not_added(name: str) -> None:
     with pytest.raises(ValueError, match=r"lr must be a number >= 0, got -1"):
         optimizer.add_param_group({"params": [torch.zeros(2)], "lr": -1})
     assert len(optimizer.param_groups) == 1
-    with pytest.raises(ValueError, match="weight_decay"):
-        build(name, [{"params": tensors(), "weight_decay": -0.5}])
+    with pytest.raises(ValueError, match="lr"):
+        build(name, [{"params": tensors(), "lr": -0.5}])
+
+
+@every_method
+def test_bad_default_is_refused_though_every_group_overrides_it(name: str) -> None:
+    with pytest.raises(ValueError, match=r"lr must be a number >= 0, got -1"):
+        build(name, [{"params": tensors(), "lr": 0.1}], lr=-1)
+
+
+@every_form
+def test_groups_without_gradients_do_nothing(name: str, form: dict[str, Any]) -> None:
+    for groups in ([], [{"params": []}]):
+        params, expected = tensors(), tensors()
+        idle = [{"params": tensors(1)}, *groups]
+        optimizer = build(name, [*idle, {"params": params}], **form)
+        run(optimizer, params, STEPS)
+        run(build(name, expected, **form), expected, STEPS)
+        assert same(params, expected)
+        assert same(idle[0]["params"], tensors(1))
+    untouched = tensors()
+    build(name, untouched, **form).step()
+    assert same(untouched, tensors())
 
 
 def bad_settings() -> list[Any]:
     """(method, argument, value) for every argument of every method."""
     cases = []
     for name in METHODS:
-        for key, value in settings_of(name).items():
+        for key, value in build(name, [torch.zeros(1)]).defaults.items():
             bad: list[Any] = ["abc", None, math.nan, math.inf]
             if isinstance(value, bool):
-                continue
-            if isinstance(value, list):
+                bad += ["no", "true", 0, 1, torch.tensor(True)]
+            elif isinstance(value, list):
                 long = [*value, 0.5]
                 bad = ["abc", None, 0.9, value[:1], long, [math.nan, *value[1:]], ["a", *value[1:]]]
                 bad += [[1.0, *value[1:]], [*value[:-1], -0.1]] if len(value) == 2 else []
             elif not isinstance(value, str):
-                bad += [-1, -1e-9, True]
+                bad += [-1, -1e-9, True, torch.tensor(True)]
             if "eps" in key or key == "ns_steps":
                 bad += [0]
             if key in ("momentum", "alpha", "rho"):
@@ -227,7 +252,7 @@ def test_no_gradient_no_step(name: str, form: dict[str, Any]) -> None:
 
 @every_form
 def test_gradients_are_not_changed(name: str, form: dict[str, Any]) -> None:
-    for settings in ({}, {"weight_decay": 0.1}, {"maximize": True}):
+    for settings in ({}, decay(name, 0.1), {"maximize": True}):
         params, grads = tensors(), tensors(1)
         optimizer = build(name, params, **settings, **form)
         give(params, grads)
@@ -241,12 +266,12 @@ def test_gradients_are_not_changed(name: str, form: dict[str, Any]) -> None:
 @every_form
 def test_maximize_is_minimizing_the_negative(name: str, form: dict[str, Any]) -> None:
     up, down = tensors(), tensors()
-    run(build(name, up, maximize=True, weight_decay=0.0, **form), up, STEPS)
-    run(build(name, down, weight_decay=0.0, **form), down, STEPS, scale=-1.0)
+    run(build(name, up, maximize=True, **decay(name, 0.0), **form), up, STEPS)
+    run(build(name, down, **decay(name, 0.0), **form), down, STEPS, scale=-1.0)
     assert same(up, down)
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in DECOUPLED])
+@pytest.mark.parametrize("name", COUPLED)
 def test_weight_decay_is_part_of_the_gradient(name: str) -> None:
     decayed, explicit = tensors(0, torch.float64), tensors(0, torch.float64)
     ours, other = build(name, decayed, weight_decay=0.3), build(name, explicit, weight_decay=0.0)
@@ -272,7 +297,7 @@ def test_weight_decay_is_beside_the_gradient(name: str) -> None:
 @every_form
 def test_zero_gradients_change_nothing(name: str, form: dict[str, Any]) -> None:
     params = tensors()
-    optimizer = build(name, params, weight_decay=0.0, **form)
+    optimizer = build(name, params, **decay(name, 0.0), **form)
     give(params, [torch.zeros_like(param) for param in params])
     for _ in STEPS:
         optimizer.step()
@@ -340,12 +365,28 @@ def test_hooks_of_all_optimizers(name: str) -> None:
     assert seen == ["before", "after"]
 
 
-def test_the_profiler_finds_the_step() -> None:
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_the_profiler_finds_the_step(everywhere: bool) -> None:
     params = tensors()
     optimizer = build("adam", params)
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU],
+        experimental_config=_ExperimentalConfig(profile_all_threads=everywhere),
+    ) as profile:
         run(optimizer, params, [0])
     assert "Optimizer.step#Adam.step" in {event.key for event in profile.key_averages()}
+
+
+@every_form
+def test_autograd_notices_the_step(name: str, form: dict[str, Any]) -> None:
+    """A gradient that needs the weights from before the step is refused, not wrong."""
+    param = torch.ones(3, 2).requires_grad_()
+    optimizer = build(name, [param], **form)
+    loss = (param**3).sum()
+    loss.backward(retain_graph=True)
+    optimizer.step()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
 
 
 @every_method

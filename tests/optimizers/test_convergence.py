@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.optimizers.methods import METHODS, build
+from tests.optimizers.methods import METHODS, build, decay
 
 # (rate on the quadratic, rate on Rosenbrock): the best of a coarse grid. A method that isn't
 # here is tried with each of GRID.
@@ -42,7 +42,7 @@ def rosenbrock(w: Tensor) -> Tensor:
 def descend(name: str, loss: Callable[[Tensor], Tensor], w: Tensor, lr: float, steps: int) -> float:
     """What remains of the loss: after a tenth of warm-up, the rate falls linearly to 0."""
     w = w.double().clone().requires_grad_()
-    optimizer = build(name, [w], weight_decay=0.0)
+    optimizer = build(name, [w], **decay(name, 0.0))
     first = float(loss(w).detach())
     for step in range(steps):
         left = min((step + 1) / (steps / 10), (steps - step) / steps)
