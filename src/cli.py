@@ -65,9 +65,9 @@ def _raised_in_hydra(error: BaseException) -> bool:
 def describe(error: BaseException) -> str:
     """A config error in one line, with the nearest allowed name where one was misspelt."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, choice = error.missing_cfg_file.rpartition("/")
-        group = group or "--config-name"
-        return f"{group}={choice}: no such choice{_nearest(choice, error.options or [])}"
+        group, choice, nested = _choice(error.missing_cfg_file)
+        options = [*(error.options or []), *nested]
+        return f"{group}={choice}: no such choice{_nearest(choice, options)}"
     if isinstance(error, OverrideParseException):
         # Hydra's text ends with what the parser met and a link to the grammar.
         return f"{error.override}: {str(error).splitlines()[-2]}"
@@ -80,6 +80,16 @@ def describe(error: BaseException) -> str:
         reason = "no such key" if key not in names else str(cause).splitlines()[0]
         return f"{cause.full_key}: {reason}{_nearest(key, names)}"
     return " ".join(str(error).split())
+
+
+def _choice(missing: str) -> tuple[str, str, list[str]]:
+    """The group and the choice as they were typed, and the group's choices in subfolders."""
+    group, _, choice = missing.partition("/")
+    if choice and group != "hydra" and (CONF / group).is_dir():
+        files = (CONF / group).glob("*/*.yaml")
+        return group, choice, [f"{path.parent.name}/{path.stem}" for path in files]
+    group, _, choice = missing.rpartition("/")
+    return group or "--config-name", choice, []
 
 
 def _nearest(name: str, allowed: Iterable[str]) -> str:

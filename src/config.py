@@ -1,6 +1,8 @@
 """The schema behind every config group, the resolvers, and where configs are found."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from pkgutil import resolve_name
@@ -201,11 +203,18 @@ def build(group: str, settings: dict[str, Any], kind: type[T], *args: Any, **kwa
     _check_allowed(group, target, f"{module}.{name}")
     if not isinstance(found, type) or not issubclass(found, kind):
         raise InputError(f"{group}._target_={target}: not a {kind.__module__}.{kind.__name__}")
-    try:
+    with blaming(group, settings):
         return found(*args, **kwargs, **given)
+
+
+@contextmanager
+def blaming(group: str, settings: dict[str, Any]) -> Iterator[None]:
+    """Turn what a class says against its settings into an InputError of one line."""
+    try:
+        yield
     except Exception as error:
-        shown = ", ".join(f"{key}={value}" for key, value in given.items())
-        raise InputError(f"{group}: {target}({shown}): {_reason(error)}") from error
+        shown = ", ".join(f"{key}={value}" for key, value in settings.items() if key != "_target_")
+        raise InputError(f"{group}: {settings['_target_']}({shown}): {_reason(error)}") from error
 
 
 def _check_allowed(group: str, target: str, place: str) -> None:

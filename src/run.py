@@ -3,6 +3,7 @@
 import hashlib
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt
 from torch import Tensor, nn
 
 from src import resume
-from src.config import PROJECT, Config, build, job_config, parse
+from src.config import PROJECT, Config, blaming, build, job_config, parse
 from src.data import Splits, load
 from src.errors import InputError
 from src.loggers import Loggers
@@ -110,10 +111,19 @@ def assemble(config: Config) -> Parts:
 
 
 def _check_settings(config: Config) -> None:
-    """Refuse what the model or the optimizer refuses, before any data is read or downloaded."""
+    """Refuse what a part refuses, before any data is read or downloaded.
+
+    Some classes, torch's among them, refuse a setting only when they take a step.
+    """
     sizes = 64, 10  # of the smallest data set; the settings don't depend on them
     model = build("model", config.model, nn.Module, *sizes)
-    build("optimizer", config.optimizer, torch.optim.Optimizer, list(model.parameters()))
+    parameters = list(model.parameters())
+    optimizer = build("optimizer", config.optimizer, torch.optim.Optimizer, parameters)
+    for parameter in parameters:
+        parameter.grad = torch.zeros_like(parameter)
+    with blaming("optimizer", config.optimizer):
+        optimizer.step()
+    build("scheduler", config.scheduler, Constant, total_steps=sys.maxsize)
     Loggers(config.logger)
 
 

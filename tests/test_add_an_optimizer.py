@@ -2,13 +2,15 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-PAGE = (Path(__file__).parents[1] / "docs" / "add-an-optimizer.md").read_text()
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "add-an-optimizer.md").read_text()
 
 
 @pytest.fixture
@@ -63,3 +65,37 @@ def test_without_the_permission_the_class_is_refused(folder):
     assert ran.stderr.startswith("error: optimizer._target_=my_methods.SignSGD: not allowed")
     assert len(ran.stderr.splitlines()) == 1
     assert not (folder / "run").exists()
+
+
+def test_moved_into_the_repository_it_passes_the_contract(folder, tmp_path_factory):
+    copy = tmp_path_factory.mktemp("repository")
+    for name in ("src", "conf", "sweeps", "tests", "docs"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", copy)
+    mine = folder / "my-methods"
+    shutil.move(mine / "my_methods.py", copy / "src/optimizers/signsgd.py")
+    yaml = (mine / "conf/optimizer/signsgd.yaml").read_text()
+    renamed = yaml.replace("my_methods.SignSGD", "src.optimizers.SignSGD")
+    (copy / "conf/optimizer/signsgd.yaml").write_text(renamed)
+    shutil.move(mine / "conf/sweeps/signsgd.yaml", copy / "sweeps/signsgd.yaml")
+    (row,) = re.findall(r"^```markdown\n(.*?)^```", PAGE, re.M | re.S)
+    (formula,) = re.findall(r"^```python\n(def .*?)^```", PAGE, re.M | re.S)
+    for name, text in (
+        ("src/optimizers/__init__.py", "from src.optimizers.signsgd import SignSGD\n"),
+        ("docs/optimizers.md", row),
+        ("tests/optimizers/references.py", f"\n\n{formula}"),
+    ):
+        with (copy / name).open("a") as file:
+            file.write(text)
+    pytest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+    ran = subprocess.run(
+        [*pytest, "-k", "signsgd or reference", "tests/optimizers"],
+        cwd=copy,
+        env={**os.environ, "PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ran.returncode == 0, ran.stdout
+    passed = re.search(r"(\d+) passed", ran.stdout)
+    assert passed and int(passed[1]) > 50, ran.stdout

@@ -17,7 +17,11 @@ from tests.helpers import Session, finish, result, result_folder, rows, start, t
 
 BAD = [  # override, what the line must say
     ("optimizer=adamm", "optimizer=adamm: no such choice; did you mean adam?"),
-    ("optimizer=torch/adamm", "did you mean adam?"),
+    ("optimizer=torch/adamm", "optimizer=torch/adamm: no such choice; did you mean torch/adam?"),
+    ("optimizer=torch/adam +optimizer.capturable=true", "If capturable=True"),
+    ("optimizer=sgd optimizer.lr=1e39", "value cannot be converted to type float"),
+    ("+optimizer.maximize=no", "maximize must be true or false, got 'no'"),
+    ("scheduler=cosine scheduler.end_factor=2 data=mnist", "must be a number in [0, 1], got 2"),
     ("experiment=tutoral", "did you mean tutorial?"),
     ("data=minst", "did you mean mnist?"),
     ("optmizer=adam", "optmizer: no such key; did you mean optimizer?"),

@@ -50,9 +50,9 @@ def test_a_path_that_runs_away_is_cut_and_never_chosen():
 
 
 def test_draws_both_files(tmp_path):
-    draw_all(["sgd", "adam"], 5, tmp_path / "new" / "paths")
-    assert (tmp_path / "new" / "paths.png").read_bytes().startswith(b"\x89PNG")
-    svg = (tmp_path / "new" / "paths.svg").read_text()
+    draw_all(["sgd", "adam"], 5, tmp_path / "new" / "v1.2")
+    assert (tmp_path / "new" / "v1.2.png").read_bytes().startswith(b"\x89PNG")
+    svg = (tmp_path / "new" / "v1.2.svg").read_text()
     for word in ("Rosenbrock", "Beale", "Himmelblau", "Saddle", "Ravine"):
         assert f"<!-- {word}" in svg  # matplotlib names each text in a comment
 

@@ -67,6 +67,8 @@ class AdaDelta(Method):
     Deviation from the paper: it has no lr (1 here is the paper's method) and no L2 penalty.
     Deviations from torch.optim.Adadelta: ε is not 0 and ρ is below 1; a complex element has one
     v and one u, of |g|² and |Δ|².
+    A ρ of 0, and an ε too small for the parameter's precision, are read as its smallest normal
+    number.
     """
 
     def __init__(

@@ -71,6 +71,7 @@ class AdaGrad(Method):
     constant δ where ε stands here, and knows no lr_decay. Deviations from torch.optim.Adagrad:
     ε is not 0; no sparse gradients; s begins to exist with the first step; a complex element has
     one s, the sum of |g|².
+    An ε too small for the parameter's precision is read as its smallest normal number.
     """
 
     def __init__(

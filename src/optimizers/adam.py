@@ -82,6 +82,8 @@ class Adam(Method):
     a zero gradient would then give 0/0; a complex element has one v, the average of |g|², where
     torch treats its real and imaginary parts as two elements. A gradient whose square overflows
     makes v infinite and stops that element, as in torch.
+    A β₂ of 0, and an ε too small for the parameter's precision, are read as its smallest normal
+    number.
     """
 
     def __init__(

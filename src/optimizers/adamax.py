@@ -71,6 +71,7 @@ class AdaMax(Method):
     Deviation from the paper: ε, as in torch, which keeps a gradient of 0 from giving 0/0, and the
     L2 penalty. Deviations from torch.optim.Adamax: ε is not 0; a complex element has one u, from
     the gradient's absolute value.
+    An ε too small for the parameter's precision is read as its smallest normal number.
     """
 
     def __init__(

@@ -67,6 +67,8 @@ class AdamW(Method):
     Deviation from the paper, as in torch.optim.AdamW: the decay is multiplied by lr, where the
     paper multiplies it by the schedule alone. Deviations from torch: ε is not 0; a complex
     element has one v, the average of |g|².
+    A β₂ of 0, and an ε too small for the parameter's precision, are read as its smallest normal
+    number.
     """
 
     def __init__(

@@ -80,6 +80,8 @@ class AMSGrad(Method):
     Deviation from the paper, as in torch.optim.Adam(amsgrad=True): bias corrections, ε, and the
     L2 penalty; the maximum is taken before the correction. Deviations from torch: ε is not 0; a
     complex element has one v, the average of |g|².
+    A β₂ of 0, and an ε too small for the parameter's precision, are read as its smallest normal
+    number.
     """
 
     def __init__(

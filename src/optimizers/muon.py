@@ -111,7 +111,8 @@ class Muon(Method):
     Deviations from torch.optim.Muon, which takes two-dimensional parameters only: the others go
     to AdamW inside this class, and so match_rms_adamw is the default, with which one learning
     rate serves both; there is maximize. A network's embeddings and last layer, which the authors
-    give to AdamW, count as matrices here.
+    give to AdamW, count as matrices here. C is clamped to bfloat16's range, and divided by 1e-19
+    at the least, below which squares vanish; AdamW's β₂ and ε are read as AdamW reads them.
     """
 
     elementwise: ClassVar[bool] = False

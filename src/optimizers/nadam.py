@@ -84,6 +84,8 @@ class NAdam(Method):
     Deviation from the paper: the L2 penalty. Deviations from torch.optim.NAdam: no decoupled
     weight decay; ε is not 0; the product is kept in double; a complex element has one v, the
     average of |g|².
+    A β₂ of 0, and an ε too small for the parameter's precision, are read as its smallest normal
+    number.
     """
 
     def __init__(

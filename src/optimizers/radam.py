@@ -95,6 +95,8 @@ class RAdam(Method):
     Deviation from the paper: it starts at ρ > 4 and has no ε; 5 and ε are those of its authors'
     code and of torch. Deviations from torch.optim.RAdam: no decoupled weight decay; ε is not 0; a
     complex element has one v, the average of |g|².
+    A β₂ of 0, and an ε too small for the parameter's precision, are read as its smallest normal
+    number.
     """
 
     def __init__(

@@ -104,7 +104,9 @@ class RMSProp(Method):
     Deviations: Hinton has neither ε nor momentum, and Graves has ε inside the root. From
     torch.optim.RMSprop: ε is not 0, α and μ are below 1, the variance is kept from falling below
     0, where rounding takes it when gradients are nearly constant and torch gives NaN; a complex
-    element has one v, the average of |g|².
+    element has one v, the average of |g|²; a is kept small enough for its square to be finite.
+    An α of 0, and an ε too small for the parameter's precision, are read as its smallest normal
+    number.
     """
 
     def __init__(

@@ -61,7 +61,7 @@ def draw(panels: Sequence[tuple[Surface, Sequence[Path2D]]], settings: str, plac
     if len(panels) == axes.size:
         figure.supxlabel(settings, fontsize=9)
     for suffix in (".png", ".svg"):
-        figure.savefig(place.with_suffix(suffix), dpi=90, metadata=_undated(suffix))
+        figure.savefig(f"{place}{suffix}", dpi=90, metadata=_undated(suffix))
     plt.close(figure)
 
 

@@ -28,10 +28,12 @@ class Constant:
     warmup_steps: int = 0
 
     def __post_init__(self) -> None:
-        if type(self.warmup_steps) is not int or not 0 <= self.warmup_steps <= self.total_steps:
+        if type(self.warmup_steps) is not int or self.warmup_steps < 0:
+            raise ValueError(f"warmup_steps must be an integer >= 0, got {self.warmup_steps!r}")
+        if self.warmup_steps > self.total_steps:
             raise ValueError(
-                f"warmup_steps must be an integer from 0 to the run's {self.total_steps} steps, "
-                f"got {self.warmup_steps!r}"
+                f"warmup_steps must be at most the run's {self.total_steps} steps, "
+                f"got {self.warmup_steps}"
             )
 
     def __call__(self, step: int) -> float:

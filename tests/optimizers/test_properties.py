@@ -205,6 +205,18 @@ def test_centred_rmsprop_survives_constant_gradients() -> None:
     assert bool(twins[0].isnan().any()), "the case no longer shows the difference"
 
 
+def test_rmsprop_can_be_centred_later() -> None:
+    params = tensors()
+    optimizer = build("rmsprop", params)
+    run(optimizer, params, [0])
+    optimizer.param_groups[0]["centered"] = True
+    run(optimizer, params, [1])
+    assert all("grad_avg" in optimizer.state[param] for param in params)
+    plain = tensors()
+    run(build("rmsprop", plain), plain, [0, 1])
+    assert not same(params, plain)
+
+
 def test_adadelta_balances_units() -> None:
     """Its first step is √ε / √((1−ρ)·g² + ε) · g, whatever the gradient's unit."""
     grads = constant(1)
