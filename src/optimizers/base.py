@@ -72,7 +72,7 @@ class Method(Optimizer):
                 raise ValueError(f"{type(self).__name__} needs real parameters, got {param.dtype}")
 
     def _check(self, group: Group) -> None:
-        for name in flags(type(self)):
+        for name in flags(type(self)) & group.keys():
             if not isinstance(group[name], bool):
                 raise ValueError(f"{name} must be true or false, got {group[name]!r}")
         self.check(group)
@@ -156,10 +156,10 @@ def fusible(params: list[Tensor], grads: list[Tensor], states: list[State]) -> b
     return True
 
 
-def flags(method: type[Method]) -> list[str]:
-    """The settings whose defaults are true or false."""
+def flags(method: type[Method]) -> set[str]:
+    """The arguments whose defaults are true or false."""
     arguments = inspect.signature(method).parameters.values()
-    return [each.name for each in arguments if isinstance(each.default, bool)]
+    return {each.name for each in arguments if isinstance(each.default, bool)}
 
 
 def next_steps(states: list[State], device: torch.device) -> list[Tensor]:
