@@ -1,5 +1,6 @@
 """The schema behind every config group, the resolvers, and where configs are found."""
 
+import inspect
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -204,7 +205,15 @@ def build(group: str, settings: dict[str, Any], kind: type[T], *args: Any, **kwa
     if not isinstance(found, type) or not issubclass(found, kind):
         raise InputError(f"{group}._target_={target}: not a {kind.__module__}.{kind.__name__}")
     with blaming(group, settings):
+        _check_flags(found, given)
         return found(*args, **kwargs, **given)
+
+
+def _check_flags(found: type, given: dict[str, Any]) -> None:
+    """Refuse a word for an argument whose default is true or false: "no" would mean yes."""
+    for name, argument in inspect.signature(found).parameters.items():
+        if isinstance(argument.default, bool) and isinstance(given.get(name), str):
+            raise ValueError(f"{name} must be true or false, got {given[name]!r}")
 
 
 @contextmanager

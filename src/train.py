@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 
 import hydra
@@ -34,6 +36,10 @@ def job(cfg: DictConfig) -> float:
         if config.trial is not None:
             raise  # the sweep goes on
         raise SystemExit(1) from error  # Hydra would add lines of its own
+    except KeyboardInterrupt:
+        if config.trial is None:
+            print(f"interrupted; this goes on: {resuming(folder)}", file=sys.stderr)
+        raise
     objective = result["objective"]
     if should_prune is not None:  # the sweep reports its trials
         return float(objective["value"])
@@ -41,6 +47,11 @@ def job(cfg: DictConfig) -> float:
     print(f"result: {folder}")
     value: float = objective["value"]
     return value
+
+
+def resuming(folder: Path) -> str:
+    """The command that takes a run up again."""
+    return shlex.join(["python", "-m", "src.train", f"resume={folder}"])
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ BAD = [  # override, what the line must say
     ("optimizer=torch/adamm", "optimizer=torch/adamm: no such choice; did you mean torch/adam?"),
     ("optimizer=torch/adam +optimizer.capturable=true", "If capturable=True"),
     ("optimizer=sgd optimizer.lr=1e39", "value cannot be converted to type float"),
+    ("optimizer=torch/adam optimizer.amsgrad=no", "amsgrad must be true or false, got 'no'"),
     ("+optimizer.maximize=no", "maximize must be true or false, got 'no'"),
     ("scheduler=cosine scheduler.end_factor=2 data=mnist", "must be a number in [0, 1], got 2"),
     ("experiment=tutoral", "did you mean tutorial?"),
@@ -252,7 +253,8 @@ def test_interrupt(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     answer = finish(process)
     assert answer.status == 130
-    assert "Traceback" not in answer.err
+    said = f"interrupted; this goes on: python -m src.train resume={folder}\n"
+    assert answer.err == said
     end, lines = result(folder), rows(folder)
     assert end["status"] == "interrupted"
     assert end["final"] == lines[-1]

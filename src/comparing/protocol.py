@@ -174,7 +174,9 @@ def _methods(names: Any) -> tuple[str, ...]:
         raise InputError(f"methods={names}: must be two different methods or more")
     for name in names:
         if name not in known:
-            raise InputError(f"methods: {name}: no such file in sweeps/; there are {known}")
+            raise InputError(
+                f"methods: {name}: no such file in sweeps/; there are {', '.join(known)}"
+            )
     return tuple(names)
 
 
