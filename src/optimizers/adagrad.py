@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import increment_version
 from torch.optim.optimizer import ParamsT
 
 from src.optimizers.base import (
@@ -141,4 +140,3 @@ def fused_adagrad(
         eps=float(not_zero(group["eps"], params[0])),
         maximize=group["maximize"],
     )
-    increment_version(params)

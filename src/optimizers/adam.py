@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import increment_version
 from torch.optim.optimizer import ParamsT
 
 from src.optimizers.base import (
@@ -160,4 +159,3 @@ def fused_adam(
         eps=not_zero(group["eps"], params[0]),
         maximize=group["maximize"],
     )
-    increment_version(params)

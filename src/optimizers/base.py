@@ -16,6 +16,7 @@ from typing import Any, ClassVar, overload
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 from torch.optim import Optimizer, optimizer
 from torch.optim.optimizer import ParamsT
 
@@ -123,6 +124,7 @@ class Method(Optimizer):
         if isinstance(group["lr"], Tensor):  # reading it waits for the device it is on
             group = {**group, "lr": group["lr"].item()}
         self.update_all(params, grads, states, group)
+        increment_version(params)  # torch's kernels don't tell autograd that they wrote
 
     def _states(self, params: list[Tensor], grads: list[Tensor], group: Group) -> list[State]:
         states = []

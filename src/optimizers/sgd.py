@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import increment_version
 from torch.optim.optimizer import ParamsT
 
 from src.optimizers.base import (
@@ -99,4 +98,3 @@ def fused_sgd(
         maximize=group["maximize"],
         is_first_step=False,
     )
-    increment_version(params)
