@@ -1,19 +1,21 @@
 """Errors on the command line: one line each, no traceback."""
 
-import difflib
 import os
+import shlex
 import signal
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.config import CONF
 from src.errors import InputError, Terminated
+from src.overrides import override
 
 
 @contextmanager
@@ -26,6 +28,8 @@ def one_line_errors() -> Iterator[None]:
     full = given == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
     signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as src/__init__.py leaves it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     except Terminated:
@@ -69,17 +73,42 @@ def describe(error: BaseException) -> str:
         options = [*(error.options or []), *nested]
         return f"{group}={choice}: no such choice{_nearest(choice, options)}"
     if isinstance(error, OverrideParseException):
-        # Hydra's text ends with what the parser met and a link to the grammar.
-        return f"{error.override}: {str(error).splitlines()[-2]}"
+        return _form(error)
     cause = error.__cause__
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
         parent, key = cause.parent_node, str(cause.key)
         names = [str(name) for name in parent] if isinstance(parent, DictConfig) else []
         if cause.full_key == key:  # at the top, groups that add no key of their own count too
-            names += [path.name for path in CONF.iterdir() if path.is_dir()]
+            names += _at_the_top(parent)
         reason = "no such key" if key not in names else str(cause).splitlines()[0]
         return f"{cause.full_key}: {reason}{_nearest(key, names)}"
     return " ".join(str(error).split())
+
+
+def _form(error: OverrideParseException) -> str:
+    """Why Hydra's grammar can't read an override, and how it can be quoted."""
+    line = " ".join(str(error.override).split())
+    key, equals, value = line.partition("=")
+    if not equals:
+        return f"{line}: must be KEY=VALUE"
+    if error.__cause__ is not None:  # a function of the grammar was called wrongly
+        return f"{line}: {' '.join(str(error.__cause__).split())}"
+    *_, reason, caret, _ = ["", *str(error).splitlines()]
+    if caret.strip() == "^":
+        unread = reason[len(caret) - 1 : len(caret)]
+        if len(caret) - 1 <= reason.index("=") or not unread:
+            return f"{line}: {key} is no key; keys are letters, digits, _ and -, with dots between"
+        why = f"{unread!r} needs quotes"
+    else:
+        why = f"{caret}; signs that mean something to Hydra need quotes"
+    return f"{line}: {why}: {shlex.quote(override(key, value))}"
+
+
+def _at_the_top(config: Any) -> list[str]:
+    """Groups and short names, which are no keys of the config."""
+    groups = [path.name for path in CONF.iterdir() if path.is_dir()]
+    short = OmegaConf.select(config, "hydra.aliases", default={})
+    return [*groups, "sweeps", *(str(name) for name in short)]
 
 
 def _choice(missing: str) -> tuple[str, str, list[str]]:
@@ -93,7 +122,21 @@ def _choice(missing: str) -> tuple[str, str, list[str]]:
 
 
 def _nearest(name: str, allowed: Iterable[str]) -> str:
-    allowed = sorted({*allowed} - {"hydra"})
-    near = difflib.get_close_matches(name, allowed, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    allowed = sorted({*allowed} - {"hydra", "protocol"})  # which only src.compare has
+    near = min(allowed, key=lambda other: distance(name, other), default="")
+    hint = f"; did you mean {near}?" if distance(name, near) <= max(1, len(near) // 3) else ""
     return f"{hint} (allowed: {', '.join(allowed)})" if allowed else hint
+
+
+def distance(a: str, b: str) -> int:
+    """Letters to insert, drop, change or swap with their neighbour on the way from a to b."""
+    rows = [list(range(len(b) + 1))]
+    for i, letter in enumerate(a, 1):
+        rows.append([i])
+        for j, other in enumerate(b, 1):
+            change = rows[i - 1][j - 1] + (letter != other)
+            best = min(rows[i - 1][j] + 1, rows[i][j - 1] + 1, change)
+            if i > 1 and j > 1 and (letter, a[i - 2]) == (b[j - 2], other):
+                best = min(best, rows[i - 2][j - 2] + 1)
+            rows[i].append(best)
+    return rows[-1][-1]

@@ -10,6 +10,7 @@ from pkgutil import resolve_name
 from typing import Annotated, Any, Literal, TypeVar
 
 from hydra.core.config_store import ConfigStore
+from hydra.plugins.config_source import ConfigLoadError
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -18,8 +19,9 @@ from src.errors import InputError
 
 PROJECT = Path(__file__).resolve().parents[1]
 CONF = PROJECT / "conf"
-# Where runs, sweeps and comparisons are kept: on a cluster, a scratch file system, say.
-OUTPUTS = Path(os.environ.get("FAIRSTEP_OUTPUTS", PROJECT / "outputs")).absolute()
+# Where runs, sweeps and comparisons are kept: on a cluster, a scratch file system, say. Empty is
+# as good as not set.
+OUTPUTS = Path(os.environ.get("FAIRSTEP_OUTPUTS") or PROJECT / "outputs").expanduser().absolute()
 
 # The security boundary: a config may name only classes below these. To use another package's
 # optimizer, add its module here, or call `allow` before `main` in a script of your own; config
@@ -112,12 +114,13 @@ def allow(pattern: str) -> None:
 def register() -> None:
     """Make resolvers and the configs outside `conf/` known to Hydra, from any directory.
 
-    `${outputs:}` is where everything is kept, `${slug:a/b}` is fit for a file name, and
-    `${one_minus:x}` turns a searched 1-beta into beta. `sweeps=NAME` is a file of `sweeps/`;
-    `experiment=STUDY/best` is what a finished sweep left.
+    `${outputs:}` is where everything is kept, `${run_name:}` and `${study_name:}` name what is
+    trained and searched, and `${one_minus:x}` turns a searched 1-beta into beta. `sweeps=NAME` is
+    a file of `sweeps/`; `experiment=STUDY/best` is what a finished sweep left.
     """
     OmegaConf.register_resolver("outputs", lambda: str(OUTPUTS), replace=True)
-    OmegaConf.register_resolver("slug", lambda name: name.replace("/", "-"), replace=True)
+    OmegaConf.register_resolver("run_name", _run_name, replace=True)
+    OmegaConf.register_resolver("study_name", _study_name, replace=True)
     OmegaConf.register_resolver("one_minus", lambda value: 1 - value, replace=True)
     for path in sorted((PROJECT / "sweeps").glob("*.yaml")):
         _store("sweeps", path.stem, path)
@@ -125,11 +128,83 @@ def register() -> None:
         _store(f"experiment/{path.parent.name}", "best", path)
 
 
+def _run_name(*, _root_: DictConfig) -> str:
+    choices = _root_.hydra.runtime.choices
+    return _slug(f"{_optimizer_name(_root_)}-{choices.get('data')}")
+
+
+def _study_name(*, _root_: DictConfig) -> str:
+    """A file of sweeps/ may search another optimizer than its own, chosen beside it."""
+    choices, optimizer = _root_.hydra.runtime.choices, _slug(_optimizer_name(_root_))
+    sweep = choices.get("sweeps") or optimizer
+    method = sweep if sweep.startswith(optimizer) else f"{sweep}-{optimizer}"
+    return _slug(f"{method}-{choices.get('data')}-{choices.get('model')}")
+
+
+def _optimizer_name(root: DictConfig) -> str:
+    """The choice, or the class where a config says it without one."""
+    choice = root.hydra.runtime.choices.get("optimizer")
+    return str(choice or OmegaConf.select(root, "optimizer._target_"))
+
+
+def _slug(name: str) -> str:
+    return name.replace("/", "-")
+
+
 def _store(group: str, name: str, path: Path) -> None:
     node = OmegaConf.load(path)
     ConfigStore.instance().store(
         group=group, name=name, node=node, package="_global_", replace=True
     )
+
+
+def check_choices(config: DictConfig) -> None:
+    """An experiment that says what a group is may not stand beside another choice of the group.
+
+    Its values would win over those of the choice that names the run.
+
+    Args:
+        config: composed, its `hydra` node included.
+
+    Raises:
+        InputError: both were chosen.
+    """
+    chosen = config.hydra.runtime.choices
+    for kind in ("experiment", "sweeps"):
+        found = _find(config, kind, chosen.get(kind))
+        expected = _overridden(found.pop("defaults", []))
+        for group, node in found.items():
+            whole = isinstance(node, dict) and ("_target_" in node or "name" in node)
+            if whole and group in chosen and chosen[group] != expected.get(group):
+                raise InputError(
+                    f"{group}={chosen[group]}: {kind}={chosen[kind]} says itself what the {group} "
+                    f"is; give values beside it ({group}.KEY=VALUE), or leave {kind}= out"
+                )
+
+
+def _overridden(defaults: list[Any]) -> dict[str, str | None]:
+    """The groups that a defaults list chooses for."""
+    items = [item for each in defaults if isinstance(each, dict) for item in each.items()]
+    return {str(key).removeprefix("override /"): choice for key, choice in items}
+
+
+def _find(config: DictConfig, group: str, name: str | None) -> dict[str, Any]:
+    """A file of a group, as it stands there; empty where there is none."""
+    if not isinstance(name, str):
+        return {}
+    for source in config.hydra.runtime.config_sources:
+        file = Path(source.path) / group / f"{name}.yaml"
+        if source.schema == "file" and file.is_file():
+            return _plain(OmegaConf.load(file))
+    try:
+        return _plain(ConfigStore.instance().load(f"{group}/{name}.yaml").node)
+    except ConfigLoadError:
+        return {}
+
+
+def _plain(loaded: Any) -> dict[str, Any]:
+    values = OmegaConf.to_container(loaded)
+    return {str(key): value for key, value in values.items()} if isinstance(values, dict) else {}
 
 
 def job_config(config: DictConfig) -> DictConfig:

@@ -1,6 +1,7 @@
 """Files that are whole or not there."""
 
 import os
+import tempfile
 from pathlib import Path
 
 
@@ -46,6 +47,17 @@ def flush(place: Path) -> None:
     """Wait until the disk has what was written to a file."""
     with open(place, "rb") as file:
         os.fsync(file.fileno())
+
+
+def check_writable(folder: Path) -> None:
+    """Try to write where a folder is or will be; permissions alone don't tell.
+
+    Raises:
+        OSError: it can't be made there, or nothing can be written into it.
+    """
+    place = next(one for one in (folder, *folder.parents) if one.exists())
+    with tempfile.TemporaryDirectory(dir=place):
+        pass
 
 
 def inside(folder: Path, name: str) -> Path:

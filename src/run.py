@@ -19,12 +19,13 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt
 from torch import Tensor, nn
 
 from src import resume
-from src.config import PROJECT, Config, blaming, build, job_config, parse
+from src.config import PROJECT, Config, blaming, build, check_choices, job_config, parse
 from src.data import Splits, load
 from src.errors import InputError
 from src.loggers import Loggers
+from src.overrides import override
 from src.reporting.progress import RunProgress
-from src.results import Record, claim, digest, patch, provenance
+from src.results import LOCK, Record, claim, digest, patch, provenance, refuse_used
 from src.training.checkpoints import Checkpoints
 from src.training.evaluation import evaluate
 from src.training.loop import Position, Row, train
@@ -56,20 +57,72 @@ class Check(Callback):
                 resume.prepare(config)
                 assemble(parse(job_config(config)))
                 return
+            check_choices(config)
+            _refuse_search(config)
             assemble(parse(job_config(config)))
-            overrides = config.hydra.overrides.hydra
-            given = any(item.lstrip("+").startswith("hydra.run.dir=") for item in overrides)
-            folder = claim(Path(config.hydra.run.dir), exact=given)
+            _claim(config, "run")
         except InputError as error:
             raise SystemExit(1) from error
-        with read_write(config):
-            config.hydra.run.dir = str(folder)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        if config.get("resume") is not None:
-            error = InputError("resume: not with -m; a sweep goes on when it is started again")
-            raise SystemExit(1) from error
         import src.sweeping.sweeper  # noqa: F401, registers it before Hydra looks for it
+
+        try:
+            if config.get("resume") is not None:
+                raise InputError("resume: not with -m; a sweep goes on when it is started again")
+            check_choices(config)
+            if not str(config.hydra.sweeper._target_).endswith(".StudySweeper"):
+                _refuse_searches(config)
+                _claim(config, "sweep")
+        except InputError as error:
+            raise SystemExit(1) from error
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        try:
+            check_choices(config)  # each job of a multirun has its own
+        except InputError as error:
+            raise SystemExit(1) from error
+
+
+def _refuse_search(config: DictConfig) -> None:
+    """Refuse a file of sweeps/ without -m, unless the command line sets all that it searches."""
+    name = config.hydra.runtime.choices.get("sweeps")
+    if name is None:
+        return
+    from src.sweeping.space import parsed, read_space
+
+    given = parsed(config.hydra.overrides.task)
+    if read_space(job_config(config), config.hydra.sweeper.params, given):
+        raise InputError(f"sweeps={name}: nothing is searched without -m; add it, or leave sweeps=")
+
+
+def _refuse_searches(config: DictConfig) -> None:
+    """Refuse what would be several studies, and jobs that would share a folder."""
+    for line in config.hydra.overrides.task:
+        if line.startswith("sweeps="):
+            names = line.removeprefix("sweeps=")
+            raise InputError(
+                f"{line}: one study per method: start one after another, or compare them: "
+                f"python -m src.compare methods=[{names}]"
+            )
+    sweep = OmegaConf.to_container(config.hydra.sweep, resolve=False)
+    subdir = sweep["subdir"]  # type: ignore[index, call-overload]
+    if "hydra.job.num" not in str(subdir) or ".." in Path(str(subdir)).parts:
+        raise InputError(
+            f"hydra.sweep.subdir={subdir}: must hold ${{hydra.job.num}} and no .., so that every "
+            "job has a folder of its own"
+        )
+
+
+def _claim(config: DictConfig, kind: str) -> None:
+    """Make the folder of a run or a multirun its own."""
+    key, overrides = f"hydra.{kind}.dir", config.hydra.overrides.hydra
+    given = any(item.lstrip("+").startswith(f"{key}=") for item in overrides)
+    folder = claim(Path(config.hydra[kind].dir), exact=given, name=key)
+    with read_write(config.hydra[kind]), read_write(config.hydra.overrides):
+        config.hydra[kind].dir = str(folder)
+        if kind == "sweep":  # each job is composed anew from these
+            overrides.append(override(key, str(folder)))
 
 
 def assemble(config: Config) -> Parts:
@@ -160,6 +213,8 @@ def run(
         KeyboardInterrupt: after the record is complete.
     """
     with alone(folder), _one_line(folder):
+        if config.resume is None:
+            refuse_used(folder)
         recorded = resume.load_json(folder, "provenance.json") or {} if config.resume else {}
         set_up_torch(config)
         resume.same_threads(config, recorded)
@@ -184,7 +239,7 @@ def alone(folder: Path) -> Iterator[None]:
     Raises:
         InputError: one does already.
     """
-    lock = FileLock(folder / ".lock", timeout=0)
+    lock = FileLock(folder / LOCK, timeout=0)
     try:
         lock.acquire()
     except Timeout as error:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
+from typing import cast
 
 import hydra
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from src.cli import one_line_errors
 from src.config import ALLOWED_TARGETS, CONF, job_config, parse, register
 from src.errors import InputError
+from src.overrides import again, command, given_overrides, override, search_path
 
 register()
 
@@ -38,7 +41,8 @@ def job(cfg: DictConfig) -> float:
         raise SystemExit(1) from error  # Hydra would add lines of its own
     except KeyboardInterrupt:
         if config.trial is None:
-            print(f"interrupted; this goes on: {resuming(folder)}", file=sys.stderr)
+            for line in going_on(folder, hydra_config):
+                print(line, file=sys.stderr)
         raise
     objective = result["objective"]
     if should_prune is not None:  # the sweep reports its trials
@@ -49,9 +53,21 @@ def job(cfg: DictConfig) -> float:
     return value
 
 
-def resuming(folder: Path) -> str:
-    """The command that takes a run up again."""
-    return shlex.join(["python", "-m", "src.train", f"resume={folder}"])
+def going_on(folder: Path, hydra_config: HydraConf) -> list[str]:
+    """Commands that do what an interrupted run, or the multirun that it is of, has left undone."""
+    number = OmegaConf.select(cast(DictConfig, hydra_config), "job.num")
+    begun = (folder / "config.yaml").is_file()
+    lines = [f"interrupted; this goes on: {command(override('resume', str(folder)))}"] * begun
+    if number is None:
+        return lines or [f"interrupted; this begins anew: {again()}"]
+    if hydra_config.sweeper._target_.endswith(".BasicSweeper"):
+        own = [
+            item for item in given_overrides() if not item.key_or_group.startswith("hydra.sweep")
+        ]
+        jobs = BasicSweeper.split_arguments(own, None)[0]
+        left = jobs[number + begun :]
+        lines += [f"not begun: {command(*search_path(), *job)}" for job in left]
+    return lines
 
 
 def main() -> None:

@@ -1,6 +1,15 @@
 """What a run leaves behind: its record and its provenance."""
 
 from src.results.provenance import patch, provenance
-from src.results.record import Record, claim, digest, read_rows
+from src.results.record import LOCK, Record, claim, digest, read_rows, refuse_used
 
-__all__ = ["Record", "claim", "digest", "patch", "provenance", "read_rows"]
+__all__ = [
+    "LOCK",
+    "Record",
+    "claim",
+    "digest",
+    "patch",
+    "provenance",
+    "read_rows",
+    "refuse_used",
+]

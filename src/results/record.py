@@ -3,49 +3,54 @@
 import hashlib
 import json
 import math
-import tempfile
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from src.errors import InputError
 from src.files import flush, inside, write_whole
 
+LOCK = ".lock"  # held by the process that works in a folder
+FILES = ("config.yaml", "provenance.json", "metrics.jsonl", "result.json", "checkpoints")
 
-def claim(folder: Path, *, exact: bool) -> Path:
+
+def claim(folder: Path, *, exact: bool, name: str = "hydra.run.dir") -> Path:
     """Make a folder that is this run's alone.
 
     Args:
         folder: where the run should lie.
         exact: refuse, rather than take `folder-2`, `folder-3`, ... when it is taken.
+        name: of the setting, for messages.
 
     Raises:
-        InputError: the folder can't be made, or holds a run already.
+        InputError: the folder can't be made, or holds something already.
     """
-    number = 1
-    while True:
+    for number in count(1):
         place = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
         try:
-            place.mkdir(parents=True)
+            place.mkdir(parents=True, exist_ok=exact)
+            if any(place.iterdir()):
+                raise FileExistsError
+            (place / LOCK).touch(exist_ok=False)  # of two that come at once, one gets it
             return place
         except FileExistsError as error:
-            if exact and (not place.is_dir() or any(place.iterdir())):
-                raise InputError(f"hydra.run.dir={place}: it exists and is not empty") from error
             if exact:
-                _probe(place)
-                return place
-            number += 1
+                what = "is not empty" if place.is_dir() else "is no folder"
+                raise InputError(f"{name}={place}: it exists and {what}") from error
         except OSError as error:
-            raise InputError(f"hydra.run.dir={place}: {error.strerror}") from error
+            raise InputError(f"{name}={place}: {error.strerror}") from error
+    raise AssertionError("unreachable")
 
 
-def _probe(folder: Path) -> None:
-    """Write to a folder and clear up: permissions alone don't tell, and root passes them all."""
-    try:
-        with tempfile.TemporaryDirectory(dir=folder):
-            pass
-    except OSError as error:
-        raise InputError(f"hydra.run.dir={folder}: {error.strerror}") from error
+def refuse_used(folder: Path) -> None:
+    """A new run has a folder of its own.
+
+    Raises:
+        InputError: the folder holds a run.
+    """
+    if used := [name for name in FILES if (folder / name).exists()]:
+        raise InputError(f"{folder}: it holds a run ({used[0]}); a new one needs another folder")
 
 
 class Record:

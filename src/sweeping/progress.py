@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial, TrialState
@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from src.config import OUTPUTS, job_config
+from src.overrides import command, override, search_path
 from src.sweeping import DEFAULT_STORAGE
 from src.sweeping.storage import absolute, shown
 from src.sweeping.study import COUNTED, SharedStudy
@@ -24,8 +25,9 @@ ENDED = (*COUNTED, TrialState.FAIL)
 
 def wide_console() -> Console:
     """Standard output; where it is no terminal, tables are as wide as they need to be."""
-    console = Console(highlight=False, soft_wrap=True)
-    return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=200)
+    plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False, "soft_wrap": True}
+    console = Console(**plain)
+    return console if console.is_terminal else Console(**plain, width=200)
 
 
 class SweepProgress:
@@ -145,15 +147,16 @@ def report_result(
         return
     overrides = best.user_attrs["overrides"]
     place = write_best(best, compose(overrides), folder)
-    command = shlex.join(["python", "-m", "src.train", *overrides])
     console.print(f"best: trial {best.number}, {best.value:.6g}, in {best.user_attrs['folder']}")
-    console.print(f"train it:   {command}", markup=False)
+    told = {"train it:": command(*search_path(), *overrides)}
     if folder == OUTPUTS / "sweeps" / study.name:
-        console.print(f"or:         python -m src.train experiment={study.name}/best")
-    console.print(f"as YAML:    {place}")
-    where = "" if study.url == absolute(DEFAULT_STORAGE) else f" --storage {shown(study.url)}"
-    console.print(f"look at it: python -m src.studies {study.name}{where}", markup=False)
-    console.print(f"dashboard:  optuna-dashboard {shown(study.url)}", markup=False)
+        told["or:"] = command(override("experiment", f"{study.name}/best"))
+    where = [] if study.url == absolute(DEFAULT_STORAGE) else ["--storage", shown(study.url)]
+    told["as YAML:"] = str(place)
+    told["look at it:"] = command(study.name, *where, module="src.studies")
+    told["dashboard:"] = shlex.join(["optuna-dashboard", shown(study.url)])
+    for label, text in told.items():
+        console.print(f"{label:<11} {text}")
 
 
 def top_table(trials: list[FrozenTrial], sign: int, count: int = 5) -> Table:
@@ -182,7 +185,9 @@ def write_best(best: FrozenTrial, composed: DictConfig, folder: Path) -> Path:
     for key in ("trial", "search", "sampler", "pruner"):
         config.pop(key, None)
     groups = [str(group) for group in config if group in choices]
-    defaults = {"defaults": [{f"override /{group}": choices[group]} for group in groups]}
+    # Hydra takes a choice in a subfolder for another group here; the values below are complete.
+    chosen = {group: None if "/" in str(choices[group]) else choices[group] for group in groups}
+    defaults = {"defaults": [{f"override /{group}": chosen[group]} for group in groups]}
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / "best.yaml"
     beside = folder / f".best.{os.getpid()}"

@@ -1,6 +1,7 @@
 """Studies after the fact: a list of all, or one with its plots as a page that works offline."""
 
 import html
+import shlex
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -61,7 +62,7 @@ def show_study(url: str, name: str, top: int) -> None:
     place = OUTPUTS / "sweeps" / name / "study.html"
     write_page(study, place)
     console.print(f"page:      {place}")
-    console.print(f"dashboard: optuna-dashboard {shown(absolute(url))}", markup=False)
+    console.print(f"dashboard: {shlex.join(['optuna-dashboard', shown(absolute(url))])}")
 
 
 def load(url: str, name: str) -> optuna.Study:

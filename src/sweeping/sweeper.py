@@ -4,10 +4,10 @@ import copy
 import json
 import os
 import re
-import shlex
 import sys
 import time
 import traceback
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,22 +15,22 @@ from typing import Any
 import optuna
 import torch
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
-from hydra_plugins.hydra_optuna_sweeper._impl import (
-    OptunaSweeperImpl,
-    create_params_from_overrides,
-)
+from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from optuna.trial import Trial, TrialState
 
 from src.config import Config, build, job_config, parse
 from src.errors import InputError
-from src.results import digest
+from src.files import check_writable
+from src.overrides import again, override
+from src.results import digest, refuse_used
 from src.run import assemble
 from src.sweeping.progress import SweepProgress, report_result
 from src.sweeping.samplers import grid_size, make_sampler
+from src.sweeping.space import fixed_lines, parsed, read_space
 from src.sweeping.storage import absolute
 from src.sweeping.study import Lease, Outcome, SharedStudy, describe_space, flatten
 from src.sweeping.workers import WORKER, in_turn, is_orphan, run_workers
@@ -115,8 +115,7 @@ class StudySweeper(OptunaSweeperImpl):
                 with suppress(InputError):  # the next start finds what it couldn't be told
                     self.study.release()
             if not is_worker:
-                command = shlex.join(["python", "-m", "src.train", *sys.argv[1:]])
-                print(f"interrupted; this goes on: {command}", file=sys.stderr)
+                print(f"interrupted; this goes on: {again()}", file=sys.stderr)
             raise
         except InputError as error:
             raise SystemExit(1) from error
@@ -137,24 +136,24 @@ class StudySweeper(OptunaSweeperImpl):
             if type(value) is not int or value < low:
                 raise InputError(f"hydra.sweeper.{name}={value}: must be an integer >= {low}")
         name = str(self.study_name)
-        if not re.fullmatch(r"[\w.+=-]+", name) or name.startswith("."):
+        if not re.fullmatch(r"[\w+=][\w.+=-]*", name):
             raise InputError(
                 f"hydra.sweeper.study_name={name}: must be letters, digits and any of - _ . + =, "
-                "because it names a folder"
+                "not beginning with - or ., because it names a folder"
             )
 
     def _open(self) -> SharedStudy:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         config = parse(self.job)
         signature = comparable(config, self.space, assemble(config).data.sha256)
-        folders = list(self.folder.glob("trial-*"))
+        folders = self._folders()
         sampler, pruner = config.sampler, config.pruner
         study = SharedStudy(
             url=absolute(str(self.storage)),
             name=str(self.study_name),
             direction=config.objective.direction,
             space=self.space,
-            default={name: OmegaConf.select(self.job, name) for name in self.space},
+            default=self._default(),
             signature=signature,
             n_trials=int(self.n_trials),
             lease_seconds=self.lease_seconds,
@@ -165,17 +164,34 @@ class StudySweeper(OptunaSweeperImpl):
         self._check_folders(study, folders)
         return study
 
+    def _folders(self) -> list[Path]:
+        """The trials' folders in the study's, which must be fit for them."""
+        try:
+            check_writable(self.folder)
+        except OSError as error:
+            raise InputError(f"hydra.sweep.dir={self.folder}: {error.strerror}") from error
+        refuse_used(self.folder)
+        return list(self.folder.glob("trial-*"))
+
+    def _default(self) -> dict[str, Any]:
+        """The default configuration as a point of the space."""
+        values = {key: OmegaConf.select(self.job, key) for key in self.space}
+        return {key: self.dimensions[key].stored(value) for key, value in values.items()}
+
     def _read(self, arguments: list[str]) -> None:
         """Part the command line's overrides from the space; compose what all trials share."""
         assert self.config is not None  # Hydra calls setup first
-        lines = [*self._parse_sweeper_params_config(), *arguments]
-        space, fixed_params, _ = create_params_from_overrides(lines)
-        self.space = {name: item for name, item in space.items() if name not in fixed_params}
-        parsed = OverridesParser.create().parse_overrides(arguments)
-        self.fixed = [str(item.input_line) for item in parsed if not item.is_sweep_override()]
+        given = parsed(arguments)
+        self.fixed = fixed_lines(self.params, given)
         self.base = self._compose(self.fixed)
         self.job = job_config(self.base)
-        self._check_space()
+        self._check_groups(given)
+        self.dimensions = read_space(self.job, self.params, given)
+        self.space = {key: one.distribution for key, one in self.dimensions.items()}
+        if not self.space:
+            raise InputError(
+                "hydra.sweeper.params: there is nothing to search; choose a file with sweeps=NAME"
+            )
         if self.n_jobs > 1 and self.job.trainer.threads is None:
             # Recorded with the trial, because results can depend on it to the last bit.
             self.fixed.append(f"trainer.threads={max(1, torch.get_num_threads() // self.n_jobs)}")
@@ -188,25 +204,19 @@ class StudySweeper(OptunaSweeperImpl):
         assert self.hydra_context is not None and self.config is not None
         return self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
 
-    def _check_space(self) -> None:
-        if not self.space:
-            raise InputError(
-                "hydra.sweeper.params: there is nothing to search; choose a file with sweeps=NAME"
-            )
-        for name in self.space:
-            if name in self.base.hydra.runtime.choices:
-                raise InputError(f"{name}: a study searches values; make one study per {name}")
-            if OmegaConf.select(self.job, name, default=self) is self:
-                raise InputError(f"hydra.sweeper.params: {name}: there is no such key to search")
+    def _check_groups(self, arguments: Sequence[Override]) -> None:
+        for one in arguments:
+            if one.is_sweep_override() and one.key_or_group in self.base.hydra.runtime.choices:
+                group = one.key_or_group
+                raise InputError(f"{group}: a study searches values; make one study per {group}")
 
     def _check_folders(self, study: SharedStudy, folders: list[Path]) -> None:
-        """A trial's folder is its alone: refuse those that the database doesn't know."""
-        begun = {
-            f"trial-{one.number}" for one in study.trials() if one.state is not TrialState.WAITING
-        }
-        if unknown := sorted(folder.name for folder in folders if folder.name not in begun):
+        """A trial's folder is its alone: refuse those that aren't of this study."""
+        begun = {one.number for one in study.trials() if one.state is not TrialState.WAITING}
+        ours = [folder for folder in folders if _is_of(folder, study.name, begun)]
+        if unknown := sorted({*folders} - {*ours}):
             raise InputError(
-                f"{self.folder / unknown[0]} is of a study that the database doesn't know; "
+                f"{unknown[0]} is of a study that the database doesn't know as {study.name}; "
                 f"move {self.folder} away, or choose another hydra.sweeper.study_name"
             )
 
@@ -230,8 +240,8 @@ class StudySweeper(OptunaSweeperImpl):
         """Train one trial in this process, and read what it left."""
         started = time.perf_counter()
         folder = self.folder / f"trial-{trial.number}"
-        params = [f"{name}={value!r}" for name, value in trial.params.items()]
-        study.note(trial, {"folder": str(folder), "overrides": [*self.fixed, *params]})
+        lines = [*self.fixed, *self._lines(self._values(trial))]
+        study.note(trial, {"folder": str(folder), "overrides": lines})
         facts: dict[str, Any] = {"status": "failed"}
         value = None
         with Lease(study, trial):
@@ -248,6 +258,15 @@ class StudySweeper(OptunaSweeperImpl):
         status = facts["status"]
         return Outcome(STATES[status], value if status in COMPLETE else None, facts)
 
+    def _values(self, trial: Trial) -> dict[str, Any]:
+        """The trial's own values, as the config holds them."""
+        return {key: self.dimensions[key].value(item) for key, item in trial.params.items()}
+
+    def _lines(self, values: Mapping[str, Any]) -> list[str]:
+        """Values as overrides."""
+        added = {key for key, one in self.dimensions.items() if one.added}
+        return [f"{'++' * (key in added)}{override(key, item)}" for key, item in values.items()]
+
     def _train(self, trial: Trial, folder: Path) -> float:
         """Do for the trial what Hydra's launcher would do, without composing and copying it all.
 
@@ -255,19 +274,29 @@ class StudySweeper(OptunaSweeperImpl):
         most of what a trial costs beside its training.
         """
         config = copy.deepcopy(self.job)
-        values = {**trial.params, "trial": trial.number}
+        values = {**self._values(trial), "trial": trial.number}
         for name, value in values.items():
-            OmegaConf.update(config, name, value)
+            OmegaConf.update(config, name, value, force_add=True)
         hydra_folder = folder / ".hydra"
         hydra_folder.mkdir(parents=True)
         (hydra_folder / "config.yaml").write_text(OmegaConf.to_yaml(config))
         (hydra_folder / "hydra.yaml").write_text(self.snapshot)
-        overrides = [*self.fixed, *(f"{name}={value!r}" for name, value in values.items())]
+        overrides = [*self.fixed, *self._lines(values)]
         (hydra_folder / "overrides.yaml").write_text(OmegaConf.to_yaml(overrides))
         runtime: Any = HydraConfig.get().runtime
         with read_write(runtime), open_dict(runtime):
             runtime.output_dir = str(folder)
         return float(self.task_function(config))
+
+
+def _is_of(folder: Path, study: str, begun: set[int]) -> bool:
+    """Whether a folder is of a trial of the study; its run names it, once it has begun."""
+    try:
+        names = json.loads((folder / "trial.json").read_text())
+    except (OSError, ValueError):
+        names = {"study": study}
+    number = folder.name.removeprefix("trial-")
+    return names.get("study") == study and number.isdecimal() and int(number) in begun
 
 
 def comparable(config: Config, space: Any, data_sha256: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A run's folder and files."""
 
+import contextlib
 import json
 import math
 import threading
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from src.errors import InputError
-from src.results import Record, claim, digest
+from src.results import Record, claim, digest, refuse_used
 
 
 def test_claims_at_the_same_moment_differ(tmp_path: Path) -> None:
@@ -30,21 +31,51 @@ def test_claims_at_the_same_moment_differ(tmp_path: Path) -> None:
 
 def test_an_exact_folder(tmp_path: Path) -> None:
     assert claim(tmp_path / "run", exact=True) == tmp_path / "run"
-    assert claim(tmp_path / "run", exact=True) == tmp_path / "run"  # empty: taken as it is
+    with pytest.raises(InputError, match="exists and is not empty"):
+        claim(tmp_path / "run", exact=True)  # whoever claimed it may not have written anything yet
+    (tmp_path / "mine").mkdir()
+    assert claim(tmp_path / "mine", exact=True) == tmp_path / "mine"  # empty: taken as it is
     (tmp_path / "run" / "result.json").touch()
     with pytest.raises(InputError, match="exists and is not empty"):
         claim(tmp_path / "run", exact=True)
+    with pytest.raises(InputError, match="exists and is no folder"):
+        claim(tmp_path / "run" / "result.json", exact=True)
     with pytest.raises(InputError, match="Not a directory"):
         claim(tmp_path / "run" / "result.json" / "run", exact=True)
+
+
+def test_of_two_that_claim_an_empty_folder_at_once_one_gets_it(tmp_path: Path) -> None:
+    gate, got = threading.Barrier(16), []
+
+    def take() -> None:
+        gate.wait()
+        with contextlib.suppress(InputError):
+            got.append(claim(tmp_path / "run", exact=True))
+
+    (tmp_path / "run").mkdir()
+    threads = [threading.Thread(target=take) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert got == [tmp_path / "run"]
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "metrics.jsonl", "result.json", "checkpoints"])
+def test_a_new_run_is_refused_where_one_is(tmp_path: Path, name: str) -> None:
+    refuse_used(tmp_path)
+    (tmp_path / ".hydra").mkdir()
+    refuse_used(tmp_path)
+    (tmp_path / name).mkdir()
+    with pytest.raises(InputError, match=f"holds a run \\({name}\\)"):
+        refuse_used(tmp_path)
 
 
 def test_an_empty_folder_that_is_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    assert claim(tmp_path, exact=True) == tmp_path
-    assert list(tmp_path.iterdir()) == []
-    monkeypatch.setattr("tempfile.mkdtemp", fails)  # a test may run as root
+    monkeypatch.setattr(Path, "touch", fails)  # a test may run as root
     with pytest.raises(InputError, match=r"hydra\.run\.dir=.*: Permission denied"):
         claim(tmp_path, exact=True)
 
