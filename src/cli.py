@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from src.config import CONF
 from src.errors import InputError, Terminated
-from src.overrides import override
+from src.overrides import again, override
 
 
 @contextmanager
@@ -38,14 +38,14 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(130)
     except (HydraException, OmegaConfBaseException, InputError) as error:
         _leave(error, full)
-    except ValueError as error:  # Hydra's own for a group set to a number, say; ours are bugs
-        if not _raised_in_hydra(error):
-            raise
-        _leave(error, full)
     except SystemExit as leaving:
         if not isinstance(leaving.__cause__, InputError):
             raise
         _leave(leaving.__cause__, full)
+    except Exception as error:  # Hydra's own for a group set to a number, say; ours are bugs
+        if not _raised_in_hydra(error):
+            raise
+        _leave(error, full)
     finally:
         os.environ["HYDRA_FULL_ERROR"] = given
 
@@ -63,7 +63,7 @@ def _leave(error: Exception, full: bool) -> None:
 
 def _raised_in_hydra(error: BaseException) -> bool:
     frames = list(traceback.walk_tb(error.__traceback__))
-    return str(frames[-1][0].f_globals.get("__name__")).startswith("hydra.")
+    return str(frames[-1][0].f_globals.get("__name__")).startswith(("hydra.", "omegaconf."))
 
 
 def describe(error: BaseException) -> str:
@@ -77,12 +77,15 @@ def describe(error: BaseException) -> str:
     cause = error.__cause__
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
         parent, key = cause.parent_node, str(cause.key)
+        if cause.full_key == f"hydra.sweeper.{key}":
+            return f"{cause.full_key}: no such key; only a search, -m sweeps=NAME, has {key}"
         names = [str(name) for name in parent] if isinstance(parent, DictConfig) else []
         if cause.full_key == key:  # at the top, groups that add no key of their own count too
             names += _at_the_top(parent)
         reason = "no such key" if key not in names else str(cause).splitlines()[0]
         return f"{cause.full_key}: {reason}{_nearest(key, names)}"
-    return " ".join(str(error).split())
+    told = " ".join(str(error).split())
+    return told or f"this can't be composed ({type(error).__name__} in Hydra): {again()}"
 
 
 def _form(error: OverrideParseException) -> str:
@@ -94,7 +97,9 @@ def _form(error: OverrideParseException) -> str:
     if error.__cause__ is not None:  # a function of the grammar was called wrongly
         return f"{line}: {' '.join(str(error.__cause__).split())}"
     *_, reason, caret, _ = ["", *str(error).splitlines()]
-    if caret.strip() == "^":
+    if "\n" in error.override:
+        why = "a line break needs quotes"
+    elif caret.strip() == "^":
         unread = reason[len(caret) - 1 : len(caret)]
         if len(caret) - 1 <= reason.index("=") or not unread:
             return f"{line}: {key} is no key; keys are letters, digits, _ and -, with dots between"

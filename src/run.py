@@ -71,7 +71,8 @@ class Check(Callback):
             if config.get("resume") is not None:
                 raise InputError("resume: not with -m; a sweep goes on when it is started again")
             check_choices(config)
-            if not str(config.hydra.sweeper._target_).endswith(".StudySweeper"):
+            sweeper = OmegaConf.select(config, "hydra.sweeper._target_")
+            if not str(sweeper).endswith(".StudySweeper"):
                 _refuse_searches(config)
                 _claim(config, "sweep")
         except InputError as error:

@@ -26,7 +26,11 @@ def job(cfg: DictConfig) -> float:
     from src.run import run, snapshot  # torch takes seconds to import
 
     cfg, hydra_config = job_config(cfg), HydraConfig.get()
-    config, folder = parse(cfg), Path(hydra_config.runtime.output_dir)
+    folder = Path(hydra_config.runtime.output_dir)
+    try:
+        config = parse(cfg)
+    except InputError as error:  # of a multirun's job
+        raise SystemExit(1) from error
     should_prune = None
     if config.trial is not None:
         from src.sweeping.report import TrialReport

@@ -10,12 +10,14 @@ from pathlib import Path
 import optuna
 import pytest
 import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
 from src import train
 from src.config import PROJECT
 from src.sweeping import sweeper
+from tests.helpers import Session, result_folder
 from tests.sweeping.conftest import QUICK, Sweep, states, trials_of
 
 GROUPS = {group: sorted(p.stem for p in (PROJECT / "conf" / group).glob("*.yaml"))
@@ -279,6 +281,14 @@ def test_the_best_of_a_trial_that_ran_elsewhere_is_written_too(sweep: Sweep) -> 
         ("sampler.points=1", "points"),
         ("pruner.reduction_factor=1", "must be `reduction_factor >= 2`"),
         ("optimizer=adam,sgd", "optimizer: a study searches values"),
+        ("seed=1,2,3", "seed=1,2,3: a study doesn't search seed"),
+        ("trainer.epochs=range(1,9)", "a study doesn't search trainer.epochs"),
+        ("optimizer.lr=interval(0.5,0.1)", "an interval's lower end comes first"),
+        ("optimizer.lr=tag(log,interval(0,0.1))", "an interval with log must begin above 0"),
+        ("model.activation=relu,relu", "the choice relu is there twice"),
+        ("data.batch_size=32,many", "data.batch_size=many: input should be a valid integer"),
+        ("hydra.sweeper.params=abc", "hydra.sweeper.params=abc: must be keys"),
+        ("study=-x", "study_name=-x: must be letters, digits"),
         ("optimizer.lrr=interval(0.1, 0.2)", "optimizer.lrr"),
         ("optimizer.lr=-1", "lr"),
         ("trainer.epochs=0", "trainer.epochs=0"),
@@ -313,6 +323,139 @@ def test_values_beside_the_files_space_can_be_searched(sweep: Sweep) -> None:
         config = OmegaConf.load(Path(trial.user_attrs["folder"]) / "config.yaml")
         assert config.optimizer.betas[0] == 0.8
         assert config.data.batch_size == trial.params["data.batch_size"]
+
+
+MEANT = {  # as typed: what a trial's config may hold
+    "trainer.early_stopping.patience=null,1,2": [None, 1, 2],
+    "model.hidden_sizes=[7],[5,5],[]": [[7], [5, 5], []],
+    "model.activation='relu',\"tanh\"": ["relu", "tanh"],
+}
+
+
+def test_a_choice_is_what_it_means_wherever_it_is_kept(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In the trial's config and overrides, in best.yaml, and in the command that is printed."""
+    arguments = ["sweeps=adam", "model=mlp", "sampler=random", "pruner=none", "n_trials=6"]
+    ended = sweep(*arguments, *MEANT)
+    assert ended.status == 0, ended.err
+    for trial in ended.trials:
+        folder = Path(trial.user_attrs["folder"])
+        config = OmegaConf.load(folder / "config.yaml")
+        for typed, values in MEANT.items():
+            key = typed.partition("=")[0]
+            value = OmegaConf.select(config, key)
+            assert (value in values and type(value) is not str) or key == "model.activation"
+            (line,) = [one for one in trial.user_attrs["overrides"] if one.startswith(key)]
+            assert OverridesParser.create().parse_override(line).value() == value
+            assert line in OmegaConf.load(folder / ".hydra" / "overrides.yaml")
+    seen = [str(trial.params["model.hidden_sizes"]) for trial in ended.trials]
+    assert {*seen} <= {"[7]", "[5,5]", "[]"} and len({*seen}) > 1
+    best = re.search(r"best: trial (\d+)", ended.out)
+    printed = re.search(r"train it: +(.*)", ended.out)
+    assert best and printed
+    trained = ended.folder / f"trial-{best[1]}"
+    monkeypatch.setattr(sys, "argv", ["train.py", *shlex.split(printed[1])[3:],
+                                      f"hydra.run.dir={tmp_path}/again"])  # fmt: skip
+    train.main()
+    weights = [json.loads((one / "result.json").read_text())["weights_sha256"]
+               for one in (trained, tmp_path / "again")]  # fmt: skip
+    assert weights[0] == weights[1]
+    for name in ("model", "trainer"):
+        written = OmegaConf.load(ended.folder / "best.yaml")[name]
+        assert written == OmegaConf.load(trained / "config.yaml")[name]
+
+
+def test_a_key_that_the_config_lacks_can_be_searched(sweep: Sweep) -> None:
+    """And a value that the class refuses is the trial's fault."""
+    ended = sweep(
+        "sweeps=sgd", "sampler=grid", "sampler.points=2", "+optimizer.maximize=false,true"
+    )
+    assert ended.status == 0, ended.err
+    assert {one.params["optimizer.maximize"] for one in ended.trials} == {False, True}
+    lines = [one.user_attrs["overrides"][-1] for one in ended.trials]
+    assert {*lines} == {"++optimizer.maximize=false", "++optimizer.maximize=true"}
+    assert re.search(r"train it: .* \+\+optimizer\.maximize=false", ended.out)
+
+
+def test_a_value_that_the_file_sets_is_set(sweep: Sweep) -> None:
+    ended = sweep("sweeps=sgd", "n_trials=1", "+hydra.sweeper.params.data\\.batch_size=64")
+    assert ended.status == 0, ended.err
+    assert OmegaConf.load(ended.folder / "trial-0" / "config.yaml").data.batch_size == 64
+    assert "data.batch_size=64" in ended.trials[0].user_attrs["overrides"]
+
+
+def test_a_momentum_set_by_hand_is_not_searched_in_another_scale(sweep: Sweep) -> None:
+    ended = sweep("sweeps=momentum", "n_trials=2", "optimizer.momentum=0.5")
+    assert [[*one.params] for one in ended.trials] == [["optimizer.lr"]] * 2
+    assert OmegaConf.load(ended.folder / "trial-1" / "config.yaml").optimizer.momentum == 0.5
+    searched = sweep("sweeps=momentum", "n_trials=2", "optimizer.momentum=0.1,0.2", study="t")
+    for trial in searched.trials:
+        config = OmegaConf.load(Path(trial.user_attrs["folder"]) / "config.yaml")
+        assert config.optimizer.momentum == trial.params["optimizer.momentum"]
+        assert {*trial.params} == {"optimizer.lr", "optimizer.momentum"}
+
+
+@pytest.mark.parametrize("optimizer", ["torch/adam", "adamw"])
+def test_the_best_of_another_optimizer_than_the_sweeps_own(
+    session: Session, optimizer: str
+) -> None:
+    """torch's classes lie in a subfolder; the study's name says what was searched."""
+    session.monkeypatch.setattr("src.sweeping.progress.OUTPUTS", session.folder / "outputs")
+    arguments = ("-m", "sweeps=sgd", f"optimizer={optimizer}", "n_trials=2", *QUICK)
+    swept = session.train(*arguments)
+    assert swept.status == 0, swept.err
+    name = f"sgd-{optimizer.replace('/', '-')}-digits-logreg"
+    kept = session.folder / "outputs" / "sweeps" / name
+    best = re.search(r"best: trial (\d+)", swept.out)
+    assert best
+    trial = json.loads((kept / f"trial-{best[1]}" / "result.json").read_text())
+    commands = re.findall(r"^(?:train it|or): +python -m src.train (.*)", swept.out, re.M)
+    assert commands[1] == f"experiment={name}/best"
+    for number, words in enumerate(map(shlex.split, commands)):
+        ran = session.train(*words, f"hydra.run.dir=run-{number}")
+        assert ran.status == 0, ran.err
+        result = json.loads((session.folder / f"run-{number}" / "result.json").read_text())
+        assert result["weights_sha256"] == trial["weights_sha256"]
+    ran = session.train(*shlex.split(commands[1]))
+    assert result_folder(ran).name.endswith(
+        "-torch.optim.Adam-digits" if optimizer == "torch/adam" else "-adamw-digits"
+    )
+
+
+def test_a_study_without_a_file_is_named_after_what_it_searches(session: Session) -> None:
+    swept = session.train("-m", "hydra/sweeper=study", "optimizer=torch/sgd", "n_trials=1", *QUICK,
+                          "optimizer.lr=interval(0.01,0.1)")  # fmt: skip
+    assert swept.status == 0, swept.err
+    assert (session.folder / "outputs" / "sweeps" / "torch-sgd-digits-logreg").is_dir()
+
+
+def test_a_folder_of_another_study_is_refused(sweep: Sweep, tmp_path: Path) -> None:
+    first = sweep("sweeps=sgd", "n_trials=2", study="a")
+    before = {path: path.read_bytes() for path in first.folder.rglob("*") if path.is_file()}
+    other = sweep("sweeps=sgd", "n_trials=2", study="b")
+    assert other.status == 0
+    mixed = sweep("sweeps=sgd", "n_trials=4", f"hydra.sweep.dir={first.folder}", study="b")
+    assert mixed.status == 1 and len(mixed.err.splitlines()) == 1
+    assert f"{first.folder / 'trial-0'} is of a study that the database doesn't know" in mixed.err
+    inside = sweep("sweeps=sgd", "n_trials=1", f"hydra.sweep.dir={first.folder}/trial-0", study="c")
+    assert inside.status == 1 and "trial-0: it holds a run (config.yaml)" in inside.err
+    assert {p: p.read_bytes() for p in first.folder.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize("place", ["/proc/x", "/dev/null/x"])
+def test_a_place_that_cannot_be_written_is_refused_first(sweep: Sweep, place: str) -> None:
+    ended = sweep("sweeps=sgd", f"hydra.sweep.dir={place}")
+    assert ended.status == 1 and ended.trials == []
+    assert ended.err.startswith(f"error: hydra.sweep.dir={place}: ")
+    assert len(ended.err.splitlines()) == 1
+
+
+def test_names_that_markup_would_swallow_are_shown(sweep: Sweep, tmp_path: Path) -> None:
+    place = tmp_path / "[x] :smile:"
+    ended = sweep("sweeps=sgd", "n_trials=1", f"hydra.sweep.dir='{place}'")
+    assert f"in {place}/trial-0" in ended.out
+    assert f"as YAML:    {place}/best.yaml" in ended.out
 
 
 def test_the_data_is_read_once(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
