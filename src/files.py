@@ -1,8 +1,11 @@
 """Files that are whole or not there."""
 
+import errno
 import os
 import tempfile
 from pathlib import Path
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space left, a quota reached, a limit of size
 
 
 def write_whole(place: Path, content: bytes, *, flush: bool = False) -> None:
@@ -58,6 +61,34 @@ def check_writable(folder: Path) -> None:
     place = next(one for one in (folder, *folder.parents) if one.exists())
     with tempfile.TemporaryDirectory(dir=place):
         pass
+
+
+def full_disk(error: BaseException | None) -> OSError | None:
+    """What a full disk said, be it the error or one that it was raised from; None if none did."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return error
+        error = error.__cause__
+    return None
+
+
+def no_room(folder: Path, size: int = 0) -> OSError | None:
+    """What the folder's disk says to 64 KiB more, if it is full.
+
+    Args:
+        folder: exists.
+        size: of the file that they would be added to; it takes no space.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.seek(size)
+            file.write(bytes(2**16))
+            file.flush()
+            os.fsync(file.fileno())  # some disks say only then that they are full
+    except OSError as error:
+        error.filename = str(folder)  # a failed write names none
+        return full_disk(error)
+    return None
 
 
 def inside(folder: Path, name: str) -> Path:

@@ -119,7 +119,7 @@ def too_many_bad(searches: Sequence[Mapping[str, Any]], max_bad: float) -> list[
 def unequal_budgets(searches: Sequence[Mapping[str, Any]]) -> list[Doubt]:
     counts = {
         f"{search['method']} {search['search']}": sum(
-            trial["state"] in ("complete", "pruned", "diverged") for trial in search["trials"]
+            trial.get("counted", trial["state"] != "failed") for trial in search["trials"]
         )
         for search in searches
     }

@@ -30,7 +30,7 @@ from src.results import digest
 from src.sweeping.progress import wide_console
 from src.sweeping.show import importances, load
 from src.sweeping.storage import AWAY, absolute, open_storage
-from src.sweeping.study import COUNTED, LOST
+from src.sweeping.study import BAD, COUNTED, LOST, is_failed
 from src.sweeping.workers import MAX_RESTARTS, PARENT, POLL_SECONDS, end, last_words
 
 STATES = {
@@ -125,11 +125,14 @@ class Searches:
         if not self.console.is_terminal:
             self.console.print(f"searching {method}: study {name}")
         log = self.folder / f"{name}.log"
-        for _ in range(MAX_RESTARTS):
+        restarts = counted = 0
+        while True:
             status = self._wait(self._start(command, log), task, name, method)
             if self.stopping:
                 raise KeyboardInterrupt
-            if status >= 0:
+            before, (counted, _) = counted, self._state(name, method)
+            restarts = 0 if counted > before else restarts + 1
+            if status >= 0 or restarts > MAX_RESTARTS:
                 break
         if status in (130, 143):
             raise KeyboardInterrupt
@@ -169,8 +172,10 @@ class Searches:
         except (KeyError, InputError, *AWAY):  # no study yet, or no database: its sweep says so
             return 0, ""
         counted = [one for one in trials if one.state in COUNTED]
-        pruned = sum(one.state is TrialState.PRUNED for one in counted)
+        failed = sum(map(is_failed, counted))
+        pruned = sum(one.state is TrialState.PRUNED for one in counted) - failed
         state = f"{len(counted)} trials, {pruned} pruned"
+        state += f", {failed} failed" if failed else ""
         if any(one.state is TrialState.COMPLETE for one in counted):
             state += f", best {study.best_value:.4g}"
         return len(counted), state
@@ -204,12 +209,13 @@ def read_search(plan: Plan, method: str, number: int, name: str) -> dict[str, An
 
 def _trial(trial: FrozenTrial, sign: int) -> dict[str, Any]:
     status = trial.user_attrs.get("status")
-    state = "diverged" if status == "diverged" else STATES[trial.state]
+    state = status if status in BAD else STATES[trial.state]
     value = trial.value if state == "complete" else None
     last = trial.intermediate_values[trial.last_step] if trial.last_step else None
     return {
         "number": trial.number,
         "state": state,
+        "counted": trial.state in COUNTED,
         "value": last if state == "pruned" else value,
         "cost": None if value is None else sign * value,  # lower is better, whatever the metric
         "params": trial.params,

@@ -1,9 +1,11 @@
 """What a sweep shows while it runs and when it ends."""
 
-import os
+import re
 import shlex
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,11 +17,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from src.config import OUTPUTS, job_config
+from src.files import write_whole
 from src.overrides import command, override, search_path
 from src.sweeping import DEFAULT_STORAGE
 from src.sweeping.storage import absolute, shown
-from src.sweeping.study import COUNTED, SharedStudy
+from src.sweeping.study import COUNTED, SharedStudy, is_failed
 
+SHOWN = 3  # reasons of failed trials
+LENGTH = 100  # of each
 ENDED = (*COUNTED, TrialState.FAIL)
 
 
@@ -47,6 +52,7 @@ class SweepProgress:
         self.task = self.bar.add_task("", total=study.n_trials, state="")
         self.told: set[int] = set()
         self.before: set[int] = set()  # trials that had ended before
+        self.counted = 0  # trials, as of the last update
 
     def __enter__(self) -> Self:
         trials = [] if self.quiet else self.study.trials()
@@ -72,7 +78,7 @@ class SweepProgress:
         except Exception:
             return  # the database is away; whoever runs a trial says so
         state = self._state(trials)
-        counted = sum(trial.state in COUNTED for trial in trials)
+        self.counted = counted = sum(trial.state in COUNTED for trial in trials)
         self.bar.update(self.task, completed=counted, state=state)
         for trial in trials:
             if trial.state in ENDED and trial.number not in self.told:
@@ -81,8 +87,8 @@ class SweepProgress:
                     self.console.print(f"{_line(trial)}  | {counted}/{self.study.n_trials} {state}")
 
     def _state(self, trials: list[FrozenTrial]) -> str:
-        pruned = sum(trial.state is TrialState.PRUNED for trial in trials)
-        failed = sum(trial.state is TrialState.FAIL for trial in trials)
+        failed = sum(is_failed(trial) for trial in trials)
+        pruned = sum(one.state is TrialState.PRUNED and not is_failed(one) for one in trials)
         text = f"({pruned} pruned, {failed} failed)"
         if best := best_trial(trials, self.study.sign):
             text += f", best {best.value:.4g}"
@@ -105,7 +111,10 @@ def _duration(seconds: float) -> str:
 
 def _line(trial: FrozenTrial) -> str:
     value = "" if trial.value is None else f" {trial.value:.5g}"
-    how = trial.user_attrs.get("status", trial.user_attrs.get("reason", trial.state.name.lower()))
+    reason = trial.user_attrs.get("reason", trial.state.name.lower())
+    how = trial.user_attrs.get("status", reason)
+    if how == "failed":
+        how += f" ({reason[:80]})"
     return f"trial {trial.number} {how}{value}  {_params(trial)}"
 
 
@@ -142,6 +151,8 @@ def report_result(
     trials = study.trials()
     best = best_trial(trials, study.sign)
     console.print(top_table(trials, study.sign))
+    if failed := summary(trials):
+        console.print(f"failed: {failed}", markup=False)
     if best is None:
         console.print(f"study {study.name}: no trial was completed")
         return
@@ -157,6 +168,35 @@ def report_result(
     told["dashboard:"] = shlex.join(["optuna-dashboard", shown(study.url)])
     for label, text in told.items():
         console.print(f"{label:<11} {text}")
+
+
+def summary(trials: Sequence[FrozenTrial]) -> str | None:
+    """How many trials failed and of what, the most frequent first; None if none did.
+
+    `3 trials: 2 out of memory, 1 hidden_sizes must be integers >= 1, got [0]`
+    """
+    reasons = [str(one.user_attrs.get("reason", "?")) for one in trials if is_failed(one)]
+    alike = defaultdict(list)  # but for their numbers
+    for reason in reasons:
+        alike[re.sub(r"\d[\d.e+-]*", "#", reason)].append(reason)
+    groups = sorted(alike.values(), key=len, reverse=True)
+    parts = [f"{len(group)} {_common(group)}" for group in groups[:SHOWN]]
+    if more := sum(map(len, groups[SHOWN:])):
+        parts.append(f"{more} of other reasons")
+    return f"{_count(len(reasons))}: {', '.join(parts)}" if reasons else None
+
+
+def _count(number: int) -> str:
+    return f"{number} trial{'s' * (number > 1)}"
+
+
+def _common(texts: Sequence[str]) -> str:
+    """The text, or how all of them begin: they differ in numbers."""
+    words = zip(*(text.split() for text in texts), strict=False)
+    same = [first for first, *others in takewhile(lambda each: len({*each}) == 1, words)]
+    text = " ".join(same) if len({*texts}) > 1 and same else texts[0]
+    more = text != texts[0] or len(text) > LENGTH
+    return text[:LENGTH] + " …" * more
 
 
 def top_table(trials: list[FrozenTrial], sign: int, count: int = 5) -> Table:
@@ -190,10 +230,7 @@ def write_best(best: FrozenTrial, composed: DictConfig, folder: Path) -> Path:
     defaults = {"defaults": [{f"override /{group}": chosen[group]} for group in groups]}
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / "best.yaml"
-    beside = folder / f".best.{os.getpid()}"
-    beside.write_text(
-        f"# @package _global_\n# Trial {best.number}: {_value(best):.6g}.\n"
-        + OmegaConf.to_yaml(defaults)
-        + OmegaConf.to_yaml(config)
-    )
-    return beside.replace(place)
+    text = f"# @package _global_\n# Trial {best.number}: {_value(best):.6g}.\n"
+    text += OmegaConf.to_yaml(defaults) + OmegaConf.to_yaml(config)
+    write_whole(place, text.encode())
+    return place

@@ -19,6 +19,7 @@ from src.config import OUTPUTS
 from src.errors import InputError
 from src.sweeping.progress import ranked, top_table, wide_console
 from src.sweeping.storage import absolute, shown
+from src.sweeping.study import is_failed
 
 PLOTS: dict[str, Callable[[optuna.Study], Any]] = {
     "History": optuna.visualization.plot_optimization_history,
@@ -95,8 +96,10 @@ def _sign(study: optuna.Study) -> int:
 
 def _counts(trials: list[optuna.trial.FrozenTrial]) -> list[str]:
     counts = Counter(trial.state for trial in trials)
-    states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING)
-    return [str(counts[state]) for state in states]
+    failed = sum(is_failed(one) for one in trials)
+    bad = sum(is_failed(one) and one.state is TrialState.PRUNED for one in trials)
+    complete, running = counts[TrialState.COMPLETE], counts[TrialState.RUNNING]
+    return [str(each) for each in (complete, counts[TrialState.PRUNED] - bad, failed, running)]
 
 
 def importances(study: optuna.Study) -> dict[str, float]:

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from sqlalchemy.engine import make_url
 
 from src.errors import InputError
+from src.files import full_disk, no_room
 
 T = TypeVar("T")
 BUSY_SECONDS = 30  # how long a writer waits for other writers of an SQLite file
@@ -25,7 +26,12 @@ PATIENCE_SECONDS = 600.0  # how long a database may be away in mid-sweep
 HELD_SECONDS = 60  # for which a lock's holder may be silent, before a server ends its session
 DRIVER = "postgresql+psycopg"
 LOCK = int.from_bytes(b"fairstp")  # the key of the server's lock: any number of ours
-AWAY = (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError, Timeout)
+AWAY = (
+    *(optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError),
+    *(sqlite3.Error, Timeout),  # from setting up a connection, and from the lock
+)
+ROOM = "the same command goes on when there is room"
+DISK_FULL = "53100"  # PostgreSQL's SQLSTATE
 ALLOWED = "must be sqlite:///FILE or postgresql://USER@HOST/DATABASE"
 
 
@@ -72,7 +78,7 @@ def open_storage(url: str, lease_seconds: int) -> optuna.storages.RDBStorage:
                 _prepare_sqlite(Path(str(parsed.database)))
             opened = _with_tables(url, lease_seconds)
     except (OSError, sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
-        reason = " ".join(str(error).split())
+        reason = _full(error, url) or " ".join(str(error).split())
         raise InputError(f"hydra.sweeper.storage={shown(url)}: {reason}") from error
     if parsed.drivername == "sqlite":
         sqlalchemy.event.listen(opened.engine, "connect", _relax)
@@ -158,24 +164,62 @@ def _lock_engine(url: str) -> sqlalchemy.Engine:
     return sqlalchemy.create_engine(url, **_engine_arguments(url))
 
 
-def patiently(action: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
+def patiently(
+    action: Callable[[], T], seconds: float = PATIENCE_SECONDS, url: str | None = None
+) -> T:
     """Do something with the database, again and again while it is away.
 
+    Args:
+        action: what to do.
+        seconds: for which it may be away.
+        url: the database, for messages.
+
     Raises:
-        InputError: it stayed away for `seconds`.
+        InputError: it stayed away for `seconds`, or its disk is full, or it can't be written.
     """
     deadline, wait = time.monotonic() + seconds, 0.2
     while True:
         try:
             return action()
-        except AWAY as error:
-            reason = " ".join(str(error.__cause__ or error).split())[:200]
-            if time.monotonic() > deadline or _read_only(reason):
-                raise InputError(f"the study's database can't be used: {reason}") from error
+        except (*AWAY, OSError) as error:  # the lock's file may be what can't be written
+            reason = _reason(error)
+            waits = isinstance(error, AWAY) and not _full(error, url) and not _read_only(reason)
+            if not waits or time.monotonic() > deadline:
+                raise unusable(error, url) from error
             if wait < 0.4:
                 print(f"the study's database is away, waiting: {reason}", file=sys.stderr)
         time.sleep(wait)
         wait = min(2 * wait, 5.0)
+
+
+def unusable(error: BaseException, url: str | None) -> InputError:
+    """What ends a sweep whose database can't be used."""
+    name, reason = f" {shown(url)}" if url else "", _full(error, url) or _reason(error)
+    return InputError(f"the study's database{name} can't be used: {reason}")
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error.__cause__ or error).split())[:200]
+
+
+def _full(error: BaseException, url: str | None) -> str | None:
+    """What to say if the database's disk is full; None if it isn't."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    code = getattr(error, "sqlite_errorcode", 0)
+    if code & 0xFF in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and url:
+        error = _disk_of(Path(str(make_url(url).database))) or error
+    full = code == sqlite3.SQLITE_FULL or getattr(error, "sqlstate", None) == DISK_FULL
+    if full or full_disk(error):
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+        return f"{reason}; {ROOM}"
+    return None
+
+
+def _disk_of(path: Path) -> OSError | None:
+    """What the disk says if it is full; SQLite tells of some of its errors no more than that."""
+    sizes = [each.stat().st_size for each in path.parent.glob(f"{path.name}*")]
+    return no_room(path.parent, max(sizes, default=0))
 
 
 def _read_only(reason: str) -> bool:

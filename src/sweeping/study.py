@@ -4,14 +4,15 @@ Every decision is taken under the database's lock, from what the database says, 
 with a process: a trial whose process died is run again with the same parameters.
 """
 
+import copy
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event, Thread
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json
@@ -26,8 +27,10 @@ DIED, INTERRUPTED = "its process died", "interrupted"
 LOST = (DIED, INTERRUPTED)  # reasons of trials that are made good: they leave no trace in others
 GIVEN_UP = f"its process died {MAX_DEATHS + 1} times"
 POLL_SECONDS = 0.3
+BAD = ("diverged", "failed")  # statuses of points at which nothing good can come
 ANOTHER = "choose another hydra.sweeper.study_name (or study=NAME)"
 
+T = TypeVar("T")
 Space = Mapping[str, BaseDistribution]
 Direction = Literal["minimize", "maximize"]
 
@@ -41,8 +44,46 @@ class Outcome:
     attributes: Mapping[str, Any]
 
     @property
-    def diverged(self) -> bool:
-        return self.attributes.get("status") == "diverged"
+    def bad(self) -> bool:
+        """Whether it counts, and its point as a bad one."""
+        return self.state is TrialState.PRUNED and self.attributes.get("status") in BAD
+
+
+def is_failed(trial: FrozenTrial) -> bool:
+    """Whether a trial failed, by its own settings or otherwise, and is not run again."""
+    if trial.state is TrialState.FAIL:
+        return trial.user_attrs.get("reason") not in LOST
+    return trial.state is TrialState.PRUNED and trial.user_attrs.get("status") == "failed"
+
+
+class _Learning(optuna.Study):
+    """A study as samplers see it that learn from complete trials alone.
+
+    There a bad point has the worst value that was met, so that it isn't proposed again.
+    """
+
+    def _get_trials(
+        self,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+        use_cache: bool = False,
+    ) -> list[FrozenTrial]:
+        trials = super()._get_trials(deepcopy, None, use_cache)
+        values = [one.value for one in trials if one.value is not None]
+        minimize = self.direction is optuna.study.StudyDirection.MINIMIZE
+        if values:
+            worst = max(values) if minimize else min(values)
+            trials = [_as_complete(one, worst) for one in trials]
+        return [one for one in trials if states is None or one.state in states]
+
+
+def _as_complete(trial: FrozenTrial, worst: float) -> FrozenTrial:
+    """A bad trial as if it had been complete; any other as it is."""
+    if trial.state is not TrialState.PRUNED or trial.user_attrs.get("status") not in BAD:
+        return trial
+    trial = copy.copy(trial)  # the original is shared
+    trial.state, trial.value = TrialState.COMPLETE, worst
+    return trial
 
 
 class SharedStudy:
@@ -55,7 +96,7 @@ class SharedStudy:
         space: distribution of each searched parameter.
         default: value of each parameter in the default configuration, tried first.
         signature: everything that makes trials comparable, flat.
-        n_trials: complete and pruned trials in all.
+        n_trials: trials in all that count: complete, pruned, diverged, failed by their settings.
         lease_seconds: how long a process may be silent.
         sampler: makes the sampler for a trial's number.
         pruner: also filters what the sampler learns from (Hyperband).
@@ -80,7 +121,10 @@ class SharedStudy:
         self.storage = db.open_storage(url, lease_seconds)
         self.silent_since: dict[int, float] = {}
         self.has_default = _inside(default, self.space)
-        self.study = db.patiently(lambda: self._open(direction, pruner, default, signature))
+        self.study = self._patiently(lambda: self._open(direction, pruner, default, signature))
+
+    def _patiently(self, action: Callable[[], T], seconds: float = db.PATIENCE_SECONDS) -> T:
+        return db.patiently(action, seconds, self.url)
 
     def _open(
         self,
@@ -132,7 +176,7 @@ class SharedStudy:
         take its place; `stop` ends the wait.
         """
         while not stop():
-            trial, done = db.patiently(self._claim)
+            trial, done = self._patiently(self._claim)
             if trial is not None and self._suggest(trial):
                 return trial
             if done:
@@ -151,7 +195,7 @@ class SharedStudy:
                 return False
             return True
 
-        return db.patiently(action)
+        return self._patiently(action)
 
     def _claim(self) -> tuple[Trial | None, bool]:
         try:
@@ -168,10 +212,13 @@ class SharedStudy:
             return None, False  # the lock was lost, and another gave the trial up: once more
 
     def _ask(self, number: int) -> Trial:
-        self.study.sampler = self.sampler(number)
+        study, sampler = self.study, self.sampler(number)
+        study.sampler = sampler
+        if not isinstance(sampler, optuna.samplers.TPESampler):  # which ranks pruned trials, too
+            study = _Learning(self.name, self.storage, sampler, study.pruner)
         with warnings.catch_warnings():  # Optuna renews no lease outside `optimize`: `Lease` does
             warnings.filterwarnings("ignore", message="Heartbeat of storage")
-            trial = self.study.ask()
+            trial = study.ask()
         # First of all, so that a running trial without an owner is known to be an orphan.
         trial.set_user_attr("owner", db.me())
         self.storage.record_heartbeat(trial._trial_id)
@@ -201,7 +248,11 @@ class SharedStudy:
         return time.monotonic() - since > 2 * renewal_seconds(self.storage)
 
     def release(self) -> None:
-        """Ctrl-C: put back what this process runs, so that the next start runs it first."""
+        """Put back what this process runs, so that the next start runs it first.
+
+        Raises:
+            InputError: the database can't be told; the next start finds the trial all the same.
+        """
 
         def action() -> None:
             with db.lock(self.url):
@@ -210,10 +261,12 @@ class SharedStudy:
                     if trial.state is TrialState.RUNNING and owner == db.me():
                         self._give_up(trial, INTERRUPTED)
 
-        db.patiently(action, seconds=5)
+        self._patiently(action, seconds=5)
 
     def _give_up(self, trial: FrozenTrial, reason: str) -> None:
         """Queue the trial again, then fail it: a kill in between queues it once.
+
+        One whose process died too often isn't queued: it counts, as a bad point.
 
         One that died before it had all its parameters is proposed again instead, by the sampler
         of the same number; but a point of a grid was taken off the grid's list.
@@ -224,8 +277,9 @@ class SharedStudy:
         deaths = trial.user_attrs.get("deaths", 0) + (reason == DIED)
         queued = any(other.user_attrs.get("retries") == trial.number for other in self.trials())
         if deaths > MAX_DEATHS:
-            reason = GIVEN_UP
-        elif begun and not queued:
+            self._end(trial, GIVEN_UP, bad=complete)
+            return
+        if begun and not queued:
             attributes = dict(trial.system_attrs)  # the place in a grid, say
             for key in self._rungs_to_climb(trial):
                 del attributes[key]
@@ -236,8 +290,24 @@ class SharedStudy:
                     user_attrs={"retries": trial.number, "deaths": deaths},
                 )
             )
+        self._end(trial, reason)
+
+    def _end(self, trial: FrozenTrial, reason: str, *, bad: bool = False) -> None:
+        if bad:
+            self.storage.set_trial_user_attr(trial._trial_id, "status", "failed")
+            self._forget_value(trial)
         self.storage.set_trial_user_attr(trial._trial_id, "reason", reason)
-        self.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+        state = TrialState.PRUNED if bad else TrialState.FAIL
+        self.storage.set_trial_state_values(trial._trial_id, state)
+
+    def _forget_value(self, trial: FrozenTrial) -> None:
+        """What a bad trial reported before must not look good.
+
+        Optuna takes a pruned trial's last report for its value, and samplers take NaN for the
+        worst.
+        """
+        step = (trial.last_step or 0) + 1
+        self.storage.set_trial_intermediate_value(trial._trial_id, step, math.nan)
 
     def _rungs_to_climb(self, trial: FrozenTrial) -> list[str]:
         """Of a trial that is run again: the highest, for its verdict there may be untold.
@@ -258,12 +328,12 @@ class SharedStudy:
                 for key, value in attributes.items():
                     trial.set_user_attr(key, value)
 
-        db.patiently(action)
+        self._patiently(action)
 
     def finish(self, trial: Trial, outcome: Outcome) -> None:
         """Tell the study; nothing happens if the trial was taken for dead meanwhile."""
         self.note(trial, outcome.attributes)
-        db.patiently(lambda: self._tell(trial, outcome))
+        self._patiently(lambda: self._tell(trial, outcome))
 
     def _tell(self, trial: Trial, outcome: Outcome) -> None:
         gone = optuna.exceptions.UpdateFinishedTrialError
@@ -271,12 +341,8 @@ class SharedStudy:
             frozen = self.storage.get_trial(trial._trial_id)
             if frozen.state is not TrialState.RUNNING:
                 return
-            if outcome.diverged:
-                # Optuna takes a pruned trial's last report for its value, and samplers take NaN
-                # for the worst: what was reported before it diverged must not look good.
-                self.storage.set_trial_intermediate_value(
-                    trial._trial_id, (frozen.last_step or 0) + 1, math.nan
-                )
+            if outcome.bad:
+                self._forget_value(frozen)
             try:
                 self.study.tell(trial, outcome.value, state=outcome.state)
             except RuntimeError as error:

@@ -6,9 +6,9 @@ import os
 import re
 import sys
 import time
-import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,11 @@ from src.files import check_writable
 from src.overrides import again, override
 from src.results import digest, refuse_used
 from src.run import assemble
+from src.sweeping.failures import cannot_go_on, failure
 from src.sweeping.progress import SweepProgress, report_result
 from src.sweeping.samplers import grid_size, make_sampler
 from src.sweeping.space import fixed_lines, parsed, read_space
-from src.sweeping.storage import absolute
+from src.sweeping.storage import AWAY, absolute
 from src.sweeping.study import Lease, Outcome, SharedStudy, describe_space, flatten
 from src.sweeping.workers import WORKER, in_turn, is_orphan, run_workers
 
@@ -47,7 +48,6 @@ STATES = {
     # Pruned and not infinite: samplers then learn that the region is bad without its value, which
     # Optuna keeps for trials that have none; and the sweep goes on.
     "diverged": TrialState.PRUNED,
-    "failed": TrialState.FAIL,
 }
 
 
@@ -57,7 +57,7 @@ class StudySweeper(OptunaSweeperImpl):
     Args:
         storage: URL of the database.
         study_name: names the study and its folder.
-        n_trials: complete and pruned trials in all, >= 1.
+        n_trials: trials in all that count, >= 1.
         n_jobs: processes on this machine, >= 1.
         max_failures: failures in a row that end the sweep, >= 1.
         lease_seconds: silence after which a worker counts as dead, >= 6.
@@ -122,12 +122,17 @@ class StudySweeper(OptunaSweeperImpl):
 
     def _sweep(self, is_worker: bool) -> None:
         self.study = study = self._open()
-        if self.n_jobs > 1 and not is_worker and study.counted() < study.n_trials:
-            run_workers(self.n_jobs, study, SweepProgress(study), self.folder)
-        else:
-            self._work(study)
-        if not is_worker:
-            report_result(study, self.folder, self._compose)
+        try:
+            if self.n_jobs > 1 and not is_worker and study.counted() < study.n_trials:
+                run_workers(self.n_jobs, study, SweepProgress(study), self.folder)
+            else:
+                self._work(study)
+            if not is_worker:
+                report_result(study, self.folder, self._compose)
+        except (InputError, OSError, *AWAY) as error:
+            with suppress(InputError):  # the next start finds what it couldn't be told
+                study.release()
+            raise cannot_go_on(error, self.folder, study.url) from error
 
     def _check(self) -> None:
         least = {"n_trials": 1, "n_jobs": 1, "max_failures": 1, "lease_seconds": 6}
@@ -242,21 +247,16 @@ class StudySweeper(OptunaSweeperImpl):
         folder = self.folder / f"trial-{trial.number}"
         lines = [*self.fixed, *self._lines(self._values(trial))]
         study.note(trial, {"folder": str(folder), "overrides": lines})
-        facts: dict[str, Any] = {"status": "failed"}
-        value = None
         with Lease(study, trial):
             try:
                 value = self._train(trial, folder)
                 result = json.loads((folder / "result.json").read_text())
-                facts = {"status": result["status"], "steps": result["steps"]}
+                status, facts = result["status"], {key: result[key] for key in ("status", "steps")}
+                ended = Outcome(STATES[status], value if status in COMPLETE else None, facts)
             except Exception as error:
-                text = "".join(traceback.format_exception(error))
-                (folder / "error.txt").write_text(text)
-                facts["error"] = text[-2000:]  # a database column is no place for a long one
-                facts["reason"] = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        facts["seconds"] = time.perf_counter() - started
-        status = facts["status"]
-        return Outcome(STATES[status], value if status in COMPLETE else None, facts)
+                ended = failure(error, folder)
+        seconds = time.perf_counter() - started
+        return replace(ended, attributes={**ended.attributes, "seconds": seconds})
 
     def _values(self, trial: Trial) -> dict[str, Any]:
         """The trial's own values, as the config holds them."""

@@ -12,12 +12,15 @@ from filelock import FileLock
 from optuna.trial import TrialState
 
 from src.errors import InputError
+from src.files import no_room
 from src.sweeping.progress import SweepProgress
-from src.sweeping.study import SharedStudy
+from src.sweeping.storage import ROOM
+from src.sweeping.study import MAX_DEATHS, SharedStudy
 
 WORKER = "FAIRSTEP_WORKER"  # set in a worker's environment: it prints no results
 PARENT = "FAIRSTEP_PARENT"  # the process without which this one ends, after the trial it runs
-MAX_RESTARTS = 10  # of workers that were killed
+# Of each killed worker, while no further trial counts: more than a trial's deaths until it does.
+MAX_RESTARTS = MAX_DEATHS + 2
 POLL_SECONDS = 0.5
 
 
@@ -32,13 +35,17 @@ def run_workers(count: int, study: SharedStudy, progress: SweepProgress, folder:
         KeyboardInterrupt: after every worker has told the study.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    workers = {number: _start(number, folder) for number in range(count)}
-    restarts = 0
+    workers: dict[int, subprocess.Popen[bytes]] = {}
+    restarts = counted = 0
     try:
+        for number in range(count):
+            workers[number] = _start(number, folder)
         with progress:
             while workers:
                 time.sleep(POLL_SECONDS)
                 progress.update()
+                if progress.counted > counted:
+                    restarts, counted = 0, progress.counted
                 for number, worker in list(workers.items()):
                     status = worker.poll()
                     if status is None:
@@ -47,7 +54,7 @@ def run_workers(count: int, study: SharedStudy, progress: SweepProgress, folder:
                     if status > 0:
                         log = folder / f"worker-{number}.log"
                         raise InputError(f"a worker gave up: {last_words(log)}")
-                    if status < 0 and restarts < MAX_RESTARTS:
+                    if status < 0 and restarts < MAX_RESTARTS * count:
                         restarts += 1
                         workers[number] = _start(number, folder)
             progress.update()
@@ -81,9 +88,16 @@ def in_turn(folder: Path) -> Iterator[None]:
     if PARENT not in os.environ or WORKER in os.environ:
         yield
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
+    lock = FileLock(folder / ".lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise InputError(f"{error.filename or folder}: {error.strerror}") from error
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _stop(workers: list[subprocess.Popen[bytes]]) -> None:
@@ -108,7 +122,12 @@ def end(process: subprocess.Popen[bytes]) -> int:
 
 
 def last_words(log: Path) -> str:
-    """The last line of what a process printed, and where to read the rest."""
+    """The last line of what a process printed, and where to read the rest.
+
+    On a full disk it couldn't print it.
+    """
+    if full := no_room(log.parent):
+        return f"{log.parent}: {full.strerror}; {ROOM}"
     lines = log.read_text(errors="replace").strip().splitlines() or ["(nothing)"]
     return f"{lines[-1].removeprefix('error: ')} (see {log})"
 

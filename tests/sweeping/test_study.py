@@ -166,7 +166,7 @@ def test_a_trial_that_kills_its_process_is_given_up(url: str) -> None:
         assert in_a_process(body) == -signal.SIGKILL
     study = open_study(url, 2)
     assert all(one.params["x"] != 0.1 for one in finish_all(study))
-    assert states(study.trials()) == {"COMPLETE": 2, "FAIL": MAX_DEATHS + 1}
+    assert states(study.trials()) == {"COMPLETE": 1, "PRUNED": 1, "FAIL": MAX_DEATHS}
 
 
 def test_the_sampler_does_not_propose_what_was_given_up(url: str) -> None:
