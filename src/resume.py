@@ -85,7 +85,7 @@ def prepare(config: DictConfig) -> None:
     own, changes = load_config(folder), _changes(config)
     recorded = parse(OmegaConf.create({**own, "resume": None}))
     epochs = _epochs(recorded, changes)
-    _stop_if_complete(folder, lengthened=epochs > recorded.trainer.epochs)
+    _stop_if_complete(folder, epochs)
     if recorded.trial is not None:
         raise InputError(
             f"{folder} is trial {recorded.trial} of a sweep: starting the sweep again goes on with "
@@ -109,17 +109,73 @@ def prepare(config: DictConfig) -> None:
 
 def _epochs(recorded: Config, changes: Mapping[str, Any]) -> int:
     """The epochs to train in all, which lengthen the run or leave it as it is."""
+    epochs = changes.get("trainer.epochs", recorded.trainer.epochs)
+    if reason := _another_length(recorded, epochs):
+        raise InputError(reason)
+    assert isinstance(epochs, int)
+    return epochs
+
+
+def _another_length(recorded: Config, epochs: object) -> str | None:
+    """Why a run can't be lengthened to so many epochs."""
     old = recorded.trainer.epochs
-    epochs = changes.get("trainer.epochs", old)
     if type(epochs) is not int or epochs < old:
-        raise InputError(f"trainer.epochs={epochs}: a resumed run can only grow from its {old}")
+        return f"trainer.epochs={epochs}: a resumed run can only grow from its {old}"
     target = str(recorded.scheduler.get("_target_")).split(".")[-1]
     if epochs > old and target not in ("Constant", "Step"):
-        raise InputError(
+        return (
             f"trainer.epochs={epochs}: the {target} schedule of this run depends on its length "
             f"({old} epochs), so a longer one is another run"
         )
-    return epochs
+    return None
+
+
+def check_config(recorded: Config, now: Config) -> None:
+    """Go on only with the settings that a checkpoint was made with.
+
+    Args:
+        recorded: in the checkpoint.
+        now: what config.yaml and the overrides beside `resume` say.
+
+    Raises:
+        ValueError: they differ in more than may be given beside `resume`.
+    """
+    if reason := _another_length(recorded, now.trainer.epochs):
+        raise ValueError(reason)
+    old, new = _flat(recorded.model_dump()), _flat(now.model_dump())
+    for key in sorted({*old, *new} - {*CHANGEABLE, "trial", "resume"}):
+        if not key.startswith("logger."):
+            _check_setting(key, old.get(key, ABSENT), new.get(key, ABSENT))
+
+
+def check_group(
+    settings: Mapping[str, Any], saved: Mapping[str, Any], group: Mapping[str, Any]
+) -> None:
+    """The same for a checkpoint that holds no config: by what its optimizer was given.
+
+    Args:
+        settings: the optimizer's, of config.yaml.
+        saved: a group of its parameters in the checkpoint.
+        group: the same as config.yaml builds it.
+    """
+    old = {**saved, "lr": saved.get("initial_lr", saved.get("lr"))}  # a schedule changes lr
+    for key in sorted(settings.keys() & group.keys() & old.keys()):
+        _check_setting(f"optimizer.{key}", old[key], group[key])
+
+
+ABSENT = object()
+
+
+def _check_setting(key: str, old: object, new: object) -> None:
+    if old == new:
+        return
+    says = f"lacks {key}" if new is ABSENT else f"says {key}={_shown(new)}"
+    made = "without it" if old is ABSENT else f"with {_shown(old)}"
+    raise ValueError(f"config.yaml {says}, they were made {made}")
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _changes(config: DictConfig) -> dict[str, Any]:
@@ -155,8 +211,11 @@ def _check_logger(folder: Path, logger: Mapping[str, Mapping[str, Any]]) -> None
             )
 
 
-def _stop_if_complete(folder: Path, *, lengthened: bool) -> None:
-    status = (load_json(folder, "result.json") or {}).get("status")
+def _stop_if_complete(folder: Path, epochs: int) -> None:
+    result = load_json(folder, "result.json") or {}
+    status, final = result.get("status"), result.get("final")
+    trained = final.get("epoch") if isinstance(final, dict) else None
+    lengthened = isinstance(trained, int) and epochs > trained
     if status not in ENDED or (status == "completed" and lengthened):
         return
     print(f"{folder} is complete ({status}): nothing to do")

@@ -5,22 +5,22 @@ import math
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, read_write
-from pydantic import BaseModel, ConfigDict, NonNegativeInt
 from torch import Tensor, nn
 
 from src import resume
 from src.config import PROJECT, Config, blaming, build, check_choices, job_config, parse
-from src.data import Splits, load
+from src.data import Splits, load, sizes
 from src.errors import InputError
 from src.loggers import Loggers
 from src.overrides import override
@@ -29,7 +29,9 @@ from src.results import LOCK, Record, claim, digest, patch, provenance, refuse_u
 from src.training.checkpoints import Checkpoints
 from src.training.evaluation import evaluate
 from src.training.loop import Position, Row, train
+from src.training.rehearsal import give_shapes, samples, try_checkpoint, try_model, try_steps
 from src.training.schedules import Constant
+from src.training.state import Pair, State
 from src.training.stopping import EarlyStopper
 
 
@@ -130,10 +132,11 @@ def assemble(config: Config) -> Parts:
     """Build what the config describes; the same config and seed give the same weights.
 
     Raises:
-        InputError: a setting, a data file or a device is not what it must be.
+        InputError: a setting, a data file or a device is not what it must be, or a part fails
+            where it is used.
     """
     device = _device(config.trainer.device)
-    _check_settings(config)
+    model = _rehearse(config, device)
     settings = config.data
     data = load(
         settings.name,
@@ -143,42 +146,85 @@ def assemble(config: Config) -> Parts:
         settings.validation_fraction,
         settings.split_seed,
     )
-    if settings.batch_size > len(data.train):
-        raise InputError(
-            f"data.batch_size={settings.batch_size}: must be from 1 to {len(data.train)}, "
-            "the size of the training set"
-        )
-    for part in {*config.trainer.evaluate, *config.trainer.evaluate_at_end}:
-        if len(getattr(data, part)) == 0:
-            raise InputError(
-                f"data.validation_fraction={settings.validation_fraction}: leaves no image for "
-                f"trainer.evaluate={config.trainer.evaluate}"
-            )
-    torch.manual_seed(config.seed)
-    model = build("model", config.model, nn.Module, data.in_features, data.num_classes)
-    model.to(device)
-    parameters = list(model.parameters())
-    optimizer = build("optimizer", config.optimizer, torch.optim.Optimizer, parameters)
+    _check_sizes(config, data)
+    _check_last_batch(config, data, model)
+    pair = _build_pair(config, device, data.shape, data.num_classes)
     steps = config.trainer.epochs * math.ceil(len(data.train) / settings.batch_size)
     schedule = build("scheduler", config.scheduler, Constant, total_steps=steps)
-    return Parts(data.to(device), model, optimizer, schedule, device)
+    return Parts(data.to(device), *pair, schedule, device)
 
 
-def _check_settings(config: Config) -> None:
+def _build_pair(
+    config: Config, device: torch.device, shape: Sequence[int], num_classes: int
+) -> tuple[nn.Module, torch.optim.Optimizer]:
+    """The model and its optimizer: the same at every call, and with shapes for lazy layers."""
+    torch.manual_seed(config.seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Lazy modules are a new feature")
+        model = build("model", config.model, nn.Module, math.prod(shape), num_classes)
+    with blaming("model", config.model):
+        give_shapes(model, shape)
+    model.to(device)
+    parameters = list(model.parameters())
+    return model, build("optimizer", config.optimizer, torch.optim.Optimizer, parameters)
+
+
+def _rehearse(config: Config, device: torch.device) -> nn.Module:
     """Refuse what a part refuses, before any data is read or downloaded.
 
-    Some classes, torch's among them, refuse a setting only when they take a step.
+    Much shows only in use: in a forward pass, a step, or a step after a checkpoint.
+
+    Returns:
+        The model that it was tried with.
     """
-    sizes = 64, 10  # of the smallest data set; the settings don't depend on them
-    model = build("model", config.model, nn.Module, *sizes)
-    parameters = list(model.parameters())
-    optimizer = build("optimizer", config.optimizer, torch.optim.Optimizer, parameters)
-    for parameter in parameters:
-        parameter.grad = torch.zeros_like(parameter)
-    with blaming("optimizer", config.optimizer):
-        optimizer.step()
     build("scheduler", config.scheduler, Constant, total_steps=sys.maxsize)
     Loggers(config.logger)
+    shape, num_classes = sizes(config.data.name)
+    pair = Pair(*_build_pair(config, device, shape, num_classes))
+    data = samples(shape, num_classes).to(device)
+    with blaming("model", config.model):
+        try_model(pair.model, data, num_classes)
+    with blaming("optimizer", config.optimizer):
+        try_steps(pair, data)
+    if config.trainer.checkpoint_every is not None:
+        state, twin = pair.state_dict(), Pair(*_build_pair(config, device, shape, num_classes))
+        with blaming("optimizer", config.optimizer):
+            try_checkpoint(pair, twin, state)
+    return pair.model
+
+
+def _check_sizes(config: Config, data: Splits) -> None:
+    """Refuse a split that leaves too few images for what is asked of it."""
+    settings, size = config.data, len(data.train)
+    leaves = f"data.validation_fraction={settings.validation_fraction}: leaves"
+    total = size + len(data.val)
+    if size == 0:
+        raise InputError(f"{leaves} 0 of {total} images to train on")
+    if settings.batch_size > size:
+        reason = f"data.batch_size={settings.batch_size}: must be from 1 to {size}"
+        if settings.batch_size <= total:
+            raise InputError(f"{leaves} {size} of {total} images to train on; {reason}")
+        raise InputError(f"{reason}, the size of the training set")
+    for part in {*config.trainer.evaluate, *config.trainer.evaluate_at_end}:
+        if len(getattr(data, part)) == 0:
+            raise InputError(f"{leaves} no image for trainer.evaluate={config.trainer.evaluate}")
+
+
+def _check_last_batch(config: Config, data: Splits, model: nn.Module) -> None:
+    """Refuse a last batch of one sample for a model that can't train on one (batch norm, say)."""
+    size, batch_size = len(data.train), config.data.batch_size
+    if size % batch_size != 1 and batch_size != 1:
+        return
+    try:
+        one = samples(data.shape, data.num_classes, 1).to(next(model.parameters()).device)
+        try_model(model, one, data.num_classes)
+    except Exception as error:  # own classes raise what they like
+        other = next((n for n in range(batch_size + 1, size + 1) if size % n != 1), None)
+        choose = f"choose data.batch_size={other}, say" if other else "train on more"
+        raise InputError(
+            f"data.batch_size={batch_size}: leaves a batch of 1 of the {size} training samples, "
+            f"which {config.model['_target_']} refuses ({' '.join(str(error).split())}); {choose}"
+        ) from error
 
 
 def _device(name: str) -> torch.device:
@@ -222,8 +268,9 @@ def run(
         session = Session(config, folder)
         facts = session.facts()
         if config.resume is not None:
+            rows = session.restore()
             resume.check_environment(folder, recorded, facts)
-            session.take_up()
+            session.record.take_up(rows)
         session.describe(snapshot, recorded, facts)
         status = _train(config, session, should_prune)
         result = _result(config, session, status)
@@ -266,26 +313,12 @@ def _one_line(folder: Path) -> Iterator[None]:
         raise InputError(reason) from error
 
 
-class State(BaseModel):
-    """What a checkpoint holds; it may be from somebody else, so that every part is checked."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", arbitrary_types_allowed=True)
-
-    model: dict[str, Tensor]
-    optimizer: dict[str, Any]
-    position: dict[str, int | float]
-    stopper: dict[str, int | float | None]
-    rows: NonNegativeInt
-    ended: Literal["completed", "early_stopped", "diverged", "pruned"] | None
-    eval_seconds: float
-    generators: dict[str, Tensor]
-
-
 class Session:
     """A run under way: what was built, how far it is, and what it has written."""
 
     def __init__(self, config: Config, folder: Path) -> None:
         self.config, self.parts = config, assemble(config)
+        self.pair = Pair(self.parts.model, self.parts.optimizer)
         self.evaluator = Evaluator(self.parts, config.trainer.evaluate)
         stopping = config.trainer.early_stopping
         maximize = config.objective.direction == "maximize"
@@ -331,42 +364,48 @@ class Session:
         self.saved_at = self.at.train_seconds
         self.record.flush()
         state = {
-            "model": self.parts.model.state_dict(),
-            "optimizer": self.parts.optimizer.state_dict(),
+            **self.pair.state_dict(),
+            "config": {**self.config.model_dump(), "resume": None},
             "position": asdict(self.at),
             "stopper": {"best": self.stopper.best, "waited": self.stopper.waited},
             "rows": len(self.record.rows),
             "ended": ended,
             "eval_seconds": self.evaluator.seconds,
-            "generators": _generators(self.parts.device),
         }
         self.checkpoints.save(self.at.step, state)
 
-    def take_up(self) -> None:
-        """Go on from the newest checkpoint; from the start, where there is none yet.
+    def restore(self) -> int:
+        """Go back to the newest checkpoint; to the start, where there is none yet.
+
+        Returns:
+            How many rows there were.
 
         Raises:
-            InputError: there are some, and all are damaged or another run's; or the metrics end
-                before them. Nothing was changed.
+            InputError: there are some, and none can be read or is this run's.
         """
-        state, rows = self.checkpoints.load(), 0
-        if state is not None:
-            try:
-                rows = self._restore(State.model_validate(state))
-            except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as e:
-                reason = " ".join(str(e).split())[:200]
-                folder = self.checkpoints.folder
-                raise InputError(f"{folder}: not checkpoints of this run: {reason}") from e
-        self.record.take_up(rows)
+        kept, folder = self.checkpoints.load(), self.checkpoints.folder
+        if kept is None:
+            return 0
+        try:
+            state = State.model_validate(kept)
+            self._check_config(state)
+            return self._restore(state)
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as e:
+            reason = " ".join(str(e).split())[:400]
+            raise InputError(f"{folder}: not checkpoints of this run: {reason}") from e
+
+    def _check_config(self, state: State) -> None:
+        """Refuse a checkpoint that was made with other settings."""
+        if state.config is not None:
+            resume.check_config(Config.model_validate(state.config), self.config)
+            return
+        groups = self.parts.optimizer.param_groups
+        for group, saved in zip(groups, state.optimizer["param_groups"], strict=True):
+            resume.check_group(self.config.optimizer, saved, group)
 
     def _restore(self, state: State) -> int:
         """Put everything in its place; return how many rows there were."""
-        self.parts.model.load_state_dict(state.model)
-        own, kept = self.parts.optimizer.param_groups, state.optimizer["param_groups"]
-        for group, saved in zip(own, kept, strict=True):
-            if missing := group.keys() - saved.keys():
-                raise ValueError(f"the optimizer lacks {', '.join(sorted(missing))}")
-        self.parts.optimizer.load_state_dict(state.optimizer)
+        self.pair.load_state_dict(vars(state))
         self.at = Position(**state.position)  # type: ignore[arg-type]
         self.saved_at = self.at.train_seconds
         best, waited = state.stopper["best"], state.stopper["waited"]
@@ -374,18 +413,7 @@ class Session:
         self.evaluator.seconds = state.eval_seconds
         # A completed run can be lengthened; the others stay as they ended.
         self.ended = state.ended if state.ended != "completed" else None
-        torch.set_rng_state(state.generators["cpu"])
-        if "cuda" in state.generators and self.parts.device.type == "cuda":
-            torch.cuda.set_rng_state(state.generators["cuda"])
         return state.rows
-
-
-def _generators(device: torch.device) -> dict[str, Tensor]:
-    """States of the global generators that a model may draw from (dropout, say)."""
-    states = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state()
-    return states
 
 
 def set_up_torch(config: Config) -> None:
@@ -526,7 +554,8 @@ def best_row(rows: list[Row], metric: str, direction: str) -> Row | None:
 def weights_sha256(model: nn.Module) -> str:
     """Digest of every tensor of the state dict, names, types and shapes included."""
     total = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+    state = {name: item for name, item in model.state_dict().items() if isinstance(item, Tensor)}
+    for name, tensor in sorted(state.items()):
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         flat = tensor.detach().cpu().reshape(-1)  # a scalar has no bytes to view
         total.update(flat.view(torch.uint8).numpy().tobytes())

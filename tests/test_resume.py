@@ -1,5 +1,6 @@
 """A run that was killed, interrupted or lengthened is the run that was never stopped."""
 
+import hashlib
 import json
 import os
 import random
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from omegaconf import OmegaConf
 
 from src.config import CONF
 from tests.helpers import Session, result, rows, timeless
@@ -333,6 +336,120 @@ def test_other_overrides_are_refused(session: Session, override: str, says: str)
     assert says in line
     assert contents(folder) == before
     assert not (session.folder / "elsewhere").exists()
+
+
+def edit(folder: Path, setting: str) -> None:
+    """Change config.yaml as somebody does by hand; `a.b=1` sets, `~a.b` removes."""
+    config = OmegaConf.load(folder / "config.yaml")
+    key, _, value = setting.partition("=")
+    if key.startswith("~"):
+        del OmegaConf.select(config, key[1:].rpartition(".")[0])[key.rpartition(".")[2]]
+    else:
+        OmegaConf.update(config, key, yaml.safe_load(value), force_add=True)
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(config))
+
+
+def by_an_older_version(folder: Path) -> None:
+    """Its checkpoints held no config, and nothing beside the state dicts."""
+    for place in (folder / "checkpoints").glob("*.pt"):
+        state = torch.load(place, weights_only=True)
+        torch.save({key: state[key] for key in state if key not in NEW}, place)
+        digest = hashlib.sha256(place.read_bytes()).hexdigest()
+        Path(f"{place}.sha256").write_text(f"{digest}  {place.name}\n")
+
+
+NEW = ("config", "parts", "attributes")
+EDITED = [  # setting, what the line must say
+    ("optimizer.lr=0.5", "config.yaml says optimizer.lr=0.5, they were made with 0.001"),
+    ("optimizer.betas=[0.8,0.9]", "optimizer.betas=[0.8, 0.9], they were made with [0.9, 0.999]"),
+    ("optimizer.maximize=true", "says optimizer.maximize=true, they were made without it"),
+    ("~optimizer.eps", "config.yaml lacks optimizer.eps, they were made with 1e-08"),
+    ("seed=3", "says seed=3, they were made with 0"),
+    ("data.batch_size=64", "says data.batch_size=64, they were made with 32"),
+    ("data.split_seed=1", "data.split_seed=1, they were made with 0"),
+    ("model.activation=tanh", "model.activation=tanh, they were made with relu"),
+    ("trainer.evaluate_every=500", "trainer.evaluate_every=500, they were made with 200"),
+    ("trainer.threads=2", "trainer.threads=2, they were made with null"),
+    ("trainer.early_stopping.patience=1", "patience=1, they were made with null"),
+    ("objective.row=last", "objective.row=last, they were made with best"),
+    ("scheduler.warmup_steps=5", "scheduler.warmup_steps=5, they were made with 0"),
+    ("trainer.epochs=1", "trainer.epochs=1: a resumed run can only grow from its 2"),
+]
+
+
+def refused(session: Session, folder: Path, says: str, *overrides: str) -> None:
+    """One line about its checkpoints, and nothing in the folder has changed."""
+    before = contents(folder)
+    answer = session.train(f"resume={folder}", *overrides)
+    assert (answer.status, answer.out) == (1, "")
+    (line,) = answer.err.splitlines()
+    assert line.startswith(f"error: {folder / 'checkpoints'}: not checkpoints of this run: ")
+    assert says in line
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize(("setting", "says"), EDITED, ids=[setting for setting, _ in EDITED])
+def test_an_edited_setting_is_refused(session: Session, setting: str, says: str) -> None:
+    folder = unfinished(session)
+    edit(folder, setting)
+    refused(session, folder, says)
+
+
+@pytest.mark.parametrize("setting", ["trainer.checkpoint_every=5", "data.root=x", "search.a=1.0"])
+def test_an_edited_setting_that_changes_nothing(session: Session, setting: str) -> None:
+    folder = unfinished(session)
+    edit(folder, setting)
+    if setting.startswith("search"):  # it is in the run's record
+        refused(session, folder, "search.a=1.0, they were made without it")
+    else:
+        go_on(session, folder)
+
+
+def test_edited_without_a_checkpoint_it_begins_anew(session: Session) -> None:
+    reference = finished(session, "optimizer.lr=0.5", "trainer.checkpoint_every=null", name="whole")
+    folder = finished(session, "trainer.checkpoint_every=null")
+    (folder / "result.json").unlink()
+    edit(folder, "optimizer.lr=0.5")
+    go_on(session, folder)
+    assert outcome(folder) == outcome(reference)
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_epochs_edited_in_a_completed_run(session: Session, old: bool) -> None:
+    long = finished(session, "trainer.epochs=3", name="long")
+    folder = finished(session)
+    if old:
+        by_an_older_version(folder)
+    edit(folder, "trainer.epochs=3")
+    go_on(session, folder)
+    assert outcome(folder) == outcome(long)
+
+
+def test_epochs_edited_and_given(session: Session) -> None:
+    """An override beside `resume` is judged by what the checkpoint was made with."""
+    folder = finished(session, "trainer.epochs=3")
+    (folder / "result.json").unlink()
+    edit(folder, "trainer.epochs=1")
+    refused(session, folder, "can only grow from its 3", "trainer.epochs=2")
+
+
+def test_epochs_edited_where_the_schedule_knows_its_length(session: Session) -> None:
+    folder = finished(session, "scheduler=cosine")
+    edit(folder, "trainer.epochs=3")
+    refused(session, folder, "trainer.epochs=3: the Cosine schedule of this run depends on its")
+
+
+@pytest.mark.parametrize("schedule", [(), ("scheduler=linear", "optimizer=nesterov")])
+def test_checkpoints_of_an_older_version(session: Session, schedule: tuple[str, ...]) -> None:
+    reference = finished(session, *schedule, name="whole")
+    folder = unfinished(session, *schedule)
+    by_an_older_version(folder)
+    go_on(session, folder)
+    assert outcome(folder) == outcome(reference)
+    folder = unfinished(session, *schedule)
+    by_an_older_version(folder)
+    edit(folder, "optimizer.lr=0.5")
+    refused(session, folder, "config.yaml says optimizer.lr=0.5, they were made with 0.001")
 
 
 def test_harmless_overrides(session: Session) -> None:

@@ -50,6 +50,12 @@ BAD = [  # override, what the line must say
     ("trainer.early_stopping.patience=0", "trainer.early_stopping.patience=0"),
     ("data.batch_size=0", "data.batch_size=0"),
     ("data.batch_size=1151", "data.batch_size=1151: must be from 1 to 1150"),
+    ("data.batch_size=2000", "must be from 1 to 1150, the size of the training set"),
+    ("data.validation_fraction=0.9999", "fraction=0.9999: leaves 0 of 1438 images to train on"),
+    (
+        "data.validation_fraction=0.99",
+        "fraction=0.99: leaves 14 of 1438 images to train on; data.b",
+    ),
     ("data.validation_fraction=1", "data.validation_fraction=1"),
     ("data.validation_fraction=0", "leaves no validation set"),
     ("data.validation_fraction=0.0001", "leaves no image"),

@@ -89,6 +89,24 @@ SOURCES: dict[str, Callable[[str | None], Raw]] = {
     "kmnist": _torchvision("KMNIST"),
 }
 
+EXTENTS = {  # the shape of an input and the number of classes, known before anything is read
+    "digits": ((1, 8, 8), 10),
+    "mnist": ((1, 28, 28), 10),
+    "fashion_mnist": ((1, 28, 28), 10),
+    "kmnist": ((1, 28, 28), 10),
+}
+
+
+def sizes(name: str) -> tuple[tuple[int, ...], int]:
+    """The shape of an input, (channels, height, width), and the number of classes.
+
+    Raises:
+        InputError: an unknown name.
+    """
+    if name not in SOURCES:
+        raise InputError(f"data.name={name}: must be one of {', '.join(SOURCES)}")
+    return EXTENTS[name]
+
 
 def _verify(folder: Path, class_name: str) -> str:
     """Check the four files' sizes and digests; return one digest of all of them."""

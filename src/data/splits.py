@@ -1,5 +1,6 @@
 """A data set in memory: normalised once, split the same way whatever the run's seed."""
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -7,7 +8,6 @@ import torch
 from torch import Tensor
 
 from src.data import sources
-from src.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,13 @@ class Splits:
     sha256: str  # of the data as read, before it is normalised or split
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one input."""
+        return tuple(self.train.inputs.shape[1:])
+
+    @property
     def in_features(self) -> int:
-        return self.train.inputs[0].numel()
+        return math.prod(self.shape)
 
     def to(self, device: torch.device) -> "Splits":
         train, val, test = (part.to(device) for part in (self.train, self.val, self.test))
@@ -68,8 +73,7 @@ def load(
     Raises:
         InputError: an unknown name, or data that is missing, truncated or altered.
     """
-    if name not in sources.SOURCES:
-        raise InputError(f"data.name={name}: must be one of {', '.join(sources.SOURCES)}")
+    sources.sizes(name)
     raw = sources.SOURCES[name](root)
     held_out = round(validation_fraction * len(raw.train_targets))
     train = _normalise(raw.train_images, raw.train_targets, mean, std)

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -26,7 +27,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "checkpoints"
-        self.damaged: set[Path] = set()
+        self.unusable: set[Path] = set()
 
     def save(self, step: int, state: dict[str, Any]) -> None:
         """Write one and remove all but the last two.
@@ -43,12 +44,12 @@ class Checkpoints:
         text = f"{hashlib.sha256(content).hexdigest()}  {place.name}\n"
         write_whole(_sum_of(place), text.encode(), flush=True)
         write_whole(place, content, flush=True)
-        self.damaged.discard(place)
+        self.unusable.discard(place)
         self._tidy(place)
 
     def _tidy(self, newest: Path) -> None:
-        """Remove older ones, those of steps to come, damaged ones, what a killed process left."""
-        good = [place for place in self.places() if place not in self.damaged]
+        """Remove older ones, those of steps to come, unusable ones, what a killed process left."""
+        good = [place for place in self.places() if place not in self.unusable]
         kept = [place for place in good if place <= newest][:KEPT]
         names = {one.name for place in kept for one in (place, _sum_of(place))}
         for pattern in ("step-*", ".step-*"):
@@ -61,38 +62,61 @@ class Checkpoints:
         return sorted(self.folder.glob("step-*.pt"), reverse=True)
 
     def load(self) -> dict[str, Any] | None:
-        """The newest undamaged checkpoint; None if none was ever written.
+        """The newest that can be read; None if none was ever written.
 
-        A damaged one is named on standard error.
+        One that can't be is named on standard error.
 
         Raises:
-            InputError: every one is damaged.
+            InputError: none can be.
         """
-        places = self.places()
+        places, reasons = self.places(), set()
         for place in places:
             try:
                 return _read(place)
-            except Exception as error:  # torch raises what it likes at bytes that it can't read
-                self.damaged.add(place)
-                reason = " ".join(str(error).split())[:200] or type(error).__name__
-                print(f"damaged checkpoint {place}: {reason}", file=sys.stderr)
+            except UnusableError as error:
+                self.unusable.add(place)
+                reasons.add(error.kind)
+                print(f"{error.kind} checkpoint {place}: {error}", file=sys.stderr)
         if places:
-            raise InputError(f"{self.folder}: every checkpoint is damaged; nothing was changed")
+            kinds = " or ".join(sorted(reasons))
+            raise InputError(f"{self.folder}: every checkpoint is {kinds}; nothing was changed")
         return None
 
 
+class UnusableError(ValueError):
+    """A checkpoint that is `damaged`, or `unreadable`: whole, but not what a run writes."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
 def _read(place: Path) -> dict[str, Any]:
-    content = place.read_bytes()
-    found, expected = hashlib.sha256(content).hexdigest(), _sum_of(place).read_text().split()
+    try:
+        content = place.read_bytes()
+        found, expected = hashlib.sha256(content).hexdigest(), _sum_of(place).read_text().split()
+    except (OSError, ValueError) as error:
+        raise UnusableError("damaged", str(error)) from error
     if expected[:1] != [found]:
-        raise ValueError(f"its SHA-256 is {found}, not that of {_sum_of(place).name}")
+        raise UnusableError("damaged", f"its SHA-256 is {found}, not that of {_sum_of(place).name}")
     # Never a pickle that could run code, whoever it is from. To the CPU: the machine that goes on
     # may lack the device.
-    with warnings.catch_warnings(action="ignore"):  # the error that follows says it better
-        state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    try:
+        with warnings.catch_warnings(action="ignore"):  # the error that follows says it better
+            state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    except Exception as error:  # torch raises what it likes at bytes that it can't read
+        raise UnusableError("unreadable", _reason(error)) from error
     if not isinstance(state, dict):
-        raise ValueError("not a checkpoint")
+        raise UnusableError("unreadable", "it holds no state of a run")
     return state
+
+
+def _reason(error: Exception) -> str:
+    """What torch refuses to load, by its name, without torch's advice to trust it."""
+    text = " ".join(str(error).split())
+    if refused := re.search(r"GLOBAL (\S+)", text):
+        return f"it holds {refused[1]}, which isn't loaded from a checkpoint"
+    return text[:200] or type(error).__name__
 
 
 def _sum_of(place: Path) -> Path:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from src.data import load
+from src.data import load, sizes, sources
 from src.errors import InputError
 
 
@@ -58,15 +58,20 @@ def test_normalised_once() -> None:
 def test_sizes_flow_from_the_data() -> None:
     data = digits()
     assert (data.in_features, data.num_classes) == (64, 10)
+    assert sizes("digits") == (data.shape, data.num_classes) == ((1, 8, 8), 10)
     assert len(data.sha256) == 64
 
 
 def test_mnist(mnist_root: str) -> None:
     data = load("mnist", mnist_root, 0.0, 1.0, 0.1, 0)
     assert [len(part) for part in (data.train, data.val, data.test)] == [54_000, 6_000, 10_000]
-    assert data.train.inputs.shape[1:] == (1, 28, 28)
+    assert sizes("mnist") == (data.shape, data.num_classes) == ((1, 28, 28), 10)
     assert (data.in_features, data.num_classes) == (784, 10)
     assert data.test.targets[:5].tolist() == [7, 2, 1, 0, 4]  # as everybody's MNIST begins
+
+
+def test_every_source_states_its_sizes() -> None:
+    assert sources.EXTENTS.keys() == sources.SOURCES.keys()
 
 
 def test_unknown_name() -> None:

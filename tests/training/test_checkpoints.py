@@ -228,7 +228,7 @@ def test_a_malicious_pickle_is_refused(tmp_path: Path, write: str) -> None:
         torch.save(bad, place, _use_new_zipfile_serialization=zipped)
     digest = hashlib.sha256(place.read_bytes()).hexdigest()
     place.with_name(f"{place.name}.sha256").write_text(f"{digest}  {place.name}\n")
-    with pytest.raises(InputError, match="every checkpoint is damaged"):
+    with pytest.raises(InputError, match="every checkpoint is unreadable"):
         Checkpoints(tmp_path).load()
     assert not witness.exists()
     if write != "pickle":  # it does harm where it is trusted
