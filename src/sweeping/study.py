@@ -79,7 +79,7 @@ class SharedStudy:
         self.n_trials, self.sampler = n_trials, sampler
         self.storage = db.open_storage(url, lease_seconds)
         self.silent_since: dict[int, float] = {}
-        self.has_default = _inside(default, self.space)
+        self.has_default = inside(default, self.space)
         self.study = db.patiently(lambda: self._open(direction, pruner, default, signature))
 
     def _open(
@@ -314,7 +314,7 @@ def renewal_seconds(storage: optuna.storages.RDBStorage) -> int:
     return storage.heartbeat_interval
 
 
-def _inside(default: Mapping[str, Any], space: Space) -> bool:
+def inside(default: Mapping[str, Any], space: Space) -> bool:
     """Whether the default configuration is a point of the space (a narrowed one may exclude it)."""
     try:
         return all(
