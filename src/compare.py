@@ -47,7 +47,7 @@ def compare(overrides: list[str]) -> dict[str, Any]:
     plan = make_plan(overrides)
     folder = OUTPUTS / "comparisons" / plan.name
     print_protocol(plan.settings())
-    known = _known(folder, plan.hash(), plan.settings())
+    known = _known(folder, plan)
     if known is None:
         try:
             known = _conduct(plan, folder)
@@ -60,23 +60,44 @@ def compare(overrides: list[str]) -> dict[str, Any]:
     return known
 
 
-def _known(folder: Path, expected: str, settings: dict[str, Any]) -> dict[str, Any] | None:
-    """The finished comparison of this folder; None if it isn't finished."""
-    place = folder / "comparison.json"
-    asked = folder / "protocol.json"
-    if asked.is_file() and (folder / "ledger.jsonl").is_file():  # and something was done for it
-        theirs = json.loads(asked.read_text(encoding="utf-8"))
-        differ = sorted(k for k in {*theirs, *settings} if theirs.get(k) != settings.get(k))
-        if differ:
-            key = differ[0]
-            raise InputError(
-                f"{folder} holds another comparison: {key} was {theirs.get(key, 'absent')}, "
-                f"is {settings.get(key, 'absent')}; choose another protocol.name"
-            )
-    if not place.is_file() or not (folder / "report.html").is_file():
+def _known(folder: Path, plan: Any) -> dict[str, Any] | None:
+    """The finished comparison of this folder; None if it isn't finished.
+
+    Raises:
+        InputError: the folder holds what another comparison has trained.
+    """
+    from src.reporting.report_data import read_facts
+
+    differ = _differing(folder, plan.settings())
+    if differ and (any(folder.glob("runs/*")) or (folder / "comparison.json").exists()):
+        raise InputError(
+            f"{folder} holds another comparison: {differ[0]}; choose another protocol.name"
+        )
+    if not (folder / "report.html").is_file():
         return None
-    comparison: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
-    return comparison if comparison["hash"] == expected else None
+    try:
+        comparison = read_facts(folder)
+    except InputError:  # missing or broken: it is made again from what was trained
+        return None
+    return comparison if comparison["hash"] == plan.hash() else None
+
+
+def _differing(folder: Path, settings: dict[str, Any]) -> list[str]:
+    """What the comparison that was begun here was asked for otherwise; nothing, if none was."""
+    place = folder / "protocol.json"
+    if not place.is_file():
+        return []
+    try:
+        theirs = dict(json.loads(place.read_text(encoding="utf-8")))
+    except (OSError, TypeError, ValueError) as error:
+        way = f"move {folder} away, or choose another protocol.name"
+        raise InputError(f"{place} can't be read: {error}; {way}") from error
+    ours = json.loads(json.dumps(settings))
+    return [
+        f"{key} was {theirs.get(key, 'absent')}, is {ours.get(key, 'absent')}"
+        for key in sorted({*theirs, *ours})
+        if theirs.get(key) != ours.get(key)
+    ]
 
 
 def _conduct(plan: Any, folder: Path) -> dict[str, Any]:
@@ -86,12 +107,13 @@ def _conduct(plan: Any, folder: Path) -> dict[str, Any]:
     from src.comparing.verdict import judge
     from src.files import write_whole
     from src.results import provenance
-    from src.run import alone, assemble
+    from src.run import alone
 
-    for method in plan.methods:  # a mistake is found before a folder is made
-        assemble(parse(plan.job(method)))
+    _try_out(plan)
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder):
+        if _differing(folder, plan.settings()):  # of which nothing is left but its searches
+            (folder / "ledger.jsonl").unlink(missing_ok=True)
         write_whole(folder / "protocol.json", json.dumps(plan.settings(), indent=2).encode())
         ledger = Ledger(folder)
         searches = Searches(plan, folder, ledger).run()
@@ -108,6 +130,38 @@ def _conduct(plan: Any, folder: Path) -> dict[str, Any]:
             folder / "comparison.json", json.dumps(comparison, indent=1).encode(), flush=True
         )
     return comparison
+
+
+def _try_out(plan: Any) -> None:
+    """Build every method and open the database: a mistake is found before a folder is made."""
+    from src.run import assemble
+    from src.sweeping.storage import absolute, open_storage
+
+    for method in plan.methods:
+        assemble(parse(plan.job(method)))
+        _try_space(plan, method)
+    sweeper = plan.configs[plan.methods[0]].hydra.sweeper
+    open_storage(absolute(str(sweeper.storage)), sweeper.lease_seconds)
+
+
+def _try_space(plan: Any, method: str) -> None:
+    """Refuse a space in which nothing works; what works in parts only is the search's affair."""
+    from omegaconf import OmegaConf
+
+    from src.comparing.refused import sampled
+    from src.run import assemble
+
+    reasons = []
+    for point in sampled(plan.spaces[method]):
+        job = plan.job(method)
+        for name, value in point.items():
+            OmegaConf.update(job, name, value)
+        try:
+            assemble(parse(job))
+            return
+        except InputError as error:
+            reasons.append(str(error))
+    raise InputError(f"hydra.sweeper.params: nothing works in the space of {method}: {reasons[0]}")
 
 
 if __name__ == "__main__":

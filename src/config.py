@@ -226,12 +226,13 @@ def parse(cfg: DictConfig) -> Config:
     except OmegaConfBaseException as error:
         raise InputError(str(error).splitlines()[0]) from error
     except ValidationError as error:
-        raise InputError(_first(error)) from error
+        raise InputError(first_error(error)) from error
     _check_objective(config)
     return config
 
 
-def _first(error: ValidationError) -> str:
+def first_error(error: ValidationError) -> str:
+    """The first of them, in a line that names key and value."""
     first = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "missing":

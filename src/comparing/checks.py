@@ -44,9 +44,10 @@ def at_an_edge(searches: Sequence[Mapping[str, Any]]) -> list[Doubt]:
             value, space = best(search["trials"])["params"][name], search["space"][name]
             text = (
                 f"{search['method']}: the best {name}, {value:.3g}, lies at the edge of its space "
-                f"[{space['low']:g}, {space['high']:g}]; the best may lie beyond "
-                "(protocol.widen=1 widens the space and goes on)"
+                f"[{space['low']:g}, {space['high']:g}]; the best may lie beyond"
             )
+            if space["log"]:
+                text += " (protocol.widen=1 widens the space and goes on)"
             found.append({"check": "edge", "method": search["method"], "text": text})
     return found
 
@@ -58,6 +59,8 @@ def edges(search: Mapping[str, Any]) -> dict[str, str]:
         return {}
     found = {}
     for name, space in search["space"].items():
+        if "choices" in space or space["low"] == space["high"]:  # nothing lies beyond a choice
+            continue
         scale = math.log if space["log"] else float
         low, high, value = (
             scale(item) for item in (space["low"], space["high"], trial["params"][name])
@@ -95,11 +98,13 @@ def contains(loser: str, winner: str, spaces: Mapping[str, Mapping[str, Any]]) -
     """Whether all that the winner could try was open to the loser; widening may have changed it."""
     kin = winner in CONTAINS.get(loser, ()) or loser == f"{winner}_inclusive"
     large, small = spaces.get(loser, {}), spaces.get(winner, {})
-    return kin and all(
-        large[name]["low"] <= space["low"] and large[name]["high"] >= space["high"]
-        for name, space in small.items()
-        if name in large
-    )
+    return kin and all(_holds(large[name], space) for name, space in small.items() if name in large)
+
+
+def _holds(large: Mapping[str, Any], small: Mapping[str, Any]) -> bool:
+    if "choices" in large or "choices" in small:
+        return {*small.get("choices", ())} <= {*large.get("choices", ())}
+    return bool(large["low"] <= small["low"] and large["high"] >= small["high"])
 
 
 def too_many_bad(searches: Sequence[Mapping[str, Any]], max_bad: float) -> list[Doubt]:
@@ -116,13 +121,18 @@ def too_many_bad(searches: Sequence[Mapping[str, Any]], max_bad: float) -> list[
     return found
 
 
-def unequal_budgets(searches: Sequence[Mapping[str, Any]]) -> list[Doubt]:
-    counts = {
+def budgets(searches: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Of each search, the trials that count."""
+    return {
         f"{search['method']} {search['search']}": sum(
             trial.get("counted", trial["state"] != "failed") for trial in search["trials"]
         )
         for search in searches
     }
+
+
+def unequal_budgets(searches: Sequence[Mapping[str, Any]]) -> list[Doubt]:
+    counts = budgets(searches)
     shared = {search["shared_hash"] for search in searches}
     found = []
     if len(set(counts.values())) > 1:

@@ -14,12 +14,12 @@ from typing import Any, cast
 
 import psutil
 from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
 
 from src.comparing import checks
 from src.comparing.ledger import Ledger
 from src.comparing.protocol import Plan
 from src.config import Config, parse
-from src.errors import InputError
 from src.results import read_rows
 from src.run import run, snapshot
 
@@ -46,9 +46,7 @@ def jobs(plan: Plan, searches: list[dict[str, Any]]) -> list[Job]:
     first, made = plan.protocol.first_seed, []
     for seed in range(first, first + plan.protocol.seeds):
         for found in searches:
-            best = checks.best(found["trials"])
-            if best is None:
-                raise InputError(f"{found['method']}: no trial was completed, so there's no winner")
+            best = checks.best(found["trials"])  # every search has one
             made.append(Job(found["method"], "tuned", found["search"], seed, best["params"]))
         made += [Job(method, "default", 0, seed, {}) for method in plan.methods]
     return made
@@ -57,23 +55,29 @@ def jobs(plan: Plan, searches: list[dict[str, Any]]) -> list[Job]:
 def train(plan: Plan, job: Job, folder: Path, ledger: Ledger) -> dict[str, Any]:
     """Train a job in its own folder, or read what it left; as runs.jsonl keeps it."""
     place = folder / "runs" / job.folder_name
-    cfg = copy.deepcopy(plan.job(job.method))
-    own = {
-        **job.params,
-        "seed": job.seed,
-        "trainer.evaluate_at_end": sorted({"test", plan.protocol.metric.split("_")[0]}),
-    }
-    for name, value in own.items():
-        OmegaConf.update(cfg, name, value)
+    cfg = _config(plan, job)
     config = parse(cfg)
-    if not _finished(place, config):
+    row = _finished(plan, job, place, config)
+    if row is None:
         shutil.rmtree(place, ignore_errors=True)  # of a run that was killed
         place.mkdir(parents=True)
         clock = Others()
         run(config, snapshot(cfg), place, lambda row: False)
         (place / "others.json").write_text(json.dumps(clock.share()))
+        row = _row(plan, job, place)
     ledger.note("test set evaluated", f"{job.folder_name}, once, at its end")
-    return _row(plan, job, place)
+    return row
+
+
+def _config(plan: Plan, job: Job) -> DictConfig:
+    """The job's: what decides the verdict is measured when the run has ended, whatever set it is
+    of."""
+    cfg = copy.deepcopy(plan.job(job.method))
+    measured = {*cfg.trainer.evaluate_at_end, "test", plan.protocol.metric.split("_")[0]}
+    own = {**job.params, "seed": job.seed, "trainer.evaluate_at_end": sorted(measured)}
+    for name, value in own.items():
+        OmegaConf.update(cfg, name, value)
+    return cfg
 
 
 class Others:
@@ -96,14 +100,15 @@ class Others:
         return whole, whole - unused - own.user - own.system
 
 
-def _finished(place: Path, config: Config) -> bool:
-    """Whether the same run has ended."""
+def _finished(plan: Plan, job: Job, place: Path, config: Config) -> dict[str, Any] | None:
+    """What the same run left, if it has ended; None also where a file of it is missing or broken,
+    for then it is trained again."""
     try:
-        result = json.loads((place / "result.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    recorded = parse(cast(DictConfig, OmegaConf.load(place / "config.yaml")))
-    return _kept(recorded) == _kept(config) and result["status"] != "interrupted"
+        row = _row(plan, job, place)
+        recorded = parse(cast(DictConfig, OmegaConf.load(place / "config.yaml")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, YAMLError):
+        return None
+    return row if _kept(recorded) == _kept(config) and row["status"] != "interrupted" else None
 
 
 def _kept(config: Config) -> dict[str, Any]:
@@ -115,15 +120,18 @@ def _row(plan: Plan, job: Job, place: Path) -> dict[str, Any]:
     result = json.loads((place / "result.json").read_text(encoding="utf-8"))
     kept = ("step", "samples", "train_seconds", "val_loss", "val_accuracy")
     rows = [{key: row.get(key) for key in kept} for row in read_rows(place)]
+    measured, status = result["at_end"], result["status"]
+    if status == "diverged" or None in measured.values():
+        measured, status = dict.fromkeys(measured), "diverged"  # an accuracy would mean nothing
     return {
         "method": job.method,
         "kind": job.kind,
         "search": job.search,
         "seed": job.seed,
-        "status": result["status"],
+        "status": status,
         "params": dict(job.params),
-        **{name: result["at_end"].get(name) for name in ("test_loss", "test_accuracy")},
-        "value": {**(result["final"] or {}), **result["at_end"]}.get(plan.protocol.metric),
+        **measured,
+        "value": measured[plan.protocol.metric],
         "steps": result["steps"],
         "train_seconds": result["train_seconds"],
         "idle": _others(place) < BUSY,

@@ -10,23 +10,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, ValidationError
 
-from src.config import CONF, PROJECT, Config, Metric, Section, job_config, parse
+from src.comparing import refused
+from src.config import CONF, PROJECT, Metric, Section, first_error, job_config, parse
 from src.errors import InputError
 from src.results import digest
 
 OWN = ("methods", "protocol")
-# What a comparison sets itself, and where it takes it from.
-RESERVED = {
-    "n_trials": "protocol.n_trials",
-    "n_jobs": "protocol.n_jobs",
-    "study": "protocol.name",
-    "seed": "protocol.first_seed",
-    "sweeps": "methods",
-    "hydra.sweeper.n_trials": "protocol.n_trials",
-    "hydra.sweeper.n_jobs": "protocol.n_jobs",
-    "hydra.sweeper.study_name": "protocol.name",
-    **dict.fromkeys(("trial", "resume", "hydra.run.dir", "hydra.sweep.dir"), ""),
-}
+NAME_BYTES = 255  # of a folder's name, on common file systems
 
 
 class Protocol(Section):
@@ -45,6 +35,13 @@ class Protocol(Section):
     widen: Annotated[int, Field(ge=0, le=5)]
 
 
+class Asked(Section):
+    """What `conf/compare.yaml` holds."""
+
+    methods: list[str]
+    protocol: Protocol
+
+
 @dataclass(frozen=True)
 class Plan:
     """A comparison as it was asked for.
@@ -53,18 +50,21 @@ class Plan:
         methods: names of files in sweeps/.
         overrides: of every run, as given on the command line.
         configs: each method's composed config, `hydra` included.
+        spaces: what each method's search samples from, as distributions.
     """
 
     methods: tuple[str, ...]
     protocol: Protocol
     overrides: tuple[str, ...]
     configs: dict[str, DictConfig]
+    spaces: dict[str, refused.Space]
 
     @property
     def name(self) -> str:
         choices = self.configs[self.methods[0]].hydra.runtime.choices
         parts = [*self.methods, str(choices.data), str(choices.model)]
-        return self.protocol.name or "-".join(parts).replace("/", "-")
+        given = self.protocol.name
+        return "-".join(parts).replace("/", "-") if given is None else given
 
     def settings(self) -> dict[str, Any]:
         """Everything that makes two comparisons the same one, flat."""
@@ -111,85 +111,72 @@ def plan(arguments: Sequence[str]) -> Plan:
     """Read the command line: overrides of the comparison, and those of every run.
 
     Raises:
-        InputError: a setting of the protocol, or a method, is not what it must be.
+        InputError: a setting of the protocol, a search or a method is not what it must be, or
+            is none that a comparison takes.
     """
     parsed = OverridesParser.create().parse_overrides(list(arguments))
     own: list[str] = []
-    rest: list[str] = []
+    # The last row counts unless somebody says otherwise: it is the last weights that are tested.
+    rest = ["objective.row=last"]
     for override in parsed:
-        key = override.key_or_group
-        if key in RESERVED:
-            instead = f"; use {RESERVED[key]}" if RESERVED[key] else ""
-            raise InputError(f"{override.input_line}: a comparison sets {key} itself{instead}")
-        (own if key.split(".")[0] in OWN else rest).append(str(override.input_line))
+        refused.check_override(override)
+        mine = override.key_or_group.split(".")[0] in OWN
+        (own if mine else rest).append(str(override.input_line))
     with initialize_config_dir(str(CONF)):
-        top = compose("compare", overrides=own)
-        methods = _methods(OmegaConf.to_container(top.methods))
-        protocol = _protocol(OmegaConf.to_container(top.protocol))
-        if protocol.reference is not None and protocol.reference not in methods:
-            raise InputError(f"protocol.reference={protocol.reference}: must be one of the methods")
-        configs = {
-            name: compose(
-                "config",
-                overrides=[f"sweeps={name}", *run_overrides(rest)],
-                return_hydra_config=True,
-            )
-            for name in methods
-        }
-    made = Plan(methods, protocol, tuple(run_overrides(rest)), configs)
+        asked = _asked(compose("compare", overrides=own))
+        configs = {name: _compose(name, rest) for name in asked.methods}
+        originals = {name: _compose(name, []) for name in asked.methods}
+    for name, config in configs.items():
+        refused.check_choices(config)
+        refused.check_selection(parse(job_config(config)))
+        refused.check_method(name, config, originals[name])
     given = {override.key_or_group for override in parsed}
-    for name in methods:
-        _check_selection(parse(made.job(name)))
-        if given >= set(made.own(name)["space"]):
-            raise InputError(f"{name}: there is nothing left to search; {sorted(given)} are given")
+    spaces = refused.check_searches(asked.protocol.n_trials, configs, given)
+    made = Plan(tuple(asked.methods), asked.protocol, tuple(rest), configs, spaces)
+    _check_name(made)
     return made
 
 
-def _check_selection(config: Config) -> None:
-    """Winners are chosen by validation data; the test set is for the end."""
-    metric, sets = config.objective.metric, config.trainer.evaluate
-    if not metric.startswith("val_"):
-        raise InputError(f"objective.metric={metric}: must be val_loss or val_accuracy here")
-    direction = "maximize" if metric.endswith("accuracy") else "minimize"
-    if config.objective.direction != direction:
-        given = config.objective.direction
-        raise InputError(f"objective.direction={given}: must be {direction} for {metric}")
-    if "val" not in sets or "test" in (*sets, *config.trainer.evaluate_at_end):
+def _compose(method: str, overrides: Sequence[str]) -> DictConfig:
+    given = [f"sweeps={method}", *overrides]
+    return compose("config", overrides=given, return_hydra_config=True)
+
+
+def _asked(top: DictConfig) -> Asked:
+    """The comparison's own settings, checked."""
+    try:
+        asked = Asked.model_validate(OmegaConf.to_container(top, resolve=True))
+    except ValidationError as error:
+        raise InputError(first_error(error)) from error
+    methods, protocol = asked.methods, asked.protocol
+    _check_methods(methods)
+    if protocol.reference is not None and protocol.reference not in methods:
+        raise InputError(f"protocol.reference={protocol.reference}: must be one of the methods")
+    if protocol.first_seed < protocol.searches:
         raise InputError(
-            f"trainer.evaluate={list(sets)} trainer.evaluate_at_end="
-            f"{list(config.trainer.evaluate_at_end)}: must hold val and not test here, because "
-            "searches must not see the test set"
+            f"protocol.first_seed={protocol.first_seed}: must be {protocol.searches} or more, for "
+            f"protocol.searches={protocol.searches} take the seeds below"
         )
+    return asked
 
 
-def run_overrides(rest: Sequence[str]) -> list[str]:
-    """What every run is told: the last row counts, since it is the last weights that are tested."""
-    given = [line for line in rest if line.startswith("objective.row=")]
-    return [*rest] if given else [*rest, "objective.row=last"]
-
-
-def _methods(names: Any) -> tuple[str, ...]:
+def _check_methods(names: Sequence[str]) -> None:
     known = sorted(path.stem for path in (PROJECT / "sweeps").glob("*.yaml"))
-    if not isinstance(names, list) or len(names) < 2 or len(set(names)) != len(names):
-        raise InputError(f"methods={names}: must be two different methods or more")
+    if len(names) < 2 or len(set(names)) != len(names):
+        raise InputError(f"methods={[*names]}: must be two different methods or more")
     for name in names:
         if name not in known:
             raise InputError(
                 f"methods: {name}: no such file in sweeps/; there are {', '.join(known)}"
             )
-    return tuple(names)
 
 
-def _protocol(values: Any) -> Protocol:
-    try:
-        protocol = Protocol.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"protocol.{key}={first['input']}: {first['msg'].lower()}") from error
-    if protocol.name is not None and not re.fullmatch(r"[\w+=-][\w.+=-]*", protocol.name):
+def _check_name(made: Plan) -> None:
+    """It names a folder."""
+    if not re.fullmatch(r"[\w+=-][\w.+=-]*", made.name):
         raise InputError(
-            f"protocol.name={protocol.name}: must be letters, digits and any of - _ . + =, not "
+            f"protocol.name={made.name}: must be letters, digits and any of - _ . + =, not "
             "beginning with a dot, because it names a folder"
         )
-    return protocol
+    if len(made.name.encode()) > NAME_BYTES:
+        raise InputError(f"protocol.name={made.name}: must not be longer than {NAME_BYTES} bytes")

@@ -5,12 +5,13 @@ are filled with other studies instead. The same command then finds the same winn
 after a kill to those that it would have found.
 """
 
+import copy
 import os
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
@@ -19,14 +20,18 @@ from typing import Any
 
 import optuna
 import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from src.comparing import checks
 from src.comparing.ledger import Ledger
 from src.comparing.protocol import Plan
+from src.config import parse
 from src.errors import InputError
 from src.results import digest
+from src.run import assemble
 from src.sweeping.progress import wide_console
 from src.sweeping.show import importances, load
 from src.sweeping.storage import AWAY, absolute, open_storage
@@ -89,12 +94,27 @@ class Searches:
         wider: dict[str, str] = {}
         found = self._study(method, number, wider)
         for _ in range(self.plan.protocol.widen):
-            more = widened(found)
+            more = widened(found, lambda name, value: self._works(method, name, value))
             if not more:
                 break
             wider |= more
             found = self._study(method, number, wider)
+        if checks.best(found["trials"]) is None:
+            raise InputError(
+                f"{method}: no trial of study {found['study']} was completed, so there is "
+                "no winner; narrow its space (hydra.sweeper.params) or raise protocol.n_trials"
+            )
         return found
+
+    def _works(self, method: str, name: str, value: float) -> bool:
+        """Whether a method takes a value that lies beyond its space."""
+        cfg = copy.deepcopy(self.plan.job(method))
+        OmegaConf.update(cfg, name, value)
+        try:
+            assemble(parse(cfg))
+        except InputError:
+            return False
+        return True
 
     def _study(self, method: str, number: int, wider: Mapping[str, str]) -> dict[str, Any]:
         name = self.plan.study(method, number)
@@ -191,20 +211,32 @@ def read_search(plan: Plan, method: str, number: int, name: str) -> dict[str, An
     shared = {key: value for key, value in signature.items() if not key.startswith(own)}
     ended = [one for one in trials if one.state in STATES]
     kept = [one for one in ended if one.user_attrs.get("reason") not in LOST]
+    space = {name: item for one in kept for name, item in one.distributions.items()}
     return {
         "method": method,
         "search": number,
         "study": name,
         "hash": signature["hash"],
         "shared_hash": digest(shared),
-        "space": {
-            key: {"low": item.low, "high": item.high, "log": item.log}
-            for key, item in kept[0].distributions.items()
-            if isinstance(item, optuna.distributions.FloatDistribution)
-        },
+        "space": {name: _range(item) for name, item in space.items()},
         "importance": importances(study),
         "trials": [_trial(one, sign) for one in kept],
     }
+
+
+def _range(item: Any) -> dict[str, Any]:
+    """What a parameter was sampled from: two ends, or choices."""
+    if isinstance(item, optuna.distributions.CategoricalDistribution):
+        return {"choices": list(item.choices)}
+    return {"low": item.low, "high": item.high, "log": item.log}
+
+
+def _params(trial: FrozenTrial) -> dict[str, Any]:
+    """The values that the trial was trained with, as its own overrides say them."""
+    lines = trial.user_attrs.get("overrides", ())
+    given = OverridesParser.create().parse_overrides([*lines])
+    values = {one.key_or_group: one.value() for one in given if one.key_or_group in trial.params}
+    return {**trial.params, **values}
 
 
 def _trial(trial: FrozenTrial, sign: int) -> dict[str, Any]:
@@ -218,21 +250,34 @@ def _trial(trial: FrozenTrial, sign: int) -> dict[str, Any]:
         "counted": trial.state in COUNTED,
         "value": last if state == "pruned" else value,
         "cost": None if value is None else sign * value,  # lower is better, whatever the metric
-        "params": trial.params,
+        "params": _params(trial),
         "seconds": trial.user_attrs.get("seconds"),
         "steps": trial.user_attrs.get("steps"),
         "folder": trial.user_attrs.get("folder"),
     }
 
 
-def widened(found: Mapping[str, Any]) -> dict[str, str]:
-    """Overrides that move by a decade each edge at which the best lies."""
+def widened(
+    found: Mapping[str, Any], works: Callable[[str, float], bool] = lambda name, value: True
+) -> dict[str, str]:
+    """Overrides that move by a decade each edge at which the best lies.
+
+    An edge of a space that isn't logarithmic stays, and one beyond which nothing `works`.
+    """
     wider = {}
     for name, side in checks.edges(found).items():
         space = found["space"][name]
-        low, high = space["low"], space["high"]
-        low, high = (low / 10, high) if side == "low" else (low, high * 10)
-        if name.startswith("search.one_minus_"):
-            high = min(high, 1.0)  # 1 - beta beyond 1 is no beta
-        wider[name] = f"tag(log, interval({low!r}, {high!r}))"
+        if not space["log"]:
+            continue
+        edge = _beyond(name, space[side], side)
+        if edge != space[side] and works(name, edge):
+            low, high = (edge, space["high"]) if side == "low" else (space["low"], edge)
+            wider[name] = f"tag(log, interval({low!r}, {high!r}))"
     return wider
+
+
+def _beyond(name: str, edge: float, side: str) -> float:
+    """A decade on, of whole numbers at most to 1; 1 - beta beyond 1 is no beta."""
+    if side == "low":
+        return max(edge // 10, 1) if isinstance(edge, int) else edge / 10
+    return min(edge * 10, 1.0) if name.startswith("search.one_minus_") else edge * 10

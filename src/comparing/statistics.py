@@ -91,6 +91,7 @@ def _pair(
     low, high = interval(differences)
     spread = float(over_seeds.std(ddof=1)) if n > 1 else 0.0
     effect = mean / spread if spread > 0 else None
+    detectable = detectable_effect(n, level) if n > 1 and spread > 0 else None
     decided = p_holm < LEVEL and not low <= 0 <= high
     better = (mean < 0) == (direction == "minimize")
     verdict = ("better" if better else "worse") if decided else "undecided"
@@ -105,7 +106,7 @@ def _pair(
         test=test[1],
         p_holm=p_holm,
         effect=effect,
-        detectable=detectable_effect(n, level) * spread if n > 1 and spread > 0 else None,
+        detectable=None if detectable is None else detectable * spread,
         seeds_to_settle=seeds_needed(effect, n, level) if effect and not decided else None,
         verdict=verdict,
     )
@@ -185,9 +186,16 @@ def _bias_corrected(means: Values, estimate: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def detectable_effect(n: int, level: float = LEVEL) -> float:
-    """Cohen's d that a paired t test of n differences finds with 80% power at a level."""
-    return float(TTestPower().solve_power(nobs=n, alpha=level, power=POWER))
+def detectable_effect(n: int, level: float = LEVEL) -> float | None:
+    """Cohen's d that a paired t test of n differences finds with 80% power at a level.
+
+    None where statsmodels finds none, as it does with few seeds and a strict level.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns where it doesn't converge
+        effect = float(TTestPower().solve_power(nobs=n, alpha=level, power=POWER))
+        found = float(TTestPower().power(effect, n, level))
+    return effect if abs(found - POWER) < 1e-3 else None  # it may return where it began
 
 
 def seeds_needed(effect: float, n: int = 1, level: float = LEVEL) -> int | None:
@@ -208,10 +216,10 @@ def summary(values: Sequence[float]) -> dict[str, float | None]:
     return {"mean": mean, "std": float(np.std(finite, ddof=1)) if len(finite) > 1 else None}
 
 
-def first_reaching(rows: Sequence[dict[str, Any]], metric: str, target: float) -> Any:
-    """The first row whose metric is at the target or beyond it; None if none is."""
+def first_reaching(rows: Sequence[dict[str, Any]], metric: str, target: float | None) -> Any:
+    """The first row whose metric is at the target or beyond it; None if none is, or no target."""
     loss = metric.endswith("loss")
-    for row in rows:
+    for row in rows if target is not None else ():
         value = row.get(metric)
         if value is not None and (value <= target if loss else value >= target):
             return row

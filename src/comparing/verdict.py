@@ -1,6 +1,6 @@
 """From searches and runs to a ranked table, pairs, and a sentence."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from statistics import median
 from typing import Any
@@ -10,7 +10,6 @@ import numpy as np
 from src.comparing import checks, statistics
 from src.comparing.conduct import finite
 from src.comparing.protocol import Plan
-from src.errors import InputError
 
 CURVE = "val_loss"  # of learning curves and targets: validation data only
 
@@ -25,9 +24,8 @@ def judge(
     """The comparison, as comparison.json keeps it; adds to each run what its target says."""
     direction = "maximize" if plan.protocol.metric.endswith("accuracy") else "minimize"
     reference = plan.protocol.reference or plan.methods[0]
-    target = plan.protocol.target
-    if target is None:
-        target = _median_final(runs, reference)
+    given = plan.protocol.target
+    target = _median_final(runs, reference) if given is None else given
     for one in runs:
         reached = statistics.first_reaching(one["rows"], CURVE, target)
         one["steps_to_target"] = reached and reached["step"]
@@ -36,15 +34,19 @@ def judge(
     ranking = _ranking(plan, runs, direction)
     values = _values(plan, runs, direction)
     pairs = statistics.compare({name: values[name] for name in ranking}, direction)
+    accuracy = f"{plan.protocol.metric.split('_')[0]}_accuracy"
     accuracies = {
-        name: list(finite([one["test_accuracy"] for one in _of(runs, name, "tuned")]))
+        name: list(finite([one[accuracy] for one in _of(runs, name, "tuned")]))
         for name in plan.methods
     }
     withheld = [
         *checks.doubts(searches, pairs, accuracies, plan.protocol.max_bad),
         *_diverged(plan, runs),
     ]
-    table = [_line(runs, name, kind) for kind in ("tuned", "default") for name in plan.methods]
+    metrics = dict.fromkeys(("test_loss", "test_accuracy", plan.protocol.metric))
+    table = [
+        _line(runs, name, kind, metrics) for kind in ("tuned", "default") for name in plan.methods
+    ]
     commits = sorted({one["commit"] for one in runs})
     busy = sum(not one["idle"] for one in runs)
     return {
@@ -54,10 +56,10 @@ def judge(
         "metric": plan.protocol.metric,
         "direction": direction,
         "selection_metric": str(plan.settings()["objective.metric"]),
-        "sentence": sentence(plan, ranking, pairs, withheld),
+        "sentence": sentence(plan, ranking, pairs, withheld, checks.budgets(searches)),
         "withheld": withheld,
         "reference": reference,
-        "target": {"metric": CURVE, "value": target},
+        "target": {"metric": CURVE, "value": target, "given": given is not None},
         "timing": {
             "valid": busy == 0,
             "text": "made one at a time on an otherwise idle machine"
@@ -80,17 +82,16 @@ def _of(runs: list[dict[str, Any]], method: str, kind: str) -> list[dict[str, An
     return [one for one in runs if one["method"] == method and one["kind"] == kind]
 
 
-def _median_final(runs: list[dict[str, Any]], reference: str) -> float:
+def _median_final(runs: list[dict[str, Any]], reference: str) -> float | None:
+    """None if all of the reference's runs diverged."""
     finals = [one["rows"][-1][CURVE] for one in _of(runs, reference, "tuned") if one["rows"]]
     values = list(finite(finals))
-    return float(median(values)) if values else 0.0
+    return float(median(values)) if values else None
 
 
 def _values(plan: Plan, runs: list[dict[str, Any]], direction: str) -> dict[str, Any]:
     """Each method's values, (searches, seeds). A diverged run counts as the worst that ended."""
-    known = list(finite([one["value"] for one in runs]))
-    if not known:
-        raise InputError("every run on a fresh seed diverged: there is nothing to compare")
+    known = list(finite([one["value"] for one in runs])) or [0.0]  # all diverged: all are equal
     worst = max(known) if direction == "minimize" else min(known)
     values = {}
     for name in plan.methods:
@@ -112,11 +113,13 @@ def _rank(ranking: Sequence[str], line: Mapping[str, Any]) -> int:
     return ranking.index(line["method"])
 
 
-def _line(runs: list[dict[str, Any]], method: str, kind: str) -> dict[str, Any]:
+def _line(
+    runs: list[dict[str, Any]], method: str, kind: str, metrics: Iterable[str]
+) -> dict[str, Any]:
     mine = _of(runs, method, kind)
     line: dict[str, Any] = {"method": method, "kind": kind, "n": len(mine)}
     line["diverged"] = sum(one["status"] == "diverged" for one in mine)
-    for name in ("test_loss", "test_accuracy", "area"):
+    for name in (*metrics, "area"):
         line[name] = statistics.summary(list(finite([one[name] for one in mine])))
     for name in ("steps_to_target", "seconds_to_target"):
         reached = list(finite([one[name] for one in mine]))
@@ -139,14 +142,17 @@ def sentence(
     ranking: Sequence[str],
     pairs: Sequence[statistics.Pair],
     withheld: Sequence[Mapping[str, Any]],
+    budgets: Mapping[str, int],
 ) -> str:
-    """The verdict for a reader in a hurry."""
+    """The verdict for a reader in a hurry; `budgets` are the trials of each search."""
     choices = plan.configs[plan.methods[0]].hydra.runtime.choices
     count = plan.protocol.searches
     searched = "one search" if count == 1 else f"{count} searches"
+    least, most = min(budgets.values()), max(budgets.values())
+    trials = f"{least} to {most} trials" if least < most else f"{most} trial{'s' * (most != 1)}"
     how = (
-        f"On {choices.data} with {choices.model}, each tuned in {searched} of "
-        f"{plan.protocol.n_trials} trials and trained on {plan.protocol.seeds} fresh seeds"
+        f"On {choices.data} with {choices.model}, each tuned in {searched} of {trials} and "
+        f"trained on {plan.protocol.seeds} fresh seeds"
     )
     told = _told(ranking, pairs)
     if withheld:

@@ -180,7 +180,8 @@ def _results(comparison: Comparison, cost: Cost) -> Panel:
                        kind == "default", note)
             )  # fmt: skip
     x = Axis(cost.label, _log([value for one in series for value in one.x]))
-    return Panel("Results on the test set", x, Axis("", ticks=tuple(ticks), reverse=True), series)
+    title = f"Results on the {cost.part} set"
+    return Panel(title, x, Axis("", ticks=tuple(ticks), reverse=True), series)
 
 
 def _differences(comparison: Comparison, cost: Cost) -> list[Panel]:
@@ -417,10 +418,11 @@ def target(comparison: Comparison) -> Figure:
     caption = "The share of runs that have reached the target by then."
     if goal.get("value") is not None:
         metric = str(goal.get("metric", "")).replace("_", " ").replace("val", "validation")
+        reference = comparison.facts["reference"] or "a method"
+        whose = "was given" if goal.get("given") else f"is the median final value of {reference}"
         caption = (
             f"The share of runs that have reached a {metric} of {goal['value']:.4g} by then; the "
-            f"target is the median final value of {comparison.facts['reference'] or 'a method'}. "
-            "A curve that ends below 1 leaves out runs that never got there."
+            f"target {whose}. A curve that ends below 1 leaves out runs that never got there."
         )
     panels = [
         _profile(comparison, "tuned", "steps_to_target", "Steps, tuned", "step"),
@@ -581,7 +583,9 @@ def _medians(comparison: Comparison, cost: Cost) -> list[float]:
 
 
 def _by_metric(comparison: Comparison) -> dict[str, list[float]]:
+    cost = Cost(comparison.facts["metric"], comparison.facts["direction"] == "maximize")
     metrics = {
+        **({} if cost.part == "test" else {cost.label: cost}),
         "loss": Cost("test_loss"),
         "accuracy": Cost("test_accuracy"),
         "steps": Cost("steps_to_target"),

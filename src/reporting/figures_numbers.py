@@ -27,11 +27,17 @@ class Cost:
 
     @property
     def label(self) -> str:
-        names = {"val": "validation", "test": "test", "train": "training"}
-        part, _, name = self.metric.partition("_")
+        name = self.metric.partition("_")[2]
         name = "error" if name == "accuracy" else name
-        label = f"{names.get(part, part)} {name}".strip().replace("_", " ")
+        label = f"{self.part} {name}".strip().replace("_", " ")
         return f"−({label})" if self.maximize and not self._error else label
+
+    @property
+    def part(self) -> str:
+        """The set it is measured on, as a word."""
+        names = {"val": "validation", "test": "test", "train": "training"}
+        part = self.metric.partition("_")[0]
+        return names.get(part, part)
 
     @property
     def _error(self) -> bool:

@@ -191,6 +191,7 @@ def _figure(figure: Figure, panels: list[dict[str, Any]], comparison: Comparison
 def _runs(comparison: Comparison) -> Iterable[list[Any]]:
     names = ("method", "kind", "search", "seed", "status", "test_loss", "test_accuracy", "steps",
              "train_seconds", "steps_to_target", "seconds_to_target", "area")  # fmt: skip
+    names = (*names, *({comparison.facts["metric"]} - {*names}))
     yield list(names)
     for runs in comparison.runs.values():
         yield from ([run[name] for name in names] for run in runs)

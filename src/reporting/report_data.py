@@ -77,6 +77,17 @@ def read(folder: Path) -> Comparison:
     Raises:
         InputError: it is not a comparison, or a part of it is missing or broken.
     """
+    facts = read_facts(folder)
+    facts["searches"] = [{**SEARCH, **one} for one in facts["searches"]]
+    runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for run in _runs(folder / Path(facts["runs"]).name):
+        run.setdefault(facts["metric"], run.get("value"))
+        runs.setdefault((run["method"], run["kind"]), []).append(run)
+    return Comparison(facts, runs)
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """What `comparison.json` holds; `read` says what it raises."""
     place = folder / "comparison.json"
     if not place.is_file():
         raise InputError(f"{folder}: not a comparison: there is no comparison.json in it")
@@ -84,12 +95,7 @@ def read(folder: Path) -> Comparison:
     for key, kind in (("name", str), ("methods", list)):
         if not isinstance(facts.get(key), kind):
             raise InputError(f"{place}: not a comparison: {key} is missing or no {kind.__name__}")
-    facts = {**FACTS, **facts}
-    facts["searches"] = [{**SEARCH, **one} for one in facts["searches"]]
-    runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for run in _runs(folder / Path(facts["runs"]).name):
-        runs.setdefault((run["method"], run["kind"]), []).append(run)
-    return Comparison(facts, runs)
+    return {**FACTS, **facts}
 
 
 def _runs(place: Path) -> Iterator[dict[str, Any]]:

@@ -41,10 +41,19 @@ LATEX = {
 }
 
 
+def quantities(comparison: Mapping[str, Any]) -> dict[str, str]:
+    """The columns of numbers and their headings; the verdict's metric first, if it is no usual
+    one."""
+    metric = str(comparison.get("metric") or "test_loss")
+    label = metric.replace("val_", "validation_").replace("train_", "training_").replace("_", " ")
+    return QUANTITIES if metric in QUANTITIES else {metric: label, **QUANTITIES}
+
+
 def heading(comparison: Mapping[str, Any]) -> list[str]:
     """Of `cells`; a dagger marks seconds that may not be compared."""
     dagger = "" if comparison["timing"].get("valid") else "†"
-    names = [name + dagger if "seconds" in name else name for name in QUANTITIES.values()]
+    plain = quantities(comparison).values()
+    names = [name + dagger if "seconds" in name else name for name in plain]
     return ["rank", "method", "n", "diverged", *names]
 
 
@@ -54,7 +63,7 @@ def cells(comparison: Mapping[str, Any]) -> list[list[str]]:
     for row in ordered(comparison):
         name, rank = row["method"], rank_of(comparison, row)
         label = name if row["kind"] == "tuned" else f"{name} (default)"
-        values = [value(row.get(key), row.get("n")) for key in QUANTITIES]
+        values = [value(row.get(key), row.get("n")) for key in quantities(comparison)]
         found.append([rank, label, str(row.get("n", "")), str(row.get("diverged", "")), *values])
     return found
 
@@ -220,7 +229,7 @@ def escape_markdown(text: str) -> str:
 
 def flat(comparison: Mapping[str, Any]) -> list[list[Any]]:
     """Numbers unrounded, a column each, heading first."""
-    parts = [(key, part) for key in QUANTITIES for part in ("mean", "std", "reached")
+    parts = [(key, part) for key in quantities(comparison) for part in ("mean", "std", "reached")
              if part != "reached" or "target" in key]  # fmt: skip
     names = ["rank", "method", "kind", "n", "diverged", *(f"{key}_{part}" for key, part in parts)]
     rows: list[list[Any]] = [names]

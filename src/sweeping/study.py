@@ -120,7 +120,7 @@ class SharedStudy:
         self.n_trials, self.sampler = n_trials, sampler
         self.storage = db.open_storage(url, lease_seconds)
         self.silent_since: dict[int, float] = {}
-        self.has_default = _inside(default, self.space)
+        self.has_default = inside(default, self.space)
         self.study = self._patiently(lambda: self._open(direction, pruner, default, signature))
 
     def _patiently(self, action: Callable[[], T], seconds: float = db.PATIENCE_SECONDS) -> T:
@@ -380,7 +380,7 @@ def renewal_seconds(storage: optuna.storages.RDBStorage) -> int:
     return storage.heartbeat_interval
 
 
-def _inside(default: Mapping[str, Any], space: Space) -> bool:
+def inside(default: Mapping[str, Any], space: Space) -> bool:
     """Whether the default configuration is a point of the space (a narrowed one may exclude it)."""
     try:
         return all(
