@@ -111,6 +111,7 @@ class Sharpness(Own):
     def prepare(self) -> None:
         self.base = SGD(self.param_groups, lr=0.01, momentum=0.9)
         self.param_groups = self.base.param_groups
+        self.groups, self.kept = self.param_groups, self.state
 
     def step(self, closure: Any = None) -> None:
         self.base.step()

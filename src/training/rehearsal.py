@@ -13,8 +13,9 @@ from torch.nn.parameter import is_lazy
 
 from src.data import Split
 from src.training.evaluation import evaluate
+from src.training.leaves import ADVICE, difference, moved
 from src.training.loop import Position, train
-from src.training.state import ADVICE, Pair, difference, moved, set_global_generators
+from src.training.state import Pair, set_global_generators
 
 BATCH = 2  # batch norm refuses one
 
