@@ -18,7 +18,6 @@ from threading import Lock
 from typing import Any
 
 import optuna
-import torch
 from optuna.trial import FrozenTrial, TrialState
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
@@ -101,9 +100,6 @@ class Searches:
         name += f"-wider-{digest(dict(wider))[:6]}" if wider else ""
         given = [*self.plan.overrides, *(f"{key}={space}" for key, space in wider.items())]
         given += [f"seed={number}", f"n_trials={self.plan.protocol.n_trials}", f"study={name}"]
-        if self.plan.protocol.n_jobs > 1 and self.plan.job(method).trainer.threads is None:
-            share = max(1, torch.get_num_threads() // self.plan.protocol.n_jobs)
-            given.append(f"trainer.threads={share}")
         command = ["-m", "src.train", "-m", f"sweeps={method}", *given]
         self._carry_out(command, name, method)
         with self.writing:

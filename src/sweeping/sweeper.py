@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
@@ -176,11 +175,6 @@ class StudySweeper(OptunaSweeperImpl):
         self.base = self._compose(self.fixed)
         self.job = job_config(self.base)
         self._check_space()
-        if self.n_jobs > 1 and self.job.trainer.threads is None:
-            # Recorded with the trial, because results can depend on it to the last bit.
-            self.fixed.append(f"trainer.threads={max(1, torch.get_num_threads() // self.n_jobs)}")
-            self.base = self._compose(self.fixed)
-            self.job = job_config(self.base)
         self.folder = Path(str(self.config.hydra.sweep.dir)).absolute()
         self.snapshot = OmegaConf.to_yaml(OmegaConf.masked_copy(self.base, ["hydra"]))
 
