@@ -5,6 +5,7 @@
 Both train the same network on the same data in this process, in turns. Without `--epochs` one
 epoch's training is timed, without evaluation. With `--epochs N` the tutorial's first N epochs are
 timed with all their rows; 10 is the whole run. The notebook's loop takes minutes for that.
+Without `--threads` the notebook has torch's choice, as its reader had, and `src` its own default.
 """
 
 import argparse
@@ -26,7 +27,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
 from src.config import CONF, Config, parse, register  # noqa: E402
-from src.run import Evaluator, assemble, set_up_torch  # noqa: E402
+from src.run import Evaluator, assemble, set_threads, set_up_torch  # noqa: E402
 from src.training.loop import Position, train  # noqa: E402
 
 BATCH, LOG_EVERY = 64, 10_000
@@ -35,7 +36,8 @@ BATCH, LOG_EVERY = 64, 10_000
 class Notebook:
     """The original's way: a transform for each sample, a DataLoader in the main process."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, threads: int) -> None:
+        self.threads = threads
         transform = transforms.Compose(
             [transforms.ToTensor(), transforms.Normalize((0.0,), (1.0,))]
         )
@@ -45,6 +47,7 @@ class Notebook:
         )
 
     def run(self, epochs: int, rows: bool) -> None:
+        torch.set_num_threads(self.threads)
         model = nn.Sequential(nn.Flatten(), nn.Linear(784, 100), nn.ReLU(), nn.Linear(100, 10))
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
         for _ in range(epochs):
@@ -87,6 +90,7 @@ def tutorial(root: str, threads: int | None) -> Config:
 def ours(config: Config, epochs: int, rows: bool) -> None:
     """Build and train; the data is in memory already, as theirs is."""
     parts = assemble(config)
+    set_threads(config, parts.model)
     evaluator = Evaluator(parts, config.trainer.evaluate if rows else [])
     for _ in train(
         parts.model,
@@ -114,15 +118,16 @@ def main() -> None:
     parser.add_argument("--root", default=str(PROJECT.parent / "shared" / "data"))
     parser.add_argument("--repeat", type=int, default=5, help="times each is run")
     parser.add_argument("--epochs", type=int, help="with all rows; 10 is the whole run")
-    parser.add_argument("--threads", type=int, help="torch's choice by default")
+    parser.add_argument("--threads", type=int, help="of both")
     given = parser.parse_args()
     config = tutorial(given.root, given.threads)
+    notebook = Notebook(given.root, given.threads or torch.get_num_threads())
     set_up_torch(config)
     epochs, rows = given.epochs or 1, given.epochs is not None
-    notebook = Notebook(given.root)
     ours(config, 1, False)  # reads the data
     what = f"{epochs} epochs, {6 * epochs} rows" if rows else "1 epoch, no rows"
-    print(f"MNIST, Adam, batch {BATCH}, {torch.get_num_threads()} threads: {what}")
+    print(f"MNIST, Adam, batch {BATCH}: {what}")
+    print(f"threads: notebook {notebook.threads}, src {torch.get_num_threads()}")
     theirs_taken, ours_taken = [], []
     for turn in range(given.repeat):
         theirs_taken.append(seconds(lambda: notebook.run(epochs, rows)))

@@ -1,5 +1,6 @@
 """Is optimizer A better than optimizer B, when both are tuned fairly?"""
 
+import os
 import signal
 import sys
 
@@ -7,3 +8,7 @@ import sys
 # ends the process at once instead of with a traceback; `cli.one_line_errors` handles it from then.
 if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+# OpenMP reads it when torch is loaded. Threads that spin while they wait for each other take the
+# processor from the one that they wait for, as soon as there are more busy threads than cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")

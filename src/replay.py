@@ -12,7 +12,7 @@ from typing import Any
 from src.cli import one_line_errors
 from src.config import CONF, OUTPUTS, parse, register
 from src.errors import InputError
-from src.resume import ENDED, Difference, environment, load_config, load_json, same_threads
+from src.resume import ENDED, Difference, environment, load_config, load_json, threads
 
 TIMES = ("train_seconds", "wall_seconds")  # of a row; no two runs share them
 KEPT = ("trial", "resume", "logger")  # what a repetition leaves as it is by default
@@ -61,13 +61,13 @@ def replay(folder: Path, into: Path | None = None, data_root: str | None = None)
     if not recorded["rows"] and not recorded["result"]:
         raise InputError(f"{folder}: the run left no row and no result to compare with")
     assemble(config)  # so that a mistake leaves no folder
-    same_threads(config, recorded["provenance"])
     place = claim(into or _new_place(folder), exact=into is not None)
     print(f"training again in {place}")
     # A run that was cut short, a pruned trial say, ends here at the row where it ended there.
     finished = recorded["result"].get("status") in set(ENDED) - {"pruned"}
     rows, last = count(1), None if finished else len(recorded["rows"])
-    run(config, snapshot(cfg), place, lambda row: next(rows) == last)
+    had = threads(recorded["provenance"])
+    run(config, snapshot(cfg), place, lambda row: next(rows) == last, had)
     return _compare(recorded, _read(place))
 
 
@@ -154,14 +154,10 @@ def command(folder: Path) -> str:
     Raises:
         InputError: the folder holds no run, or a config that can't be said in overrides.
     """
-    from omegaconf import OmegaConf
 
     own = load_config(folder)
     provenance = load_json(folder, "provenance.json") or {}
-    config = parse(OmegaConf.create(own))
-    threads = provenance.get("threads")
-    if config.trainer.threads is None and type(threads) is int:
-        own["trainer"]["threads"] = threads
+    own["trainer"]["threads"] = own["trainer"]["threads"] or threads(provenance)
     wanted = {key: value for key, value in own.items() if key not in KEPT}
     choices = _choices(folder, wanted)
     composed = _compose(choices)

@@ -222,18 +222,10 @@ def _stop_if_complete(folder: Path, epochs: int) -> None:
     raise SystemExit(0)
 
 
-def same_threads(config: Config, recorded: Mapping[str, Any]) -> None:
-    """Compute with as many threads as the run had: another number adds up in another order.
-
-    Args:
-        config: of the run; a number that it names is used in any case.
-        recorded: its provenance.
-    """
-    import torch
-
-    threads = recorded.get("threads")
-    if config.trainer.threads is None and type(threads) is int and 1 <= threads <= 1024:
-        torch.set_num_threads(threads)
+def threads(recorded: Mapping[str, Any]) -> int | None:
+    """The number of threads in a run's provenance, 1 to 1024; None where there is none."""
+    had = recorded.get("threads")
+    return had if type(had) is int and 1 <= had <= 1024 else None
 
 
 def check_environment(folder: Path, recorded: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -33,6 +33,7 @@ from src.training.rehearsal import give_shapes, samples, try_checkpoint, try_mod
 from src.training.schedules import Constant
 from src.training.state import Pair, State
 from src.training.stopping import EarlyStopper
+from src.training.threads import threads_for
 
 
 @dataclass(frozen=True)
@@ -243,6 +244,7 @@ def run(
     snapshot: str,
     folder: Path,
     should_prune: Callable[[Row], bool] | None = None,
+    threads: int | None = None,
 ) -> dict[str, Any]:
     """Train as the config says and leave the record in `folder`.
 
@@ -251,6 +253,7 @@ def run(
         snapshot: the resolved config as YAML, kept as `config.yaml`.
         folder: exists and is this run's alone.
         should_prune: of a trial: is told every row, and ends the run; None for any other run.
+        threads: how many the run had that this one repeats; used where the config names none.
 
     Returns:
         What `result.json` holds, with the objective's value not yet rounded to JSON (a run that
@@ -264,8 +267,8 @@ def run(
             refuse_used(folder)
         recorded = resume.load_json(folder, "provenance.json") or {} if config.resume else {}
         set_up_torch(config)
-        resume.same_threads(config, recorded)
         session = Session(config, folder)
+        set_threads(config, session.parts.model, threads or resume.threads(recorded))
         facts = session.facts()
         if config.resume is not None:
             rows = session.restore()
@@ -417,14 +420,24 @@ class Session:
 
 
 def set_up_torch(config: Config) -> None:
-    """Threads and determinism, for the whole process."""
-    if config.trainer.threads is not None:
-        torch.set_num_threads(config.trainer.threads)
+    """Determinism, for the whole process, and one thread, so that a model is built the same."""
+    torch.set_num_threads(1)
     if config.trainer.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs it to repeat
     torch.use_deterministic_algorithms(config.trainer.deterministic)
     # It would also fill every new tensor, an aid against code that reads memory it never wrote.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def set_threads(config: Config, model: nn.Module, had: int | None = None) -> None:
+    """The threads that a run trains with, for the whole process; never the machine's number.
+
+    The config's, else those that the run had before, because another number adds up in another
+    order, else those that follow from the size of the work.
+    """
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    follow = threads_for(config.data.batch_size, parameters)
+    torch.set_num_threads(config.trainer.threads or had or follow)
 
 
 def _device_name(device: torch.device) -> str:

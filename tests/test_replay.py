@@ -247,6 +247,10 @@ def test_the_threads_are_those_that_the_run_had(session: Session) -> None:
     answer = replay(session, folder)
     assert answer.status == 0
     assert torch.get_num_threads() == 1
+    edit(folder / "provenance.json", lambda facts: facts.update(threads=2))  # of another rule
+    replay(session, folder, "--into", session.folder / "again")
+    assert torch.get_num_threads() == 2
+    assert json.loads((session.folder / "again" / "provenance.json").read_text())["threads"] == 2
 
 
 def test_nothing_to_compare_with(session: Session) -> None:

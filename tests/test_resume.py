@@ -558,6 +558,18 @@ def test_the_threads_are_those_that_the_run_had(session: Session) -> None:
     assert torch.get_num_threads() == 1
 
 
+def test_the_threads_are_those_that_a_run_of_another_rule_had(session: Session) -> None:
+    """The threads of an older run were the machine's."""
+    import torch
+
+    folder = unfinished(session)
+    facts = json.loads((folder / "provenance.json").read_text())
+    (folder / "provenance.json").write_text(json.dumps({**facts, "threads": 2}))
+    go_on(session, folder)
+    assert torch.get_num_threads() == 2
+    assert json.loads((folder / "provenance.json").read_text())["threads"] == 2
+
+
 def test_the_second_of_two_processes_is_refused(session: Session) -> None:
     reference, _ = whole(session, "whole", *SHORT)
     folder = unfinished(session)

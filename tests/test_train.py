@@ -199,9 +199,32 @@ def test_early_stopping(session: Session) -> None:
     assert len(rows(folder)) == 3  # the first is the best, then two that were not better by 10
 
 
-def test_threads(session: Session) -> None:
-    folder = result_folder(session.train("trainer.epochs=1", "trainer.threads=2"))
-    assert json.loads((folder / "provenance.json").read_text())["threads"] == 2
+LARGE = ("trainer.epochs=1", "model.hidden_sizes=[1000]", "data.batch_size=1024")
+
+
+@pytest.mark.parametrize(
+    ("settings", "threads"),
+    [
+        (("trainer.epochs=1",), 1),
+        (LARGE, 2),
+        (("trainer.epochs=1", "trainer.threads=2"), 2),
+        ((*LARGE, "trainer.threads=1"), 1),
+    ],
+)
+def test_threads_follow_the_work_and_not_the_machine(
+    session: Session, settings: tuple[str, ...], threads: int
+) -> None:
+    """On a machine of one, two or three cores, as far as torch can tell."""
+    import torch
+
+    weights = set()
+    for cores in (1, 2, 3):
+        torch.set_num_threads(cores)
+        folder = result_folder(session.train(*settings, f"hydra.run.dir=run-{cores}"))
+        assert torch.get_num_threads() == threads
+        assert json.loads((folder / "provenance.json").read_text())["threads"] == threads
+        weights.add(result(folder)["weights_sha256"])
+    assert len(weights) == 1
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["optimizer.lrr=1"]])

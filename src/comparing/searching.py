@@ -19,7 +19,6 @@ from threading import Lock
 from typing import Any
 
 import optuna
-import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
@@ -121,9 +120,6 @@ class Searches:
         name += f"-wider-{digest(dict(wider))[:6]}" if wider else ""
         given = [*self.plan.overrides, *(f"{key}={space}" for key, space in wider.items())]
         given += [f"seed={number}", f"n_trials={self.plan.protocol.n_trials}", f"study={name}"]
-        if self.plan.protocol.n_jobs > 1 and self.plan.job(method).trainer.threads is None:
-            share = max(1, torch.get_num_threads() // self.plan.protocol.n_jobs)
-            given.append(f"trainer.threads={share}")
         command = ["-m", "src.train", "-m", f"sweeps={method}", *given]
         self._carry_out(command, name, method)
         with self.writing:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
@@ -197,11 +196,6 @@ class StudySweeper(OptunaSweeperImpl):
             raise InputError(
                 "hydra.sweeper.params: there is nothing to search; choose a file with sweeps=NAME"
             )
-        if self.n_jobs > 1 and self.job.trainer.threads is None:
-            # Recorded with the trial, because results can depend on it to the last bit.
-            self.fixed.append(f"trainer.threads={max(1, torch.get_num_threads() // self.n_jobs)}")
-            self.base = self._compose(self.fixed)
-            self.job = job_config(self.base)
         self.folder = Path(str(self.config.hydra.sweep.dir)).absolute()
         self.snapshot = OmegaConf.to_yaml(OmegaConf.masked_copy(self.base, ["hydra"]))
 

@@ -468,26 +468,26 @@ def test_the_data_is_read_once(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) ->
     assert len(reads) == 1
 
 
-def test_threads_are_shared_out(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[str] = []
-
-    def instead(count: int, study: object, progress: object, folder: Path) -> None:
-        seen.append(str(count))
-
-    monkeypatch.setattr(sweeper, "run_workers", instead)
-    monkeypatch.setattr(sweeper, "report_result", lambda *_: None)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
-    fixed = []
-    real = sweeper.StudySweeper._open
-    monkeypatch.setattr(
-        sweeper.StudySweeper,
-        "_open",
-        lambda self: (real(self), fixed.append(list(self.fixed)))[0],
-    )
-    assert sweep("sweeps=sgd", "n_jobs=3", "trainer.epochs=1", quick=False).status == 0
-    assert sweep("sweeps=sgd", "n_jobs=3", *QUICK, study="t").status == 0
-    assert seen == ["3", "3"]
-    assert "trainer.threads=2" in fixed[0] and "trainer.threads=2" not in fixed[1]
+def test_a_worker_has_the_threads_of_a_run(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many workers there are, and whatever the machine."""
+    before = torch.get_num_threads()
+    found = {}
+    for n_jobs in (1, 4):
+        torch.set_num_threads(2 * n_jobs)
+        if n_jobs > 1:
+            monkeypatch.setenv(sweeper.WORKER, "1")  # this process is one of them
+        settings = ("sweeps=sgd", f"n_jobs={n_jobs}", "n_trials=2", "trainer.epochs=1")
+        ended = sweep(*settings, quick=False, study=f"of-{n_jobs}")
+        assert ended.status == 0
+        overrides = [text for trial in ended.trials for text in trial.user_attrs["overrides"]]
+        assert not any("threads" in text for text in overrides)
+        folders = [Path(trial.user_attrs["folder"]) for trial in ended.trials]
+        facts = [json.loads((folder / "provenance.json").read_text()) for folder in folders]
+        assert [one["threads"] for one in facts] == [1, 1]
+        results = [json.loads((folder / "result.json").read_text()) for folder in folders]
+        found[n_jobs] = [one["weights_sha256"] for one in results]
+    assert found[1] == found[4]
+    torch.set_num_threads(before)
 
 
 def test_studies_of_several_kinds_share_a_database(sweep: Sweep) -> None:
