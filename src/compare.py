@@ -4,6 +4,7 @@ import argparse
 import json
 import shlex
 import sys
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,7 @@ def _try_space(plan: Any, method: str) -> None:
 
     reasons = []
     for point in sampled(plan.spaces[method]):
-        job = plan.job(method)
+        job = deepcopy(plan.job(method))
         for name, value in point.items():
             OmegaConf.update(job, name, value)
         try:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any
 
 from hydra import compose, initialize_config_dir
@@ -125,11 +126,11 @@ def plan(arguments: Sequence[str]) -> Plan:
     with initialize_config_dir(str(CONF)):
         asked = _asked(compose("compare", overrides=own))
         configs = {name: _compose(name, rest) for name in asked.methods}
-        originals = {name: _compose(name, []) for name in asked.methods}
+        targets = {name: _target(name) for name in asked.methods}
     for name, config in configs.items():
         refused.check_choices(config)
         refused.check_selection(parse(job_config(config)))
-        refused.check_method(name, config, originals[name])
+        refused.check_method(name, config, targets[name])
     given = {override.key_or_group for override in parsed}
     spaces = refused.check_searches(asked.protocol.n_trials, configs, given)
     made = Plan(tuple(asked.methods), asked.protocol, tuple(rest), configs, spaces)
@@ -140,6 +141,12 @@ def plan(arguments: Sequence[str]) -> Plan:
 def _compose(method: str, overrides: Sequence[str]) -> DictConfig:
     given = [f"sweeps={method}", *overrides]
     return compose("config", overrides=given, return_hydra_config=True)
+
+
+@cache  # composing costs more than all checks together
+def _target(method: str) -> str:
+    """The class that a file of sweeps/ searches."""
+    return str(_compose(method, []).optimizer._target_)
 
 
 def _asked(top: DictConfig) -> Asked:

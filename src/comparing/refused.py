@@ -77,9 +77,9 @@ def check_selection(config: Config) -> None:
         )
 
 
-def check_method(name: str, job: DictConfig, original: DictConfig) -> None:
+def check_method(name: str, job: DictConfig, own: str) -> None:
     """Every method is trained with its own class."""
-    target, own = job.optimizer.get("_target_"), original.optimizer._target_
+    target = job.optimizer.get("_target_")
     if target != own:
         raise InputError(
             f"optimizer: {name} would be {target} and not {own}; a comparison takes each method's "

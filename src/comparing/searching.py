@@ -268,7 +268,8 @@ def widened(
         edge = _beyond(name, space[side], side)
         if edge != space[side] and works(name, edge):
             low, high = (edge, space["high"]) if side == "low" else (space["low"], edge)
-            wider[name] = f"tag(log, interval({low!r}, {high!r}))"
+            interval = f"tag(log, interval({low!r}, {high!r}))"
+            wider[name] = f"int({interval})" if isinstance(edge, int) else interval
     return wider
 
 

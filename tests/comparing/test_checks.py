@@ -59,6 +59,35 @@ def test_widening_moves_only_the_edge_that_was_met():
     assert widened(search(lr=1e-3)) == {}
 
 
+def test_widening_whole_numbers_and_what_cannot_be_widened():
+    def at_low(low, high, log=True):
+        return search(
+            space={"lr": {"low": low, "high": high, "log": log}}, trials=[trial(0, lr=low)]
+        )
+
+    assert widened(at_low(20, 64)) == {"lr": "int(tag(log, interval(2, 64)))"}
+    assert widened(at_low(1, 64)) == {}
+    assert widened(at_low(0.5, 1.0, log=False)) == {}, "a decade means nothing there"
+    assert widened(at_low(0.1, 1.0), works=lambda name, value: value >= 0.05) == {}
+    assert widened(at_low(0.1, 1.0), works=lambda name, value: value == 0.01) != {}
+    (doubt,) = checks.at_an_edge([at_low(0.5, 1.0, log=False)])
+    assert "widen" not in doubt["text"]
+
+
+def test_choices_have_no_edge_and_contain_each_other():
+    def of(*choices):
+        return {"lr": {"choices": [*choices]}}
+
+    one = search(space=of("a", "b"), trials=[trial(0, lr="a")])
+    assert checks.at_an_edge([one]) == []
+    assert widened(one) == {}
+    lost = [pair("momentum", "sgd", "worse")]
+    assert checks.under_tuned(lost, {"momentum": of("a", "b"), "sgd": of("b")})
+    assert checks.under_tuned(lost, {"momentum": of("a"), "sgd": of("b")}) == []
+    single = {"lr": {"low": 0.1, "high": 0.1, "log": False}}
+    assert checks.at_an_edge([search(space=single, trials=[trial(0, lr=0.1)])]) == []
+
+
 @pytest.mark.parametrize(
     ("loser", "winner"), [("momentum", "sgd"), ("nesterov", "sgd"), ("adamw", "adam")]
 )

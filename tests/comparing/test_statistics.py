@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from src.comparing.statistics import (
     area,
@@ -67,6 +68,19 @@ def test_power_by_a_table():
     assert seeds_needed(0.5, level=0.05 / 6) > 34
     assert seeds_needed(2.0, n=9) == 10, "the seeds there are have not settled it"
     assert detectable_effect(34) == pytest.approx(0.4943, abs=1e-3)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5, 10])
+@pytest.mark.parametrize("pairs", [1, 3, 10, 231])
+def test_power_by_simulation(seeds, pairs):
+    """Also with few seeds and a strict level, where solvers lose their way."""
+    effect, rng = detectable_effect(seeds, 0.05 / pairs), np.random.default_rng(0)
+    means = effect + rng.normal(size=40_000) / math.sqrt(seeds)
+    spreads = np.sqrt(rng.chisquare(seeds - 1, 40_000) / (seeds - 1))
+    t = means / spreads * math.sqrt(seeds)
+    found = np.mean(2 * stats.t.sf(np.abs(t), seeds - 1) < 0.05 / pairs)
+    assert found == pytest.approx(0.8, abs=0.01)
+    assert seeds_needed(effect * 1.0001, level=0.05 / pairs) == seeds
 
 
 def test_interval_of_a_normal_sample_is_close_to_students():
