@@ -268,3 +268,7 @@ def _with(
         return flatten(OmegaConf.to_container(config, resolve=True))
     except OmegaConfBaseException as error:
         raise InputError(f"{one.line}: {str(error).splitlines()[0]}") from error
+    except InputError as error:
+        if isinstance(value, float) and "valid integer" in str(error):
+            raise InputError(f"{error}; int(interval(...)) is of whole numbers") from error
+        raise

@@ -144,6 +144,8 @@ def test_points_of_a_space_are_values_and_not_texts() -> None:
     ("overrides", "line"),
     [
         ([f"+{SPACE}data\\.batch_size='tag(log,interval(2,64))'"],
+         "data.batch_size=2.0: input should be a valid integer; int(interval(...)) is of whole"),
+        ([f"+{SPACE}data\\.batch_size='int(interval(100000,200000))'"],
          "nothing works in the space of adam: data.batch_size="),
         ([f"+{SPACE}model\\.activation='choice(foo,bar)'"], "nothing works in the space of adam"),
         (["storage=sqlite:////proc/nowhere/studies.db"], "hydra.sweeper.storage=sqlite:////proc/"),
