@@ -131,6 +131,15 @@ def test_unequal_budgets():
     assert named(checks.unequal_budgets([search(), other])) == [("protocol", None)]
 
 
+def test_trials_that_fail_by_their_settings_are_budget():
+    spent = {**trial(2, "failed", lr=1.0), "counted": True}
+    other = search("sgd")
+    other["trials"] = [*other["trials"][:2], spent]
+    assert checks.unequal_budgets([search(), other]) == []
+    other["trials"][2] = {**spent, "counted": False}
+    assert named(checks.unequal_budgets([search(), other])) == [("budget", None)]
+
+
 def test_failed_trials_are_no_budget():
     more = search("sgd")
     more["trials"] = [*more["trials"], trial(3, "failed", lr=1.0)]

@@ -2,6 +2,8 @@
 
 import os
 import resource
+import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -20,9 +22,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from src import run, train
 from src.errors import InputError
-from src.sweeping import failures, storage
+from src.sweeping import failures, storage, workers
 from src.sweeping.progress import SweepProgress, summary
-from src.sweeping.study import DIED, GIVEN_UP, INTERRUPTED, Outcome, SharedStudy
+from src.sweeping.study import DIED, GIVEN_UP, INTERRUPTED, MAX_DEATHS, Outcome, SharedStudy
 from src.sweeping.workers import last_words
 from tests.killing import ended as ended_child
 from tests.killing import fork
@@ -412,20 +414,15 @@ def test_other_errors_of_a_database_are_waited_for(tmp_path: Path) -> None:
 
 
 def sqlite_error(text: str, code: int) -> Exception:
-    import sqlite3
-
     error = sqlite3.OperationalError(text)
     error.sqlite_errorcode = code
     return error
 
 
-def test_a_servers_full_disk_is_not_waited_for(
-    running_server: Server, small_disk: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_servers_full_disk_is_not_waited_for(running_server: Server, small_disk: Path) -> None:
     enlarge(small_disk)
-    subprocess.run(["chmod", "755", *map(str, small_disk.parents)][:-1], check=True)
-    import shutil
-
+    for folder in small_disk.parents[:3]:  # pytest's own, which are closed to others
+        folder.chmod(folder.stat().st_mode | 0o011)
     shutil.chown(small_disk, running_server.user)
     running_server.sql(f"CREATE TABLESPACE small LOCATION '{small_disk}'")
     running_server.sql("CREATE DATABASE small TABLESPACE small")
@@ -477,8 +474,6 @@ def test_two_workers_on_a_full_disk(project: Project, small_disk: Path, which: s
 
 
 def test_a_trial_whose_process_died_too_often_is_a_bad_one(url: str) -> None:
-    from src.sweeping.study import MAX_DEATHS
-
     study = open_study(url, 2)
     for _ in range(MAX_DEATHS + 1):
         trial = study.next_trial()
@@ -490,3 +485,31 @@ def test_a_trial_whose_process_died_too_often_is_a_bad_one(url: str) -> None:
     assert given_up.state is TrialState.PRUNED
     assert (given_up.user_attrs["status"], given_up.user_attrs["reason"]) == ("failed", GIVEN_UP)
     assert summary(study.trials()) == "1 trial: 1 its process died 4 times"
+
+
+@pytest.mark.parametrize(("kills", "status"), [(3 * workers.MAX_RESTARTS, 0), (100, 1)])
+def test_killed_workers_are_restarted_while_trials_count(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: int, status: int
+) -> None:
+    """Each trial may take its process down a few times; a machine that kills all ends the sweep."""
+    study, started = open_study(url, 4), 0
+
+    def start(number: int, folder: Path) -> subprocess.Popen[bytes]:
+        nonlocal started
+        started += 1
+        trial = study.next_trial() if started % workers.MAX_RESTARTS == 0 and kills < 100 else None
+        if trial is not None:
+            study.finish(trial, Outcome(TrialState.PRUNED, None, {"status": "failed"}))
+        if started > kills:
+            finish_all(study)
+        return subprocess.Popen(["sh", "-c", "exit 0" if started > kills else "kill -9 $$"])
+
+    monkeypatch.setattr(workers, "_start", start)
+    monkeypatch.setattr(workers, "POLL_SECONDS", 0.05)
+    if status:
+        with pytest.raises(InputError, match="every worker was killed"):
+            workers.run_workers(1, study, SweepProgress(study), tmp_path)
+        assert started == 1 + workers.MAX_RESTARTS
+    else:
+        workers.run_workers(1, study, SweepProgress(study), tmp_path)
+        assert started == kills + 1 and study.counted() == 4
