@@ -135,11 +135,11 @@ def _conduct(plan: Any, folder: Path) -> dict[str, Any]:
 
 def _try_out(plan: Any) -> None:
     """Build every method and open the database: a mistake is found before a folder is made."""
-    from src.run import assemble
+    from src.run import try_out
     from src.sweeping.storage import absolute, open_storage
 
     for method in plan.methods:
-        assemble(parse(plan.job(method)))
+        try_out(parse(plan.job(method)))
         _try_space(plan, method)
     sweeper = plan.configs[plan.methods[0]].hydra.sweeper
     open_storage(absolute(str(sweeper.storage)), sweeper.lease_seconds)
@@ -150,7 +150,7 @@ def _try_space(plan: Any, method: str) -> None:
     from omegaconf import OmegaConf
 
     from src.comparing.refused import sampled
-    from src.run import assemble
+    from src.run import try_out
 
     reasons = []
     for point in sampled(plan.spaces[method]):
@@ -158,7 +158,7 @@ def _try_space(plan: Any, method: str) -> None:
         for name, value in point.items():
             OmegaConf.update(job, name, value)
         try:
-            assemble(parse(job))
+            try_out(parse(job))
             return
         except InputError as error:
             reasons.append(str(error))

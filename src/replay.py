@@ -52,7 +52,7 @@ def replay(folder: Path, into: Path | None = None, data_root: str | None = None)
     from omegaconf import OmegaConf
 
     from src.results import claim
-    from src.run import assemble, run, snapshot
+    from src.run import run, snapshot, try_out
 
     cfg = OmegaConf.create({**load_config(folder), "trial": None, "resume": None, "logger": {}})
     if data_root is not None:
@@ -60,7 +60,7 @@ def replay(folder: Path, into: Path | None = None, data_root: str | None = None)
     config, recorded = parse(cfg), _read(folder)
     if not recorded["rows"] and not recorded["result"]:
         raise InputError(f"{folder}: the run left no row and no result to compare with")
-    assemble(config)  # so that a mistake leaves no folder
+    try_out(config)  # so that a mistake leaves no folder
     place = claim(into or _new_place(folder), exact=into is not None)
     print(f"training again in {place}")
     # A run that was cut short, a pruned trial say, ends here at the row where it ended there.

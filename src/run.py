@@ -58,11 +58,11 @@ class Check(Callback):
         try:
             if config.get("resume") is not None:
                 resume.prepare(config)
-                assemble(parse(job_config(config)))
+                try_out(parse(job_config(config)))
                 return
             check_choices(config)
             _refuse_search(config)
-            assemble(parse(job_config(config)))
+            try_out(parse(job_config(config)))
             _claim(config, "run")
         except InputError as error:
             raise SystemExit(1) from error
@@ -83,7 +83,9 @@ class Check(Callback):
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         try:
-            check_choices(config)  # each job of a multirun has its own
+            if OmegaConf.select(config, "hydra.job.num") is not None:  # of a multirun
+                check_choices(config)
+                try_out(parse(job_config(config)))
         except InputError as error:
             raise SystemExit(1) from error
 
@@ -129,16 +131,28 @@ def _claim(config: DictConfig, kind: str) -> None:
             overrides.append(override(key, str(folder)))
 
 
+def try_out(config: Config) -> Parts:
+    """Refuse what a run of the config would fail at, before it has a folder.
+
+    Returns:
+        What was built; a run builds its own.
+
+    Raises:
+        InputError: a part can't be built, or fails where it is used.
+    """
+    model = _rehearse(config, _device(config.trainer.device))
+    parts = assemble(config)
+    _check_last_batch(config, parts.data, model)
+    return parts
+
+
 def assemble(config: Config) -> Parts:
     """Build what the config describes; the same config and seed give the same weights.
 
     Raises:
-        InputError: a setting, a data file or a device is not what it must be, or a part fails
-            where it is used.
+        InputError: a setting, a data file or a device is not what it must be.
     """
-    device = _device(config.trainer.device)
-    model = _rehearse(config, device)
-    settings = config.data
+    device, settings = _device(config.trainer.device), config.data
     data = load(
         settings.name,
         settings.root,
@@ -148,7 +162,6 @@ def assemble(config: Config) -> Parts:
         settings.split_seed,
     )
     _check_sizes(config, data)
-    _check_last_batch(config, data, model)
     pair = _build_pair(config, device, data.shape, data.num_classes)
     steps = config.trainer.epochs * math.ceil(len(data.train) / settings.batch_size)
     schedule = build("scheduler", config.scheduler, Constant, total_steps=steps)

@@ -27,10 +27,7 @@ def job(cfg: DictConfig) -> float:
 
     cfg, hydra_config = job_config(cfg), HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
-    try:
-        config = parse(cfg)
-    except InputError as error:  # of a multirun's job
-        raise SystemExit(1) from error
+    config = parse(cfg)
     should_prune = None
     if config.trial is not None:
         from src.sweeping.report import TrialReport

@@ -165,8 +165,18 @@ def test_a_malicious_checkpoint(session: Session, zipped: bool) -> None:
         {"ended": "pwned"},
         {"eval_seconds": "x"},
         {"generators": {}},
-        {"generators": {"cpu": torch.get_rng_state(), "optimizer.lr": torch.zeros(3)}},
-        {"generators": {"cpu": torch.get_rng_state(), "nothing.lr": torch.zeros(3)}},
+        {
+            "generators": {
+                "cpu": torch.Generator().manual_seed(0).get_state(),
+                "optimizer.lr": torch.zeros(3),
+            }
+        },
+        {
+            "generators": {
+                "cpu": torch.Generator().manual_seed(0).get_state(),
+                "nothing.lr": torch.zeros(3),
+            }
+        },
         {"parts": {"optimizer.base": {}}},
         {"parts": []},
         {"attributes": {"optimizer": {"step": 3}}},

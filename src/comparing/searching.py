@@ -30,7 +30,7 @@ from src.comparing.protocol import Plan
 from src.config import parse
 from src.errors import InputError
 from src.results import digest
-from src.run import assemble
+from src.run import try_out
 from src.sweeping.progress import wide_console
 from src.sweeping.show import importances, load
 from src.sweeping.storage import AWAY, absolute, open_storage
@@ -110,7 +110,7 @@ class Searches:
         cfg = copy.deepcopy(self.plan.job(method))
         OmegaConf.update(cfg, name, value)
         try:
-            assemble(parse(cfg))
+            try_out(parse(cfg))
         except InputError:
             return False
         return True

@@ -26,7 +26,7 @@ from src.errors import InputError
 from src.files import check_writable
 from src.overrides import again, override
 from src.results import digest, refuse_used
-from src.run import assemble
+from src.run import try_out
 from src.sweeping.failures import cannot_go_on, failure
 from src.sweeping.progress import SweepProgress, report_result
 from src.sweeping.samplers import grid_size, make_sampler
@@ -149,7 +149,7 @@ class StudySweeper(OptunaSweeperImpl):
     def _open(self) -> SharedStudy:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         config = parse(self.job)
-        signature = comparable(config, self.space, assemble(config).data.sha256)
+        signature = comparable(config, self.space, try_out(config).data.sha256)
         folders = self._folders()
         sampler, pruner = config.sampler, config.pruner
         study = SharedStudy(
