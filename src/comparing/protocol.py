@@ -51,7 +51,7 @@ class Plan:
         methods: names of files in sweeps/.
         overrides: of every run, as given on the command line.
         configs: each method's composed config, `hydra` included.
-        spaces: what each method's search samples from, as distributions.
+        spaces: what each method's search searches.
     """
 
     methods: tuple[str, ...]
@@ -131,7 +131,7 @@ def plan(arguments: Sequence[str]) -> Plan:
         refused.check_choices(config)
         refused.check_selection(parse(job_config(config)))
         refused.check_method(name, config, targets[name])
-    given = {override.key_or_group for override in parsed}
+    given = [one for one in parsed if one.key_or_group.split(".")[0] not in (*OWN, "hydra")]
     spaces = refused.check_searches(asked.protocol.n_trials, configs, given)
     made = Plan(tuple(asked.methods), asked.protocol, tuple(rest), configs, spaces)
     _check_name(made)

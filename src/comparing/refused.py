@@ -1,9 +1,8 @@
 """What a comparison refuses before anything is made: what it sets itself, and what can't work."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, ValidationError
@@ -28,7 +27,7 @@ OPEN = ("hydra.searchpath", *(f"hydra.sweeper.{key}" for key in
         ("params", "storage", "max_failures", "lease_seconds")))  # fmt: skip
 
 
-Space = dict[str, Any]  # distributions by parameter
+Space = dict[str, Any]  # dimensions by key, as src.sweeping.space reads them
 POINTS = 8  # of a space that are tried before it is searched
 
 
@@ -38,7 +37,6 @@ class Sweeper(Section):
     storage: str
     max_failures: Annotated[int, Field(ge=1)]
     lease_seconds: Annotated[int, Field(ge=6)]
-    params: dict[str, Any]
 
 
 def check_override(override: Override) -> None:
@@ -95,7 +93,7 @@ def check_choices(composed: DictConfig) -> None:
 
 
 def check_searches(
-    n_trials: int, configs: Mapping[str, DictConfig], given: set[str]
+    n_trials: int, configs: Mapping[str, DictConfig], given: Sequence[Override]
 ) -> dict[str, Space]:
     """Refuse what the sweeps would refuse, and budgets that can't be equal.
 
@@ -105,7 +103,7 @@ def check_searches(
     Args:
         n_trials: of each search.
         configs: each method's, `hydra` included.
-        given: keys that the command line gives a value to, which no search then varies.
+        given: what every run is told on the command line, which no search then varies.
     """
     from src.sweeping.samplers import grid_size
     from src.sweeping.study import inside
@@ -114,10 +112,11 @@ def check_searches(
     for name, composed in configs.items():
         config = parse(job_config(composed))
         spaces[name] = space = search_space(name, composed, given)
-        _check_sampler(config, space)
-        points = grid_size(config.sampler, space)
-        default = {key: OmegaConf.select(composed, key) for key in space}
-        most = n_trials if points is None else points + inside(default, space)
+        sampled_from = distributions(space)
+        _check_sampler(config, sampled_from)
+        points = grid_size(config.sampler, sampled_from)
+        default = {key: one.stored(OmegaConf.select(composed, key)) for key, one in space.items()}
+        most = n_trials if points is None else points + inside(default, sampled_from)
         trials[name] = min(n_trials, most)
     if len({*trials.values()}) > 1:
         raise InputError(
@@ -129,54 +128,47 @@ def check_searches(
 
 
 def sampled(space: Space) -> Iterator[dict[str, Any]]:
-    """Points of a search space, always the same."""
+    """Points of a search space, as values of the config; always the same."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    parser = OverridesParser.create()
     for _ in range(POINTS):
-        params = study.ask(space).params
-        lines = [f"{key}={value}" for key, value in params.items()]  # choices are such texts
-        yield {one.key_or_group: one.value() for one in parser.parse_overrides(lines)}
+        params = study.ask(distributions(space)).params
+        yield {key: space[key].value(stored) for key, stored in params.items()}
 
 
-def search_space(name: str, composed: DictConfig, given: set[str]) -> Space:
-    """The distributions that a method's search samples from.
+def distributions(space: Space) -> dict[str, Any]:
+    return {key: one.distribution for key, one in space.items()}
+
+
+def search_space(name: str, composed: DictConfig, given: Sequence[Override]) -> Space:
+    """What a method's search searches.
 
     Raises:
-        InputError: they can't be read, there are none, or a setting of the sweeper is wrong.
+        InputError: it can't be read, there is nothing, or a setting of the sweeper is wrong.
     """
-    from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
-
+    from src.sweeping.space import fixed_lines, read_space
     from src.sweeping.storage import absolute
 
-    node = OmegaConf.to_container(composed.hydra.sweeper, resolve=False)
-    assert isinstance(node, dict)
+    sweeper = composed.hydra.sweeper
     try:
-        kept = {key: node.get(key) for key in Sweeper.model_fields}
-        sweeper = Sweeper.model_validate({**kept, "storage": composed.hydra.sweeper.storage})
+        Sweeper.model_validate({key: sweeper.get(key) for key in Sweeper.model_fields})
     except ValidationError as error:
         raise InputError(f"hydra.sweeper.{first_error(error)}") from error
     absolute(sweeper.storage)
-    lines = [f"{key}={value}" for key, value in sweeper.params.items() if key not in given]
-    try:
-        space, fixed, _ = create_params_from_overrides(lines)
-    except (AssertionError, NotImplementedError, ValueError) as error:
-        raise InputError(
-            f"hydra.sweeper.params of {name}: {' '.join(str(error).split()) or 'not supported'}"
-        ) from error
-    for key, value in fixed.items():
-        raise InputError(f"hydra.sweeper.params: {key}={value}: must be a range or choices")
+    params = sweeper.get("params")
+    for line in fixed_lines(params, []):  # the runs on fresh seeds wouldn't know of it
+        raise InputError(f"hydra.sweeper.params: {line}: must be a range or choices")
+    space = read_space(job_config(composed), params, given)
     if not space:
-        raise InputError(f"{name}: there is nothing left to search; {sorted(given)} are given")
-    for key in space:
-        if OmegaConf.select(composed, key, default=space) is space:
-            raise InputError(f"hydra.sweeper.params: {key}: {name} has no such key to search")
-    return dict(space)
+        keys = ", ".join(one.key_or_group for one in given)
+        reason = f"{name}: there is nothing left to search"
+        raise InputError(f"{reason}; {keys} given" if keys else reason)
+    return space
 
 
-def _check_sampler(config: Config, space: Space) -> None:
+def _check_sampler(config: Config, space: Mapping[str, Any]) -> None:
     import optuna
 
     from src.sweeping.samplers import make_sampler
