@@ -156,7 +156,7 @@ def _try_space(plan: Any, method: str) -> None:
     for point in sampled(plan.spaces[method]):
         job = deepcopy(plan.job(method))
         for name, value in point.items():
-            OmegaConf.update(job, name, value)
+            OmegaConf.update(job, name, value, force_add=True)
         try:
             try_out(parse(job))
             return

@@ -76,7 +76,7 @@ def _config(plan: Plan, job: Job) -> DictConfig:
     measured = {*cfg.trainer.evaluate_at_end, "test", plan.protocol.metric.split("_")[0]}
     own = {**job.params, "seed": job.seed, "trainer.evaluate_at_end": sorted(measured)}
     for name, value in own.items():
-        OmegaConf.update(cfg, name, value)
+        OmegaConf.update(cfg, name, value, force_add=True)  # a dimension may be a key of its own
     return cfg
 
 

@@ -51,7 +51,7 @@ class Plan:
         methods: names of files in sweeps/.
         overrides: of every run, as given on the command line.
         configs: each method's composed config, `hydra` included.
-        spaces: what each method's search samples from.
+        spaces: what each method's search searches.
     """
 
     methods: tuple[str, ...]
@@ -117,16 +117,12 @@ def plan(arguments: Sequence[str]) -> Plan:
     """
     parsed = OverridesParser.create().parse_overrides(list(arguments))
     own: list[str] = []
-    given = []
     # The last row counts unless somebody says otherwise: it is the last weights that are tested.
     rest = ["objective.row=last"]
     for override in parsed:
         refused.check_override(override)
-        if override.key_or_group.split(".")[0] in OWN:
-            own.append(str(override.input_line))
-        else:
-            rest.append(str(override.input_line))
-            given.append(override)
+        mine = override.key_or_group.split(".")[0] in OWN
+        (own if mine else rest).append(str(override.input_line))
     with initialize_config_dir(str(CONF)):
         asked = _asked(compose("compare", overrides=own))
         configs = {name: _compose(name, rest) for name in asked.methods}
@@ -135,6 +131,7 @@ def plan(arguments: Sequence[str]) -> Plan:
         refused.check_choices(config)
         refused.check_selection(parse(job_config(config)))
         refused.check_method(name, config, targets[name])
+    given = [one for one in parsed if one.key_or_group.split(".")[0] not in (*OWN, "hydra")]
     spaces = refused.check_searches(asked.protocol.n_trials, configs, given)
     made = Plan(tuple(asked.methods), asked.protocol, tuple(rest), configs, spaces)
     _check_name(made)

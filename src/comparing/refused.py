@@ -27,7 +27,7 @@ OPEN = ("hydra.searchpath", *(f"hydra.sweeper.{key}" for key in
         ("params", "storage", "max_failures", "lease_seconds")))  # fmt: skip
 
 
-Space = dict[str, Any]  # `sweeping.space.Dimension`s by key
+Space = dict[str, Any]  # dimensions by key, as src.sweeping.space reads them
 POINTS = 8  # of a space that are tried before it is searched
 
 
@@ -37,7 +37,6 @@ class Sweeper(Section):
     storage: str
     max_failures: Annotated[int, Field(ge=1)]
     lease_seconds: Annotated[int, Field(ge=6)]
-    params: dict[str, Any]
 
 
 def check_override(override: Override) -> None:
@@ -104,7 +103,7 @@ def check_searches(
     Args:
         n_trials: of each search.
         configs: each method's, `hydra` included.
-        given: the command line, whose values no search then varies.
+        given: what every run is told on the command line, which no search then varies.
     """
     from src.sweeping.samplers import grid_size
     from src.sweeping.study import inside
@@ -112,14 +111,12 @@ def check_searches(
     trials, spaces = {}, {}
     for name, composed in configs.items():
         config = parse(job_config(composed))
-        spaces[name] = search_space(name, composed, given)
-        space = {key: one.distribution for key, one in spaces[name].items()}
-        _check_sampler(config, space)
-        points = grid_size(config.sampler, space)
-        default = {
-            key: one.stored(OmegaConf.select(composed, key)) for key, one in spaces[name].items()
-        }
-        most = n_trials if points is None else points + inside(default, space)
+        spaces[name] = space = search_space(name, composed, given)
+        sampled_from = distributions(space)
+        _check_sampler(config, sampled_from)
+        points = grid_size(config.sampler, sampled_from)
+        default = {key: one.stored(OmegaConf.select(composed, key)) for key, one in space.items()}
+        most = n_trials if points is None else points + inside(default, sampled_from)
         trials[name] = min(n_trials, most)
     if len({*trials.values()}) > 1:
         raise InputError(
@@ -131,18 +128,22 @@ def check_searches(
 
 
 def sampled(space: Space) -> Iterator[dict[str, Any]]:
-    """Points of a search space, always the same."""
+    """Points of a search space, as values of the config; always the same."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(POINTS):
-        params = study.ask({key: one.distribution for key, one in space.items()}).params
-        yield {key: space[key].value(item) for key, item in params.items()}
+        params = study.ask(distributions(space)).params
+        yield {key: space[key].value(stored) for key, stored in params.items()}
+
+
+def distributions(space: Space) -> dict[str, Any]:
+    return {key: one.distribution for key, one in space.items()}
 
 
 def search_space(name: str, composed: DictConfig, given: Sequence[Override]) -> Space:
-    """What a method's search samples from.
+    """What a method's search searches.
 
     Raises:
         InputError: it can't be read, there is nothing, or a setting of the sweeper is wrong.
@@ -150,25 +151,24 @@ def search_space(name: str, composed: DictConfig, given: Sequence[Override]) -> 
     from src.sweeping.space import fixed_lines, read_space
     from src.sweeping.storage import absolute
 
-    node = OmegaConf.to_container(composed.hydra.sweeper, resolve=False)
-    assert isinstance(node, dict)
+    sweeper = composed.hydra.sweeper
     try:
-        kept = {key: node.get(key) for key in Sweeper.model_fields}
-        sweeper = Sweeper.model_validate({**kept, "storage": composed.hydra.sweeper.storage})
+        Sweeper.model_validate({key: sweeper.get(key) for key in Sweeper.model_fields})
     except ValidationError as error:
         raise InputError(f"hydra.sweeper.{first_error(error)}") from error
     absolute(sweeper.storage)
-    params = composed.hydra.sweeper.params
-    for line in fixed_lines(params, given)[: -len(given) or None]:
+    params = sweeper.get("params")
+    for line in fixed_lines(params, []):  # the runs on fresh seeds wouldn't know of it
         raise InputError(f"hydra.sweeper.params: {line}: must be a range or choices")
     space = read_space(job_config(composed), params, given)
     if not space:
-        keys = sorted(one.key_or_group for one in given)
-        raise InputError(f"{name}: there is nothing left to search; {keys} are given")
+        keys = ", ".join(one.key_or_group for one in given)
+        reason = f"{name}: there is nothing left to search"
+        raise InputError(f"{reason}; {keys} given" if keys else reason)
     return space
 
 
-def _check_sampler(config: Config, space: dict[str, Any]) -> None:
+def _check_sampler(config: Config, space: Mapping[str, Any]) -> None:
     import optuna
 
     from src.sweeping.samplers import make_sampler

@@ -108,7 +108,7 @@ class Searches:
     def _works(self, method: str, name: str, value: float) -> bool:
         """Whether a method takes a value that lies beyond its space."""
         cfg = copy.deepcopy(self.plan.job(method))
-        OmegaConf.update(cfg, name, value)
+        OmegaConf.update(cfg, name, value, force_add=True)
         try:
             try_out(parse(cfg))
         except InputError:
@@ -118,7 +118,7 @@ class Searches:
     def _study(self, method: str, number: int, wider: Mapping[str, str]) -> dict[str, Any]:
         name = self.plan.study(method, number)
         name += f"-wider-{digest(dict(wider))[:6]}" if wider else ""
-        given = [*self.plan.overrides, *(f"{key}={space}" for key, space in wider.items())]
+        given = [*self.plan.overrides, *(f"++{key}={space}" for key, space in wider.items())]
         given += [f"seed={number}", f"n_trials={self.plan.protocol.n_trials}", f"study={name}"]
         command = ["-m", "src.train", "-m", f"sweeps={method}", *given]
         self._carry_out(command, name, method)
