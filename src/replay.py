@@ -12,6 +12,7 @@ from typing import Any
 from src.cli import one_line_errors
 from src.config import CONF, OUTPUTS, parse, register
 from src.errors import InputError
+from src.overrides import literal
 from src.resume import ENDED, Difference, environment, load_config, load_json, threads
 
 TIMES = ("train_seconds", "wall_seconds")  # of a row; no two runs share them
@@ -209,25 +210,9 @@ def _settings(wanted: dict[str, Any], composed: dict[str, Any], prefix: str = ""
         if isinstance(value, dict) and isinstance(other, dict):
             yield from _settings(value, other, f"{prefix}{key}.")
         elif key not in composed:
-            yield f"+{prefix}{key}={_literal(value)}"
+            yield f"+{prefix}{key}={literal(value)}"
         elif value != other or type(value) is not type(other):
-            yield f"{prefix}{key}={_literal(value)}"
-
-
-def _literal(value: Any) -> str:
-    """A value as Hydra's grammar for overrides spells it."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, list):
-        return f"[{','.join(map(_literal, value))}]"
-    if isinstance(value, dict):
-        return f"{{{','.join(f'{key}:{_literal(item)}' for key, item in value.items())}}}"
-    if isinstance(value, str):
-        plain = value.replace("_", "").replace(".", "").isalnum() and not value[0].isdigit()
-        reserved = value.lower() in ("null", "true", "false", "inf", "nan")
-        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-        return value if plain and not reserved else f"'{escaped}'"
-    return repr(value)
+            yield f"{prefix}{key}={literal(value)}"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Going on with a run: its own config, from its folder, and nothing else."""
 
 import json
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from yaml import YAMLError
 
 from src.config import CONF, Config, parse
 from src.errors import InputError
+from src.overrides import override
 
 ENDED = ("completed", "early_stopped", "diverged", "pruned")
 CHANGEABLE = ("trainer.epochs", "trainer.checkpoint_every", "data.root", "logger")
@@ -182,16 +184,16 @@ def _changes(config: DictConfig) -> dict[str, Any]:
     """The overrides beside `resume`, all of which must be harmless."""
     lines = [*config.hydra.overrides.task, *config.hydra.overrides.hydra]
     changes = {}
-    for override in OverridesParser.create().parse_overrides(lines):
-        key = override.key_or_group
+    for given in OverridesParser.create().parse_overrides(lines):
+        key = given.key_or_group
         if key == "resume":
             continue
         if key not in CHANGEABLE and not key.startswith("logger."):
             raise InputError(
-                f"{override.input_line}: a resumed run keeps its own config and folder; only "
+                f"{given.input_line}: a resumed run keeps its own config and folder; only "
                 f"{', '.join(CHANGEABLE)} can be given with it"
             )
-        changes["logger" if key.startswith("logger") else key] = override.value()
+        changes["logger" if key.startswith("logger") else key] = given.value()
     return changes
 
 
@@ -205,9 +207,10 @@ def _check_logger(folder: Path, logger: Mapping[str, Mapping[str, Any]]) -> None
     for name, settings in logger.items():
         place = settings.get("tracking_uri", usual)
         if place != usual:
+            agreed = override("logger", [name]), override(f"logger.{name}.tracking_uri", place)
             raise InputError(
-                f"{folder}: config.yaml logs to {place}; to go on doing so, say logger=[{name}] "
-                f"logger.{name}.tracking_uri={place}, or logger=none"
+                f"{folder}: config.yaml logs to {place}; to go on doing so, say "
+                f"{shlex.join(agreed)}, or logger=none"
             )
 
 

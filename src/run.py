@@ -3,6 +3,7 @@
 import hashlib
 import math
 import os
+import shlex
 import sys
 import time
 import warnings
@@ -325,7 +326,7 @@ def _one_line(folder: Path) -> Iterator[None]:
         reason = f"{error.filename or folder}: {error.strerror or error}"
         newest = next((place.name for place in Checkpoints(folder).places()), "the start")
         if (folder / "config.yaml").is_file():
-            reason += f"; resume={folder} goes on from {newest}"
+            reason += f"; {shlex.quote(override('resume', str(folder)))} goes on from {newest}"
         raise InputError(reason) from error
 
 

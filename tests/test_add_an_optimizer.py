@@ -1,5 +1,6 @@
 """docs/add-an-optimizer.md, followed to the letter in a folder outside the repository."""
 
+import json
 import os
 import re
 import shutil
@@ -53,6 +54,16 @@ def test_the_page_works_as_written(folder):
     assert swept.returncode == 0, swept.stderr
     assert "4/4" in swept.stdout
     assert "best: trial" in swept.stdout
+    (printed,) = re.findall(r"^train it: +(.*)$", swept.stdout, re.M)
+    assert printed.startswith("python my-methods/train.py --config-dir my-methods/conf ")
+    again = follow(printed, folder, "hydra.run.dir=again")  # as it was pasted
+    assert again.returncode == 0, again.stderr
+    (best,) = re.findall(r"^best: trial (\d+)", swept.stdout, re.M)
+    weights = [
+        json.loads((folder / run / "result.json").read_text())["weights_sha256"]
+        for run in ("again", f"sweep/trial-{best}")
+    ]
+    assert weights[0] == weights[1]
 
 
 def test_without_the_permission_the_class_is_refused(folder):

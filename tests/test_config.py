@@ -1,12 +1,15 @@
 """Every file in conf/ composes and builds; the schema refuses the rest."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from src.config import CONF, PROJECT, build, parse
+from src.config import CONF, PROJECT, build, parse, register
 from src.errors import InputError
 from tests.helpers import MNIST_ROOTS, composed
 
@@ -120,3 +123,40 @@ def test_configs_are_found_from_any_directory(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir("/")
     assert composed().data.name == "digits"
     assert (PROJECT / "conf" / "config.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(None, PROJECT / "outputs"), ("", PROJECT / "outputs"), ("/x/y", Path("/x/y")),
+     ("~/x", Path("~/x").expanduser()), ("a b=c", Path.cwd() / "a b=c")],
+)  # fmt: skip
+def test_where_everything_is_kept(
+    monkeypatch: pytest.MonkeyPatch, value: str | None, expected: Path
+) -> None:
+    monkeypatch.delenv("FAIRSTEP_OUTPUTS", raising=False)
+    if value is not None:
+        monkeypatch.setenv("FAIRSTEP_OUTPUTS", value)
+    code = "from src.config import OUTPUTS; print(OUTPUTS)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.stdout.strip() == str(expected)
+
+
+NAMES = {  # overrides: the run's name, the study's name
+    (): ("adam-digits", "adam-digits-mlp"),
+    ("optimizer=torch/adam",): ("torch-adam-digits", "torch-adam-digits-mlp"),
+    ("sweeps=adam",): ("adam-digits", "adam-digits-mlp"),
+    ("sweeps=adam_inclusive", "model=logreg"): ("adam-digits", "adam_inclusive-digits-logreg"),
+    ("sweeps=sgd", "optimizer=torch/sgd"): ("torch-sgd-digits", "sgd-torch-sgd-digits-mlp"),
+    ("sweeps=sgd", "optimizer=adam"): ("adam-digits", "sgd-adam-digits-mlp"),
+}
+
+
+@pytest.mark.parametrize("overrides", NAMES)
+def test_names_tell_what_is_trained(overrides: tuple[str, ...]) -> None:
+    register()
+    with initialize_config_dir(str(CONF)):
+        given = ["hydra/sweeper=study", *overrides]
+        hydra = compose("config", given, return_hydra_config=True).hydra
+    run, study = NAMES[overrides]
+    assert Path(hydra.run.dir).name.endswith(f"-{run}")
+    assert hydra.sweeper.study_name == study
