@@ -110,7 +110,7 @@ def test_only_keys_that_the_command_has_are_named(session: Session) -> None:
     assert {"optimizer", "seed", "experiment", "sweeps", "n_trials"} <= {*allowed}
     assert not {"protocol", "methods", "hydra"} & {*allowed}
     for name in allowed:
-        assert f"{name}: no such key" not in session.train(f"{name}=nothing").err
+        assert f"error: {name}: no such key" not in session.train(f"{name}=nothing").err
 
 
 @cache

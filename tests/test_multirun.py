@@ -1,7 +1,6 @@
 """`-m` without a study: a folder for each multirun and each job, and what is refused."""
 
 import shlex
-import signal
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +9,9 @@ import pytest
 import yaml
 
 from src.config import register
-from tests.helpers import Answer, Session, finish, result, start
+from src.overrides import override
+from src.results import Record
+from tests.helpers import Answer, Session, result
 
 QUICK = ("trainer.epochs=1", "model=logreg", "trainer.threads=1")
 
@@ -146,28 +147,35 @@ def test_an_experiment_of_ones_own(session: Session) -> None:
     assert line.startswith("error: optimizer=adam: experiment=mine says itself what the optimizer")
 
 
-def test_ctrl_c_names_every_job_that_is_left(tmp_path: Path) -> None:
+def test_ctrl_c_names_every_job_that_is_left(session: Session) -> None:
     """Pasted, the printed commands make the rest; also where the path needs quotes."""
-    place = tmp_path / "a=b [c] 'd'"
-    place.mkdir()
-    arguments = ["-m", "seed=0,1", "model.hidden_sizes=[9],[]", "trainer.threads=1"]
-    process = start(*arguments, "trainer.epochs=100", "hydra.sweep.dir=D", outputs=place, cwd=place)
-    assert process.stdout is not None
-    next(line for line in process.stdout if "epoch 3/" in line)
-    process.send_signal(signal.SIGINT)
-    answer = finish(process)
+    folder, row = session.folder / "a=b [c] 'd'", Record.row
+
+    def interrupted(self: Record, values: dict[str, object]) -> None:
+        row(self, values)
+        if len(self.rows) == 2:
+            raise KeyboardInterrupt
+
+    with session.monkeypatch.context() as patch:
+        patch.setattr(Record, "row", interrupted)
+        answer = session.train(
+            *("-m", "seed=0,1", "model.hidden_sizes=[9],[]", "trainer.epochs=3"),
+            override("hydra.sweep.dir", str(folder)),
+        )
     assert answer.status == 130
     lines = answer.err.splitlines()
     assert [line.partition(": ")[0] for line in lines] == [
         "interrupted; this goes on",
         *["not begun"] * 3,
     ]
-    left = [shlex.split(line.partition(": ")[2])[3:] for line in lines[1:]]
-    assert [words[:2] for words in left] == [
-        ["seed=0", "model.hidden_sizes=[]"],
-        ["seed=1", "model.hidden_sizes=[9]"],
-        ["seed=1", "model.hidden_sizes=[]"],
+    words = [shlex.split(line.partition(": ")[2])[3:] for line in lines]
+    assert words[1:] == [
+        ["seed=0", "model.hidden_sizes=[]", "trainer.epochs=3"],
+        ["seed=1", "model.hidden_sizes=[9]", "trainer.epochs=3"],
+        ["seed=1", "model.hidden_sizes=[]", "trainer.epochs=3"],
     ]
-    resumed = finish(start(*shlex.split(lines[0].partition(": ")[2])[3:], outputs=place, cwd=place))
+    resumed = session.train(*words[0])
     assert resumed.status == 0, resumed.err
-    assert result(place / "D" / "trial-0")["final"]["epoch"] == 100
+    assert resumed.out.splitlines()[-1] == f"result: {folder}/trial-0"
+    assert result(folder / "trial-0")["final"]["epoch"] == 3
+    assert not (folder / "trial-1").exists()

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
 from src import train
-from src.config import PROJECT
+from src.config import PROJECT, register
 from src.sweeping import sweeper
 from tests.helpers import Session, result_folder
 from tests.sweeping.conftest import QUICK, Sweep, states, trials_of
@@ -412,6 +412,7 @@ def test_the_best_of_another_optimizer_than_the_sweeps_own(
     trial = json.loads((kept / f"trial-{best[1]}" / "result.json").read_text())
     commands = re.findall(r"^(?:train it|or): +python -m src.train (.*)", swept.out, re.M)
     assert commands[1] == f"experiment={name}/best"
+    register()  # as the next command does when it starts
     for number, words in enumerate(map(shlex.split, commands)):
         ran = session.train(*words, f"hydra.run.dir=run-{number}")
         assert ran.status == 0, ran.err
