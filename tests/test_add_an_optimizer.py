@@ -78,6 +78,7 @@ def test_without_the_permission_the_class_is_refused(folder):
     assert not (folder / "run").exists()
 
 
+@pytest.mark.slow
 def test_moved_into_the_repository_it_passes_the_contract(folder, tmp_path_factory):
     copy = tmp_path_factory.mktemp("repository")
     for name in ("src", "conf", "sweeps", "tests", "docs"):

@@ -324,6 +324,7 @@ def call(folder: Path, *words: str) -> str:
     return ran.stdout
 
 
+@pytest.mark.slow
 def test_its_own_script(mine: Path) -> None:
     shown = call(mine, "my-methods/replay.py", "run", "--into", "again")
     assert shown.splitlines()[-1] == "identical: 6 rows and the weights"

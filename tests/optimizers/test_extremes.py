@@ -136,6 +136,7 @@ def test_tiny_and_huge_gradients_in_turns(name: str, form: dict[str, Any]) -> No
             assert not any(bool(x.isnan().any()) for x in [*params, *remembered(optimizer)])
 
 
+@pytest.mark.slow
 def test_without_fused_multiply_add() -> None:
     """The same on a processor that rounds a product before it is added (x86 has a switch)."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "in_turns"]
