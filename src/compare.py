@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import shlex
 import sys
 from copy import deepcopy
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from src.cli import one_line_errors
 from src.config import OUTPUTS, PROJECT, parse, register
 from src.errors import InputError
+from src.overrides import command
 
 EPILOG = """Overrides of the comparison: methods=[...], protocol.KEY=VALUE (conf/protocol).
 All others go to every run: data=mnist model.hidden_sizes=[200] trainer.epochs=2 ..."""
@@ -30,8 +30,8 @@ def main() -> None:
         try:
             compare(arguments.overrides)
         except KeyboardInterrupt:
-            command = shlex.join(["python", "-m", "src.compare", *arguments.overrides])
-            print(f"interrupted; this goes on: {command}", file=sys.stderr)
+            again = command(*arguments.overrides, module="src.compare")
+            print(f"interrupted; this goes on: {again}", file=sys.stderr)
             raise
 
 

@@ -24,7 +24,7 @@ from src.config import PROJECT, Config, blaming, build, check_choices, job_confi
 from src.data import Splits, load, sizes
 from src.errors import InputError
 from src.loggers import Loggers
-from src.overrides import override
+from src.overrides import command, override
 from src.reporting.progress import RunProgress
 from src.results import LOCK, Record, claim, digest, patch, provenance, refuse_used
 from src.training.checkpoints import Checkpoints
@@ -108,9 +108,9 @@ def _refuse_searches(config: DictConfig) -> None:
     for line in config.hydra.overrides.task:
         if line.startswith("sweeps="):
             names = line.removeprefix("sweeps=")
+            comparing = command(f"methods=[{names}]", module="src.compare")
             raise InputError(
-                f"{line}: one study per method: start one after another, or compare them: "
-                f"python -m src.compare methods=[{names}]"
+                f"{line}: one study per method: start one after another, or compare: {comparing}"
             )
     sweep = OmegaConf.to_container(config.hydra.sweep, resolve=False)
     subdir = sweep["subdir"]  # type: ignore[index, call-overload]

@@ -76,7 +76,7 @@ def test_a_place_that_cannot_be_written(session: Session, place: str, reason: st
 def test_several_sweeps_at_once_are_refused_with_what_does_it(session: Session) -> None:
     line = error(session.train("-m", "sweeps=sgd,adam"))
     assert "sweeps=sgd,adam: one study per method" in line
-    assert "python -m src.compare methods=[sgd,adam]" in line
+    assert line.endswith("or compare: python -m src.compare 'methods=[sgd,adam]'")
 
 
 def test_a_sweep_without_m_is_refused(session: Session) -> None:

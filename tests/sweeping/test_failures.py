@@ -175,7 +175,17 @@ def test_a_sweep_whose_trials_all_fail_ends_without_a_best(
     assert not (ended.folder / "best.yaml").exists()
 
 
-@pytest.mark.parametrize("pruner", ["none", "median", "asha", "hyperband", "threshold"])
+@pytest.mark.parametrize(
+    "pruner",
+    [
+        "none",
+        "asha",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("median", "hyperband", "threshold")
+        ),
+    ],
+)
 def test_every_pruner_works_beside_trials_that_fail(
     sweep: Sweep, pruner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,7 +204,14 @@ SAMPLERS = {
 }
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cmaes",
+        pytest.param("tpe", marks=pytest.mark.slow),
+        pytest.param("gp", marks=pytest.mark.slow),
+    ],
+)
 def test_samplers_learn_where_trials_fail(url: str, name: str) -> None:
     """The value falls towards a cliff, beyond which trials fail."""
     kind, most = SAMPLERS[name]
@@ -290,7 +307,14 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("which", ["runs", "database", "both"])
+@pytest.mark.parametrize(
+    "which",
+    [
+        "runs",
+        pytest.param("database", marks=pytest.mark.slow),
+        pytest.param("both", marks=pytest.mark.slow),
+    ],
+)
 def test_a_full_disk_ends_a_sweep_in_one_line(
     sweep: Sweep, small_disk: Path, tmp_path: Path, which: str
 ) -> None:
