@@ -56,6 +56,14 @@ def test_the_page_works_as_written(folder):
     assert "best: trial" in swept.stdout
     (printed,) = re.findall(r"^train it: +(.*)$", swept.stdout, re.M)
     assert printed.startswith("python my-methods/train.py --config-dir my-methods/conf ")
+
+
+@pytest.mark.slow
+def test_the_command_that_a_sweep_of_ones_own_prints(folder):
+    """Pasted, it trains the winner again, to the same bits."""
+    command = "python my-methods/train.py --config-dir my-methods/conf -m sweeps=signsgd n_trials=2"
+    swept = follow(command, folder, f"storage=sqlite:///{folder}/studies.db hydra.sweep.dir=sweep")
+    (printed,) = re.findall(r"^train it: +(.*)$", swept.stdout, re.M)
     again = follow(printed, folder, "hydra.run.dir=again")  # as it was pasted
     assert again.returncode == 0, again.stderr
     (best,) = re.findall(r"^best: trial (\d+)", swept.stdout, re.M)
