@@ -4,7 +4,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +73,15 @@ def _is_ours(script: Path) -> bool:
     return script.absolute().parent == Path(__file__).parent
 
 
+def parsed(lines: Iterable[str]) -> list[Override]:
+    """Overrides as Hydra reads them."""
+    return OverridesParser.create().parse_overrides([*lines])
+
+
 def given_overrides() -> list[Override]:
     """The overrides of the command line."""
     given, _ = get_args_parser().parse_known_args()
-    return OverridesParser.create().parse_overrides(given.overrides)
+    return parsed(given.overrides)
 
 
 def search_path() -> list[str]:

@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from src.config import CONF, Config, parse
 from src.errors import InputError
-from src.overrides import override
+from src.overrides import override, parsed
 
 ENDED = ("completed", "early_stopped", "diverged", "pruned")
 CHANGEABLE = ("trainer.epochs", "trainer.checkpoint_every", "data.root", "logger")
@@ -184,7 +183,7 @@ def _changes(config: DictConfig) -> dict[str, Any]:
     """The overrides beside `resume`, all of which must be harmless."""
     lines = [*config.hydra.overrides.task, *config.hydra.overrides.hydra]
     changes = {}
-    for given in OverridesParser.create().parse_overrides(lines):
+    for given in parsed(lines):
         key = given.key_or_group
         if key == "resume":
             continue

@@ -24,7 +24,7 @@ from src.config import PROJECT, Config, blaming, build, check_choices, job_confi
 from src.data import Splits, load, sizes
 from src.errors import InputError
 from src.loggers import Loggers
-from src.overrides import command, override
+from src.overrides import command, override, parsed
 from src.reporting.progress import RunProgress
 from src.results import LOCK, Record, claim, digest, patch, provenance, refuse_used
 from src.training.checkpoints import Checkpoints
@@ -96,7 +96,7 @@ def _refuse_search(config: DictConfig) -> None:
     name = config.hydra.runtime.choices.get("sweeps")
     if name is None:
         return
-    from src.sweeping.space import parsed, read_space
+    from src.sweeping.space import read_space
 
     given = parsed(config.hydra.overrides.task)
     if read_space(job_config(config), config.hydra.sweeper.params, given):

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra_plugins.hydra_optuna_sweeper._impl import create_optuna_distribution_from_override
 from omegaconf import DictConfig, OmegaConf
@@ -20,7 +19,7 @@ from optuna.distributions import (
 
 from src.config import parse
 from src.errors import InputError
-from src.overrides import literal
+from src.overrides import literal, parsed
 from src.sweeping.study import flatten
 
 # What is a setting of the method or the model. What is measured, on what data, for how long and
@@ -199,10 +198,6 @@ def fixed_lines(params: DictConfig | None, arguments: Iterable[Override]) -> lis
     given = {one.key_or_group for one in arguments}
     filed = [one for one in _filed(params) if one.key_or_group not in given]
     return [str(one.input_line) for one in (*filed, *arguments) if not one.is_sweep_override()]
-
-
-def parsed(lines: Iterable[str]) -> list[Override]:
-    return OverridesParser.create().parse_overrides([*lines])
 
 
 def _filed(params: Any) -> list[Override]:

@@ -24,13 +24,13 @@ from optuna.trial import Trial, TrialState
 from src.config import Config, build, job_config, parse
 from src.errors import InputError
 from src.files import check_writable
-from src.overrides import again, override
+from src.overrides import again, override, parsed
 from src.results import digest, refuse_used
 from src.run import try_out
 from src.sweeping.failures import cannot_go_on, failure
 from src.sweeping.progress import SweepProgress, report_result
 from src.sweeping.samplers import grid_size, make_sampler
-from src.sweeping.space import fixed_lines, parsed, read_space
+from src.sweeping.space import fixed_lines, read_space
 from src.sweeping.storage import AWAY, absolute
 from src.sweeping.study import Lease, Outcome, SharedStudy, describe_space, flatten
 from src.sweeping.workers import WORKER, in_turn, is_orphan, run_workers

@@ -17,8 +17,8 @@ from optuna.distributions import (
 )
 
 from src.errors import InputError
-from src.overrides import literal
-from src.sweeping.space import Dimension, dimension, fixed_lines, parsed, read_space
+from src.overrides import literal, parsed
+from src.sweeping.space import Dimension, dimension, fixed_lines, read_space
 from tests.helpers import composed
 from tests.test_overrides import VALUES, same
 
