@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.mutants import fixed
 from tests.mutants.coverage import Coverage
 from tests.mutants.operators import Mutant, files, mutants
-from tests.mutants.results import Results, Survivors, report
+from tests.mutants.results import CAUGHT, Results, Survivors, report
 from tests.mutants.worker import Copy, Ended, failing_anyway, prepare
 
 ROOT = Path(__file__).parents[2]
@@ -33,15 +33,19 @@ def chosen(mutant: Mutant, coverage: Coverage, limit: float, broken: set[str]) -
     area = mutant.path.removeprefix("src/").removesuffix(".py").partition("/")[0]
     mirrored = (f"tests/{area}/", f"tests/test_{area}.py")
 
+    covering = coverage.covering(mutant.path, lines, ROOT)
+
     def order(test: str) -> tuple[float, str]:
         weight = 1 if test.startswith(mirrored) else 4
-        return weight * (coverage.seconds[test] + 0.02), test
+        return weight * (covering[test] + coverage.seconds[test] + 0.02), test
 
-    tests, total = [], 0.0
-    for test in sorted(coverage.covering(mutant.path, lines, ROOT) - broken, key=order):
-        total += coverage.seconds[test]
+    tests, total, begun = [], 0.0, set()
+    for test in sorted(covering.keys() - broken, key=order):
+        file = test.partition("::")[0]
+        total += coverage.seconds[test] + (covering[test] if file not in begun else 0.0)
         if tests and total > limit:
             break
+        begun.add(file)
         tests.append(test)
     return tests
 
@@ -60,7 +64,7 @@ def run(queue: list[Mutant], copies: list[Copy], options: argparse.Namespace, br
                 continue
             copy = next(one for one in copies if one not in busy)
             copy.write(mutant.path, mutant.applied((ROOT / mutant.path).read_bytes()))
-            copy.start(tests, 30 + 5 * sum(coverage.seconds[test] for test in tests))
+            copy.start(tests, 30 + 5 * options.seconds)
             busy[copy] = mutant, tests
         for copy in list(busy):
             if ended := copy.ended():
@@ -91,6 +95,8 @@ def generated(options: argparse.Namespace, copies: list[Copy]) -> int:
     while True:
         every_test = {one: chosen(one, coverage, options.seconds, broken) for one in every}
         queue = [one for one in every if not results.known(one, every_test[one])]
+        if options.survivors:
+            queue = [one for one in queue if results.status(one) not in CAUGHT]
         print(f"{len(every)} mutants, {len(every) - len(queue)} of them known", flush=True)
         run(queue, copies, options, broken, results, coverage)
         new = failing_anyway(results.unproven(every), copies[0])
@@ -109,6 +115,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="copies that run tests at once")
     parser.add_argument("--seconds", type=float, default=20, help="of tests for one mutant")
     parser.add_argument("--every", type=int, default=1, help="take each n-th mutant only")
+    parser.add_argument("--survivors", action="store_true", help="only those not caught so far")
     parser.add_argument("--coverage", type=Path, default=COVERAGE, help="what was measured")
     parser.add_argument("--verbose", action="store_true", help="a line for each mutant")
     options = parser.parse_args()
