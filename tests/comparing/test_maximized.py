@@ -48,6 +48,7 @@ def test_all_is_mirrored(both: Both) -> None:
             assert other[name] == pytest.approx(sign * pair[name]), name
         assert (other["low"], other["high"]) == pytest.approx((-pair["high"], -pair["low"]))
     same_pictures(low_folder, high_folder)
+    best_so_far(high, high_folder)
 
 
 def same_searches(low: dict[str, Any], high: dict[str, Any]) -> None:
@@ -90,6 +91,17 @@ def same_pictures(low: Path, high: Path) -> None:
                 assert drawn(its, sign) == pytest.approx(drawn(panel), nan_ok=True), panel.title
     names = {figure.key for figure in figures(read(high))}
     assert names >= {"ranking", "sensitivity", "budget", "trials", "slices", "stability"}
+
+
+def best_so_far(comparison: dict[str, Any], folder: Path) -> None:
+    """Each search's line falls where a trial is more accurate than all before it."""
+    panels = [panel for figure in figures(read(folder)) for panel in figure.panels]
+    (panel,) = [one for one in panels if one.title == "Best so far, as searched"]
+    for series, search in zip(panel.series, comparison["searches"], strict=True):
+        values = [one["value"] if one["state"] == "complete" else 0 for one in search["trials"]]
+        best = [1 - max(values[:count]) for count in range(1, len(values) + 1)]
+        assert (series.name, series.y) == (search["method"], pytest.approx(best))
+    assert any(max(series.y) > min(series.y) for series in panel.series)
 
 
 def drawn(panel: Panel, sign: int = 1) -> list[float]:

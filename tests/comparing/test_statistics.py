@@ -342,3 +342,15 @@ def test_a_summary_leaves_out_what_is_not_finite():
         "mean": pytest.approx(3.0), "std": pytest.approx(math.sqrt(7))
     }  # fmt: skip
     assert summary([]) == {"mean": None, "std": None}
+
+
+def test_the_corrected_p_decides():
+    """The negative ranks 1 and 5 of ten sum up to 6: p = 28 / 1024, as a table says. Of three
+    pairs with that p none is decided."""
+    a = np.array([[-0.1, 0.2, 0.3, 0.4, -0.5, 0.6, 0.7, 0.8, 0.9, 1.0]])
+    alone = one_pair(a)
+    assert (alone.p, alone.p_holm) == (pytest.approx(28 / 1024), alone.p)
+    assert (alone.verdict, alone.low > 0) == ("worse", True)
+    for one in compare({"a": a, "b": 0 * a, "c": 2 * a}, "minimize"):
+        assert (one.p, one.p_holm) == pytest.approx((28 / 1024, 84 / 1024))
+        assert (one.verdict, one.low <= 0 <= one.high) == ("undecided", False)
