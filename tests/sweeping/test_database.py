@@ -227,8 +227,13 @@ def test_four_processes_share_a_study_on_postgres(project: Project, postgres_url
     left = states(trials)
     assert left["COMPLETE"] + left.get("PRUNED", 0) == 40
     assert not {"RUNNING", "WAITING"} & set(left) and left.get("FAIL", 0) <= 1
-    folders = {one.user_attrs["folder"] for one in trials if "folder" in one.user_attrs}
-    assert len(folders) == len(list((project.folder / "outputs/sweeps" / name).glob("trial-*")))
+    noted = [Path(one.user_attrs["folder"]) for one in trials if "folder" in one.user_attrs]
+    found = {*(project.folder / "outputs/sweeps" / name).glob("trial-*")}
+    assert len({*noted}) == len(noted), "two trials share a folder"
+    assert found <= {*noted}, "a folder is of no trial"
+    # The victim may have died between naming its folder and making it.
+    ended = [one for one in trials if one.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    assert {Path(one.user_attrs["folder"]) for one in ended} <= found
 
 
 @pytest.mark.slow
