@@ -152,6 +152,7 @@ class StudySweeper(OptunaSweeperImpl):
         signature = comparable(config, self.space, try_out(config).data.sha256)
         folders = self._folders()
         sampler, pruner = config.sampler, config.pruner
+        points = grid_size(sampler, self.space)  # refuses a sampler before there is a study
         study = SharedStudy(
             url=absolute(str(self.storage)),
             name=str(self.study_name),
@@ -164,7 +165,7 @@ class StudySweeper(OptunaSweeperImpl):
             sampler=lambda number: make_sampler(sampler, self.space, config.seed, number),
             pruner=build("pruner", pruner, optuna.pruners.BasePruner),
         )
-        study.limit(grid_size(sampler, self.space))
+        study.limit(points)
         self._check_folders(study, folders)
         return study
 
