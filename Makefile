@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: train test test-slow mutants lint types clean
+.PHONY: train test test-slow coverage mutants mutants-fixed lint types clean
 .DEFAULT_GOAL := train
 
 # Made again whenever what it is made from changes.
@@ -22,9 +22,25 @@ test: $(VENV)/.installed
 test-slow: $(VENV)/.installed
 	$(RUN) -m pytest -n 2 --dist loadfile -m slow
 
-# Break the methods' rules on purpose: every break must fail a test.
+# What the tests run, by branch; which test runs which line is what `make mutants` reads.
+# After some tests were changed: make coverage TESTS=tests/comparing adds those.
+COVERAGE := $(CURDIR)/outputs/coverage
+TESTS ?= tests
+coverage: $(VENV)/.installed
+	$(if $(filter tests,$(TESTS)),rm -rf $(COVERAGE))
+	mkdir -p $(COVERAGE)
+	COVERAGE_FILE=$(COVERAGE)/.coverage COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml \
+	$(RUN) -m pytest -n 2 --dist loadfile --cov --cov-context=test --cov-report=term \
+	--cov-report=html:$(COVERAGE)/html --junitxml=$(COVERAGE)/$(notdir $(TESTS)).xml \
+	$(if $(filter tests,$(TESTS)),,--cov-append) $(TESTS)
+
+# Break the code on purpose, everywhere in ONLY: tests must notice. An interrupted call goes on.
 mutants: $(VENV)/.installed
-	$(RUN) -m tests.mutants
+	$(RUN) -m tests.mutants $(ONLY)
+
+# Those of tests/mutants/fixed.toml, which .ci/run asks for.
+mutants-fixed: $(VENV)/.installed
+	$(RUN) -m tests.mutants --fixed
 
 lint: $(VENV)/.installed
 	$(RUN) -m ruff check .

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from coverage import Coverage
+
 import src.run
 import src.train
 from tests.helpers import result, timeless
@@ -22,7 +24,10 @@ def fork(action: Callable[[], object], log: Path) -> int:
     if child:
         return child
     status = 99
+    measured = Coverage.current()  # the child's own, under `make coverage`
     try:
+        if measured:
+            measured.switch_context(os.environ["PYTEST_CURRENT_TEST"])
         signal.signal(signal.SIGINT, signal.default_int_handler)
         out = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
         os.dup2(out, 1)
@@ -38,7 +43,11 @@ def fork(action: Callable[[], object], log: Path) -> int:
 
         traceback.print_exc()
     finally:
-        os._exit(status)
+        try:
+            if measured:
+                measured.save()
+        finally:
+            os._exit(status)
 
 
 def train(*overrides: str) -> Callable[[], None]:

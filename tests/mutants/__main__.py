@@ -1,0 +1,131 @@
+"""Mutants: one deliberate mistake each, which a test must notice.
+
+    python -m tests.mutants [PATH ...]          every mutant of these sources, of src/ without any
+    python -m tests.mutants --fixed [NAME ...]  those of fixed.py: each must be caught
+
+The first runs, for each mutant, only tests that run the mutated line (as `make coverage` measured),
+the quickest and those of the same folder first, until one fails or the next would take the sum
+above --seconds. Results are kept in outputs/mutants/, and count until the source, or the tests that
+decided, change; so a run that was interrupted goes on. What survives and stands in survivors.toml
+is not reported again.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.mutants import fixed
+from tests.mutants.coverage import Coverage
+from tests.mutants.operators import Mutant, files, mutants
+from tests.mutants.results import Results, Survivors, report
+from tests.mutants.worker import Copy, Ended, failing_anyway, prepare
+
+ROOT = Path(__file__).parents[2]
+COVERAGE, RESULTS = ROOT / "outputs" / "coverage", ROOT / "outputs" / "mutants"
+SURVIVORS = Path(__file__).with_name("survivors.toml")
+
+
+def chosen(mutant: Mutant, coverage: Coverage, limit: float, broken: set[str]) -> list[str]:
+    """The tests for a mutant, in the order in which they run."""
+    lines = range(mutant.line, mutant.line + mutant.old.count("\n") + 1)
+    area = mutant.path.removeprefix("src/").removesuffix(".py").partition("/")[0]
+    mirrored = (f"tests/{area}/", f"tests/test_{area}.py")
+
+    def order(test: str) -> tuple[float, str]:
+        weight = 1 if test.startswith(mirrored) else 4
+        return weight * (coverage.seconds[test] + 0.02), test
+
+    tests, total = [], 0.0
+    for test in sorted(coverage.covering(mutant.path, lines, ROOT) - broken, key=order):
+        total += coverage.seconds[test]
+        if tests and total > limit:
+            break
+        tests.append(test)
+    return tests
+
+
+def run(queue: list[Mutant], copies: list[Copy], options: argparse.Namespace, broken: set[str],
+        results: Results, coverage: Coverage) -> None:  # fmt: skip
+    """Each mutant in one of the copies; what it came to is kept at once."""
+    waiting, busy = list(reversed(queue)), {}
+    done, began = 0, time.monotonic()
+    while waiting or busy:
+        while waiting and len(busy) < len(copies):
+            mutant = waiting.pop()
+            tests = chosen(mutant, coverage, options.seconds, broken)
+            if not tests:
+                results.add(mutant, "no test", "", tests)
+                continue
+            copy = next(one for one in copies if one not in busy)
+            copy.write(mutant.path, mutant.applied((ROOT / mutant.path).read_bytes()))
+            copy.start(tests, 30 + 5 * sum(coverage.seconds[test] for test in tests))
+            busy[copy] = mutant, tests
+        for copy in list(busy):
+            if ended := copy.ended():
+                mutant, tests = busy.pop(copy)
+                copy.write(mutant.path, (ROOT / mutant.path).read_bytes())
+                results.add(mutant, outcome(ended), ended.failed, tests)
+                done += 1
+                if options.verbose or done % 50 == 0:
+                    pace = (time.monotonic() - began) / done
+                    where = f"{mutant.path}:{mutant.line}"
+                    left = f"{done} of {len(queue)}, {pace:.1f} s each"
+                    print(f"{left}: {where} {outcome(ended)} {ended.failed}", flush=True)
+        time.sleep(0.01)
+
+
+def outcome(ended: Ended) -> str:
+    if ended.timed_out:
+        return "timed out"
+    return "caught" if ended.failed else "survived"
+
+
+def generated(options: argparse.Namespace, copies: list[Copy]) -> int:
+    coverage, survivors = Coverage(options.coverage), Survivors(SURVIVORS)
+    paths = [path.relative_to(ROOT).as_posix() for path in files(ROOT, options.names)]
+    every = [one for path in paths for one in mutants(path, (ROOT / path).read_bytes())]
+    every = every[:: options.every]
+    results, broken = Results(RESULTS / "results.jsonl", ROOT), set[str]()
+    while True:
+        every_test = {one: chosen(one, coverage, options.seconds, broken) for one in every}
+        queue = [one for one in every if not results.known(one, every_test[one])]
+        print(f"{len(every)} mutants, {len(every) - len(queue)} of them known", flush=True)
+        run(queue, copies, options, broken, results, coverage)
+        new = failing_anyway(results.unproven(every), copies[0])
+        results.prove(every, new)
+        broken |= new
+        if not new:
+            break
+        print("fail without a mutant, so they prove nothing: " + ", ".join(sorted(new)))
+    return report(every, results, survivors)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Break the code on purpose.")
+    parser.add_argument("names", nargs="*", help="paths; with --fixed parts of names")
+    parser.add_argument("--fixed", action="store_true", help="those of fixed.py")
+    parser.add_argument("--jobs", type=int, default=2, help="copies that run tests at once")
+    parser.add_argument("--seconds", type=float, default=20, help="of tests for one mutant")
+    parser.add_argument("--every", type=int, default=1, help="take each n-th mutant only")
+    parser.add_argument("--coverage", type=Path, default=COVERAGE, help="what was measured")
+    parser.add_argument("--verbose", action="store_true", help="a line for each mutant")
+    options = parser.parse_args()
+    prepare()
+    with tempfile.TemporaryDirectory(prefix="fairstep-mutants-") as folder:
+        copies = [Copy(ROOT, Path(folder) / str(number)) for number in range(options.jobs)]
+        try:
+            if options.fixed:
+                return fixed.run(options.names, copies)
+            return generated(options, copies)
+        except KeyboardInterrupt:
+            print("interrupted; the same command goes on")
+            return 130
+        finally:
+            for copy in copies:
+                copy.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""Runs tests in a copy of the project, in forked processes that begin with everything imported."""
+
+import importlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+# Imported once, before the forks: to import these takes longer than most tests. Nothing of the
+# project is among them, and nothing is computed with them, since torch's threads outlast no fork.
+HEAVY = (
+    "torch", "torchvision", "hydra", "omegaconf", "optuna", "pydantic", "rich.progress", "pandas",
+    "scipy.stats", "statsmodels.stats.multitest", "sklearn.datasets", "matplotlib.figure",
+    "plotly.graph_objects", "pyarrow.parquet", "hypothesis", "sqlalchemy", "filelock", "cmaes",
+    "psycopg", "psutil", "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper",
+)  # fmt: skip
+
+
+def prepare() -> None:
+    for name in HEAVY:
+        importlib.import_module(name)
+
+
+class FirstFailure:
+    """A plugin of pytest that keeps the first failure's test."""
+
+    test = ""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed and not self.test:
+            self.test = report.nodeid
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed and not self.test:
+            self.test = report.nodeid or "collection"
+
+
+@dataclass
+class Ended:
+    """How a run of tests ended: the test that failed first, if one did; or too late."""
+
+    failed: str = ""
+    timed_out: bool = False
+
+
+class Copy:
+    """A clone of the repository with the working tree's files, in which one run is made at once."""
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        self.folder = folder
+        self.log = folder.with_suffix(".log")
+        self.answer = folder.with_suffix(".answer")
+        subprocess.run(["git", "clone", "-q", "--shared", root, folder], check=True)
+        listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        names = subprocess.run(listed, cwd=root, check=True, capture_output=True, text=True).stdout
+        for name in filter(None, names.split("\0")):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            if (root / name).is_file():
+                shutil.copy2(root / name, folder / name)
+            else:
+                (folder / name).unlink(missing_ok=True)
+        self.stamp = time.time() - 10_000_000
+        self.child = 0
+
+    def write(self, path: str, content: bytes) -> None:
+        """Change a file, with a time that no compiled version of it has."""
+        self.stamp += 2
+        (self.folder / path).write_bytes(content)
+        os.utime(self.folder / path, (self.stamp, self.stamp))
+
+    def start(self, tests: list[str], seconds: float) -> None:
+        """Run the tests until one fails; it is given up after so many seconds."""
+        self.answer.unlink(missing_ok=True)
+        self.deadline = time.monotonic() + seconds
+        self.child = os.fork()
+        if not self.child:
+            self._run(tests)
+
+    def ended(self) -> Ended | None:
+        """How it ended, if it has."""
+        late = time.monotonic() > self.deadline
+        if late:
+            self.stop()
+        elif os.waitpid(self.child, os.WNOHANG)[0]:
+            self._kill()  # what the tests started and didn't end
+            self.child = 0
+        else:
+            return None
+        if late:
+            return Ended(timed_out=True)
+        # A mutant that ends the process itself leaves no answer.
+        failed = self.answer.read_text() if self.answer.is_file() else "the whole process"
+        return Ended(failed)
+
+    def stop(self) -> None:
+        if self.child:
+            self._kill()
+            os.waitpid(self.child, 0)
+            self.child = 0
+
+    def _kill(self) -> None:
+        try:
+            os.killpg(self.child, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+
+    def _run(self, tests: list[str]) -> None:
+        os.setsid()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        out = os.open(self.log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(out, 1)
+        os.dup2(out, 2)
+        os.chdir(self.folder)
+        os.environ["PYTHONPATH"] = str(self.folder)
+        for name in [name for name in sys.modules if name.split(".")[0] in ("src", "tests")]:
+            del sys.modules[name]
+        sys.path[:] = [str(self.folder), *(path for path in sys.path if path)]
+        seen = FirstFailure()
+        options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cov"]
+        status = pytest.main([*options, "-m", "", *tests], plugins=[seen])
+        failed = seen.test or ("" if status == pytest.ExitCode.OK else f"pytest: {status!r}")
+        self.answer.write_text(failed)
+        sys.stdout.flush()
+        os._exit(0)
+
+
+def failing_anyway(tests: set[str], copy: Copy) -> set[str]:
+    """Those of the tests that fail without any mutant, too: what they caught wasn't caught."""
+    left, failing = sorted(tests), set()
+    while left:
+        copy.start(left, 3600)
+        while not (ended := copy.ended()):
+            time.sleep(0.05)
+        if ended.failed not in left:
+            break
+        failing.add(ended.failed)
+        left = left[left.index(ended.failed) + 1 :]
+    return failing
