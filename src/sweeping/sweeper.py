@@ -297,11 +297,10 @@ def _is_of(folder: Path, study: str, begun: set[int]) -> bool:
 def comparable(config: Config, space: Any, data_sha256: str) -> dict[str, Any]:
     """Everything that makes trials of a study comparable, flat, with its digest."""
     flat = flatten(config.model_dump())
-    searched = {name.split(".")[0] if name.startswith("search.") else name for name in space}
     kept = {
         key: value
         for key, value in flat.items()
-        if not key.startswith(INCOMPARABLE) and key not in searched
+        if not key.startswith(INCOMPARABLE) and key not in space
     }
     kept |= {f"space.{name}": text for name, text in describe_space(space).items()}
     kept["data.sha256"] = data_sha256
