@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from src import run, train
 from src.errors import InputError
-from src.sweeping import failures, storage, workers
+from src.sweeping import failures, storage
 from src.sweeping.progress import SweepProgress, summary
 from src.sweeping.study import DIED, GIVEN_UP, INTERRUPTED, MAX_DEATHS, Outcome, SharedStudy
 from src.sweeping.workers import last_words
@@ -511,31 +511,3 @@ def test_a_trial_whose_process_died_too_often_is_a_bad_one(url: str) -> None:
     assert given_up.state is TrialState.PRUNED
     assert (given_up.user_attrs["status"], given_up.user_attrs["reason"]) == ("failed", GIVEN_UP)
     assert summary(study.trials()) == "1 trial: 1 its process died 4 times"
-
-
-@pytest.mark.parametrize(("kills", "status"), [(3 * workers.MAX_RESTARTS, 0), (100, 1)])
-def test_killed_workers_are_restarted_while_trials_count(
-    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: int, status: int
-) -> None:
-    """Each trial may take its process down a few times; a machine that kills all ends the sweep."""
-    study, started = open_study(url, 4), 0
-
-    def start(number: int, folder: Path) -> subprocess.Popen[bytes]:
-        nonlocal started
-        started += 1
-        trial = study.next_trial() if started % workers.MAX_RESTARTS == 0 and kills < 100 else None
-        if trial is not None:
-            study.finish(trial, Outcome(TrialState.PRUNED, None, {"status": "failed"}))
-        if started > kills:
-            finish_all(study)
-        return subprocess.Popen(["sh", "-c", "exit 0" if started > kills else "kill -9 $$"])
-
-    monkeypatch.setattr(workers, "_start", start)
-    monkeypatch.setattr(workers, "POLL_SECONDS", 0.05)
-    if status:
-        with pytest.raises(InputError, match="every worker was killed"):
-            workers.run_workers(1, study, SweepProgress(study), tmp_path)
-        assert started == 1 + workers.MAX_RESTARTS
-    else:
-        workers.run_workers(1, study, SweepProgress(study), tmp_path)
-        assert started == kills + 1 and study.counted() == 4
