@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.mutants import fixed
 from tests.mutants.coverage import Coverage
 from tests.mutants.operators import Mutant, files, mutants
-from tests.mutants.results import Results, Survivors, report
+from tests.mutants.results import CAUGHT, Results, Survivors, report
 from tests.mutants.worker import Copy, Ended, failing_anyway, prepare
 
 ROOT = Path(__file__).parents[2]
@@ -91,6 +91,8 @@ def generated(options: argparse.Namespace, copies: list[Copy]) -> int:
     while True:
         every_test = {one: chosen(one, coverage, options.seconds, broken) for one in every}
         queue = [one for one in every if not results.known(one, every_test[one])]
+        if options.survivors:
+            queue = [one for one in queue if results.status(one) not in CAUGHT]
         print(f"{len(every)} mutants, {len(every) - len(queue)} of them known", flush=True)
         run(queue, copies, options, broken, results, coverage)
         new = failing_anyway(results.unproven(every), copies[0])
@@ -109,6 +111,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="copies that run tests at once")
     parser.add_argument("--seconds", type=float, default=20, help="of tests for one mutant")
     parser.add_argument("--every", type=int, default=1, help="take each n-th mutant only")
+    parser.add_argument("--survivors", action="store_true", help="only those not caught so far")
     parser.add_argument("--coverage", type=Path, default=COVERAGE, help="what was measured")
     parser.add_argument("--verbose", action="store_true", help="a line for each mutant")
     options = parser.parse_args()

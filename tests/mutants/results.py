@@ -48,15 +48,15 @@ class Results:
         return bool(kept["decided"] == self._digest([kept["by"]] if "::" in kept["by"] else tests))
 
     def status(self, mutant: Mutant) -> str:
-        return str(self.found[self._key(mutant)]["status"])
+        return str(self.found.get(self._key(mutant), {}).get("status", "not run"))
 
     def unproven(self, mutants: list[Mutant]) -> set[str]:
         """The tests that caught something, and aren't known to pass without it."""
-        kept = [self.found[self._key(one)] for one in mutants]
+        kept = [self.found[self._key(one)] for one in mutants if self._key(one) in self.found]
         return {one["by"] for one in kept if "::" in one["by"] and not one.get("proven")}
 
     def prove(self, mutants: list[Mutant], failing: set[str]) -> None:
-        for key in {self._key(one) for one in mutants}:
+        for key in self.found.keys() & {self._key(one) for one in mutants}:
             kept = self.found[key]
             if "::" in kept["by"] and not kept.get("proven"):
                 if kept["by"] in failing:
