@@ -92,6 +92,60 @@ def test_what_fails_by_its_settings(kind: str) -> None:
     assert failures.by_settings(make()) == reason
 
 
+def test_what_is_kept_of_a_failure(tmp_path: Path) -> None:
+    error = caused(ValueError("odd\n  width " + "9" * 5000), RuntimeError("its cause"))
+    kept = failures.failure(error, tmp_path)
+    text = (tmp_path / "error.txt").read_text()
+    assert "its cause" in text and text.endswith("9" * 5000 + "\n")
+    assert kept.state is TrialState.PRUNED and kept.value is None and kept.bad
+    assert kept.attributes == {
+        "status": "failed",
+        "error": "9" * 1999 + "\n",
+        "reason": ("odd width " + "9" * 5000)[:300],
+    }
+    bug = failures.failure(KeyError("lr"), tmp_path)
+    assert bug.state is TrialState.FAIL and not bug.bad
+    assert bug.attributes["reason"] == "KeyError: 'lr'"
+
+
+def test_a_failure_whose_folder_is_gone_is_still_told(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    (gone / "error.txt").mkdir()  # where nothing can be written
+    assert failures.failure(MemoryError(), gone).attributes["reason"] == "out of memory"
+
+
+def test_a_trial_is_not_to_blame_for_a_full_disk(tmp_path: Path) -> None:
+    for named, place in ((None, str(tmp_path)), ("/x/y", "/x/y")):
+        full = OSError(28, "No space left on device", named)
+        with pytest.raises(OSError) as raised:
+            failures.failure(caused(ValueError("can't be saved"), full), tmp_path)
+        assert (raised.value.errno, raised.value.filename) == (28, place)
+    assert not (tmp_path / "error.txt").exists()
+
+
+URL = "postgresql+psycopg://me:secret@host/db"
+ENDS: dict[str, tuple[Any, str]] = {
+    "a refusal": (lambda: InputError("a: b"), "a: b"),
+    "a full disk": (
+        lambda: OSError(28, "No space left on device", "/x/y"),
+        f"/x/y: No space left on device; {ROOM}",
+    ),
+    "a folder": (lambda: PermissionError(13, "Permission denied"), "/runs: Permission denied"),
+    "an error of no number": (lambda: OSError("odd"), "/runs: odd"),
+    "the database": (
+        lambda: caused(optuna.exceptions.StorageInternalError("x"), ValueError("gone\nfar away")),
+        "the study's database postgresql+psycopg://me:***@host/db can't be used: gone far away",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ENDS)
+def test_what_ends_a_sweep_is_one_line(kind: str) -> None:
+    make, line = ENDS[kind]
+    assert str(failures.cannot_go_on(make(), Path("/runs"), URL)) == line
+
+
 def failed(reason: str, state: TrialState = TrialState.PRUNED) -> FrozenTrial:
     return create_trial(
         state=state,

@@ -437,7 +437,7 @@ def test_a_lease_is_renewed_until_the_trial_ends(url: str, monkeypatch: pytest.M
     monkeypatch.setattr(study.storage, "record_heartbeat", beat)
     monkeypatch.setattr(study.storage, "heartbeat_interval", 0.05)
     with Lease(study, trial):
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 3
         while len(beats) < 4 and time.monotonic() < deadline:
             time.sleep(0.02)
     count = len(beats)
