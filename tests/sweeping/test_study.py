@@ -342,6 +342,39 @@ def test_where_a_repeated_trial_begins_on_the_pruners_ladder(
     assert rungs == [f"completed_rung_{rung}" for rung in range(kept)]
 
 
+def test_only_an_exhausted_grid_may_err_while_it_is_told(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = open_study(url)
+    for text, outcome in (("`Study.stop` is supposed to", "told"), ("a bug", "raised")):
+        trial, error = study.next_trial(), RuntimeError(text)
+
+        def tell(*_: object, error: Exception = error, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(study.study, "tell", tell)
+        assert trial is not None
+        try:
+            study.finish(trial, DONE)
+            assert outcome == "told"
+        except RuntimeError as raised:
+            assert outcome == "raised" and raised is error
+
+
+def test_a_claim_ends_when_all_trials_count_and_waits_while_the_last_ones_run(url: str) -> None:
+    study = open_study(url, 2)
+    first = elsewhere(study)
+    second = elsewhere(study)
+    assert study._claim() == (None, False)
+    study.finish(first, DONE)
+    assert study._claim() == (None, False)
+    study.finish(second, Outcome(TrialState.FAIL, None, {"reason": "a bug"}))
+    third, done = study._claim()
+    assert third is not None and not done
+    study.finish(third, Outcome(TrialState.PRUNED, None, {"status": "pruned"}))
+    assert study._claim() == (None, True) and study.counted() == 2
+
+
 def test_a_process_that_lost_its_trial_changes_nothing(url: str) -> None:
     study = open_study(url, 2)
     trial = study.next_trial()

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import accumulate
@@ -620,3 +621,69 @@ def test_maximizing_a_metric_is_minimizing_its_mirror(
     written = OmegaConf.load(up.folder / "best.yaml")
     assert written.optimizer.lr == up.trials[best].params["optimizer.lr"]
     assert written.objective.direction == "maximize"
+
+
+def test_what_the_study_keeps_of_a_trial(sweep: Sweep) -> None:
+    began = time.perf_counter()
+    ended = sweep("sweeps=sgd", "n_trials=2", "pruner=none", "data.batch_size=64")
+    passed = time.perf_counter() - began
+    for trial in ended.trials:
+        folder = ended.folder / f"trial-{trial.number}"
+        result = json.loads((folder / "result.json").read_text())
+        kept = trial.user_attrs
+        assert kept["folder"] == str(folder)
+        assert (kept["status"], kept["steps"]) == ("completed", result["steps"])
+        assert result["train_seconds"] < kept["seconds"] < passed
+        rate = trial.params["optimizer.lr"]
+        lines = ["data.batch_size=64", f"optimizer.lr={rate!r}"]
+        assert kept["overrides"][-2:] == lines
+        assert {*kept} == {"owner", "folder", "overrides", "status", "steps", "seconds"}
+        shown = [OmegaConf.load(folder / ".hydra" / f"{name}.yaml")
+                 for name in ("config", "hydra", "overrides")]  # fmt: skip
+        assert shown[0] == OmegaConf.load(folder / ".hydra" / "config.yaml")
+        assert (shown[0].optimizer.lr, shown[0].trial) == (rate, trial.number)
+        assert [*shown[1]] == ["hydra"] and shown[1].hydra.sweeper.study_name == "s"
+        assert shown[2][-3:] == [*lines, f"trial={trial.number}"]
+
+
+def test_failures_in_a_row_are_counted_from_the_last_success(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = run._train, []
+
+    def flaky(*arguments: object) -> str:
+        calls.append(1)
+        if len(calls) in (1, 2, 4, 5, 7, 8, 9):
+            raise RuntimeError(f"the {len(calls)}th")
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(run, "_train", flaky)
+    ended = sweep("sweeps=sgd", "n_trials=9", "pruner=none", "hydra.sweeper.max_failures=3")
+    assert ended.status == 1 and states(ended.trials) == {"FAIL": 7, "COMPLETE": 2}
+    assert "3 trials in a row failed, the last one with: RuntimeError: the 9th" in ended.err
+
+
+def test_a_worker_prints_nothing_and_ends_without_its_controller(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever started it shows what it did; that it has gone shows at the next trial."""
+    monkeypatch.setenv("FAIRSTEP_WORKER", "1")
+    monkeypatch.setenv("FAIRSTEP_PARENT", str(os.getppid()))
+    ended = sweep("sweeps=sgd", "n_trials=2", "n_jobs=7")
+    assert (ended.status, ended.out, ended.err) == (0, "", "") and len(ended.trials) == 2
+    assert not (ended.folder / "best.yaml").exists()
+    real = run._train
+
+    def interrupted(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    def abandoned(*arguments: object) -> str:
+        monkeypatch.setenv("FAIRSTEP_PARENT", str(os.getppid() + 1))
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(run, "_train", interrupted)
+    ended = sweep("sweeps=sgd", "n_trials=3", "n_jobs=7")
+    assert (ended.status, ended.out, ended.err) == (130, "", "")
+    monkeypatch.setattr(run, "_train", abandoned)
+    ended = sweep("sweeps=sgd", "n_trials=9", "n_jobs=7")
+    assert states(ended.trials) == {"COMPLETE": 3, "FAIL": 1} and ended.status == 0

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from optuna.trial import TrialState
@@ -128,3 +129,54 @@ def test_a_worker_whose_controller_is_gone_is_an_orphan(monkeypatch: pytest.Monk
     assert not workers.is_orphan()
     monkeypatch.setenv(workers.PARENT, str(os.getppid() + 1))
     assert workers.is_orphan()
+
+
+def test_searches_of_one_study_wait_for_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that a comparison starts; workers of a study share it."""
+    folder, entered = tmp_path / "study", Event()
+
+    def enter() -> None:
+        with workers.in_turn(folder):
+            entered.set()
+
+    monkeypatch.delenv(workers.PARENT, raising=False)
+    monkeypatch.delenv(workers.WORKER, raising=False)
+    with workers.in_turn(folder):
+        assert not folder.exists(), "nobody's child takes no turn"
+    monkeypatch.setenv(workers.PARENT, str(os.getppid()))
+    with workers.in_turn(folder):
+        assert (folder / ".lock").exists()
+        other = Thread(target=enter, daemon=True)
+        other.start()
+        assert not entered.wait(0.3)
+        monkeypatch.setenv(workers.WORKER, "1")
+        with workers.in_turn(folder):
+            pass
+    assert entered.wait(5), "it was let in afterwards"
+    other.join()
+    monkeypatch.delenv(workers.WORKER)
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(InputError, match=r"/file/x: Not a directory"),
+        workers.in_turn(tmp_path / "file" / "x"),
+    ):
+        pass
+
+
+def test_a_process_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    polite = subprocess.Popen(["sleep", "60"])
+    assert workers.end(polite) == -15
+    deaf = subprocess.Popen(["sh", "-c", "trap '' TERM; echo; sleep 60"], stdout=subprocess.PIPE)
+    assert deaf.stdout and deaf.stdout.readline()  # it is deaf from now on
+    real = deaf.wait
+    monkeypatch.setattr(deaf, "wait", lambda timeout=None: real(timeout and 0.2))
+    assert workers.end(deaf) == -9
+
+
+def test_the_last_words_of_a_worker(tmp_path: Path) -> None:
+    log = tmp_path / "worker-0.log"
+    for text, words in (("", "(nothing)"), ("a\nerror: b\n\n", "b"), ("a\nb c", "b c")):
+        log.write_text(text)
+        assert workers.last_words(log) == f"{words} (see {log})"
