@@ -16,6 +16,7 @@ from src.sweeping.progress import (
     SweepProgress,
     best_trial,
     ranked,
+    summary,
     top_table,
     wide_console,
 )
@@ -50,6 +51,38 @@ def test_only_complete_trials_are_ranked() -> None:
     trials = numbered(pruned, create_trial(value=1.0), create_trial(state=FAIL))
     assert [one.number for one in ranked(trials, 1)] == [1]
     assert best_trial(trials[:1], 1) is None
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_is_printed_is_what_was_meant(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    """No markup, no emoji, no colours for numbers, no line broken, whatever is in a name."""
+    monkeypatch.setenv("COLUMNS", "40")
+    if terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("TERM", "xterm")
+    console, text = wide_console(), "[bold]x[/bold] :smile: 3.5 'a' " + "/long" * 50
+    assert console.is_terminal is terminal
+    console.print(text)
+    assert capsys.readouterr().out == text + "\n"
+    assert console.width == (40 if terminal else 200)
+
+
+@pytest.mark.parametrize(
+    ("reasons", "said"),
+    [
+        (["x" * 100], "1 trial: 1 " + "x" * 100),
+        (["x" * 101], "1 trial: 1 " + "x" * 100 + " …"),
+        (["size 3 of 4", "size 3 of 5"], "2 trials: 2 size 3 of …"),
+        (["3 is odd", "5 is odd"], "2 trials: 2 3 is odd"),
+        (["a", "b", "c", "d", "e", "e"], "6 trials: 2 e, 1 a, 1 b, 2 of other reasons"),
+        (["a", "b", "c"], "3 trials: 1 a, 1 b, 1 c"),
+    ],
+)
+def test_reasons_are_short(reasons: list[str], said: str) -> None:
+    failed = [create_trial(state=FAIL, user_attrs={"reason": one}) for one in reasons]
+    assert summary(failed) == said
 
 
 def lines(table: Any, capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
