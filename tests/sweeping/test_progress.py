@@ -1,6 +1,8 @@
 """What a sweep shows: states, times, tables, reasons."""
 
+import sys
 from datetime import datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,10 +10,11 @@ import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import DictConfig
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from src.sweeping import progress
+from src.sweeping import DEFAULT_STORAGE, progress
 from src.sweeping.progress import (
     SweepProgress,
     best_trial,
@@ -20,6 +23,7 @@ from src.sweeping.progress import (
     top_table,
     wide_console,
 )
+from src.sweeping.storage import absolute
 from src.sweeping.study import DIED, INTERRUPTED
 
 COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
@@ -208,3 +212,50 @@ def test_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch, total: int, left
 def test_times_are_short_and_plain() -> None:
     texts = {0.4: "0 s", 12.6: "13 s", 90.0: "90 s", 91.0: "2 min", 3600.0: "60 min"}
     assert {seconds: progress._duration(seconds) for seconds in texts} == texts
+
+
+def test_how_to_go_on_after_a_sweep(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The study's name goes for its best only where experiments are looked for."""
+    monkeypatch.setattr(progress, "OUTPUTS", tmp_path)
+    monkeypatch.setattr(progress, "write_best", lambda best, composed, folder: folder / "best.yaml")
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    monkeypatch.delenv("FAIRSTEP_OUTPUTS", raising=False)
+    best = create_trial(
+        value=0.123456789, user_attrs={"overrides": ["a=1"], "folder": "/f/trial-1"}
+    )
+    study = shown(2, create_trial(value=0.5), best)
+    study.name, composed = "s", list[list[str]]()
+
+    def compose(lines: list[str]) -> DictConfig:
+        composed.append(lines)
+        return DictConfig({})
+
+    ends = {
+        "default": (absolute(DEFAULT_STORAGE), tmp_path / "sweeps" / "s"),
+        "elsewhere": ("postgresql+psycopg://me:secret@host/db", tmp_path / "s"),
+    }
+    said = {}
+    for name, (study.url, folder) in ends.items():
+        progress.report_result(
+            study, folder, lambda lines: composed.append(lines) or DictConfig({})
+        )
+        said[name] = capsys.readouterr().out.splitlines()[3:]
+    assert composed == [["a=1"], ["a=1"]]
+    assert said["default"] == [
+        "best: trial 1, 0.123457, in /f/trial-1",
+        "train it:   python -m src.train a=1",
+        "or:         python -m src.train experiment=s/best",
+        f"as YAML:    {tmp_path}/sweeps/s/best.yaml",
+        "look at it: python -m src.studies s",
+        f"dashboard:  optuna-dashboard {absolute(DEFAULT_STORAGE)}",
+    ]
+    url = "postgresql+psycopg://me:***@host/db"
+    assert said["elsewhere"] == [
+        said["default"][0],
+        said["default"][1],
+        f"as YAML:    {tmp_path}/s/best.yaml",
+        f"look at it: python -m src.studies s --storage '{url}'",
+        f"dashboard:  optuna-dashboard '{url}'",
+    ]
