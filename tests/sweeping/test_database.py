@@ -16,6 +16,7 @@ from typing import Any
 import optuna
 import pytest
 import sqlalchemy
+from filelock import Timeout
 from optuna.trial import TrialState
 
 from src.errors import InputError
@@ -137,7 +138,7 @@ def test_a_lock_that_is_held_too_long_is_given_up(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage, "HELD_SECONDS", 0.1)
-    with storage.lock(absolute(url)), pytest.raises(storage.Timeout):
+    with storage.lock(absolute(url)), pytest.raises(Timeout):
         storage.lock(absolute(url)).__enter__()
     with storage.lock(absolute(url)):
         pass
