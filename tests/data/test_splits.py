@@ -61,7 +61,9 @@ def numbered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     load.cache_clear()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.floats(0, 0.999), st.integers(0, 2**32 - 1))
 def test_a_fraction_is_held_out(numbered: None, fraction: float, seed: int) -> None:
     """Rounded to whole pictures; nothing is lost, nothing stands twice, the order is kept."""
