@@ -105,6 +105,8 @@ def check_searches(
         configs: each method's, `hydra` included.
         given: what every run is told on the command line, which no search then varies.
     """
+    import optuna
+
     from src.sweeping.samplers import grid_size
     from src.sweeping.study import inside
 
@@ -113,8 +115,8 @@ def check_searches(
         config = parse(job_config(composed))
         spaces[name] = space = search_space(name, composed, given)
         sampled_from = distributions(space)
-        _check_sampler(config, sampled_from)
         points = grid_size(config.sampler, sampled_from)
+        build("pruner", config.pruner, optuna.pruners.BasePruner)
         default = {key: one.stored(OmegaConf.select(composed, key)) for key, one in space.items()}
         most = n_trials if points is None else points + inside(default, sampled_from)
         trials[name] = min(n_trials, most)
@@ -166,17 +168,3 @@ def search_space(name: str, composed: DictConfig, given: Sequence[Override]) -> 
         reason = f"{name}: there is nothing left to search"
         raise InputError(f"{reason}; {keys} given" if keys else reason)
     return space
-
-
-def _check_sampler(config: Config, space: Mapping[str, Any]) -> None:
-    import optuna
-
-    from src.sweeping.samplers import make_sampler
-
-    try:
-        make_sampler(config.sampler, space, seed=0, number=0)
-    except InputError:
-        raise
-    except (KeyError, ValueError) as error:
-        raise InputError(f"sampler: {error}") from error
-    build("pruner", config.pruner, optuna.pruners.BasePruner)

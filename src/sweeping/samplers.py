@@ -1,9 +1,9 @@
 """Samplers made new for each proposal, seeded by the study's seed and the trial's number."""
 
 import hashlib
+import math
 import warnings
 from collections.abc import Mapping
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,9 @@ class Grid(optuna.samplers.GridSampler):
     def __init__(self, points: int, space: Mapping[str, BaseDistribution], seed: int) -> None:
         if type(points) is not int or points < 2:
             raise ValueError(f"points must be an integer >= 2, got {points}")
-        super().__init__({name: _values(item, points) for name, item in space.items()}, seed)
+        values = {name: _values(item, points) for name, item in space.items()}
+        super().__init__(values, seed)
+        self.size = math.prod(map(len, values.values()))
 
 
 def _values(distribution: BaseDistribution, points: int) -> list[Any]:
@@ -42,11 +44,14 @@ def _values(distribution: BaseDistribution, points: int) -> list[Any]:
     return values
 
 
-def grid_size(settings: Mapping[str, Any], space: Mapping[str, BaseDistribution]) -> int | None:
-    """How many points a grid has; None for any other sampler."""
-    if settings["_target_"] != f"{Grid.__module__}.{Grid.__name__}":
-        return None
-    return len(list(product(*(_values(item, settings["points"]) for item in space.values()))))
+def grid_size(settings: dict[str, Any], space: Mapping[str, BaseDistribution]) -> int | None:
+    """How many points a grid has; None for any other sampler.
+
+    Raises:
+        InputError: the sampler refuses its settings or the space.
+    """
+    sampler = make_sampler(settings, space, seed=0, number=0)
+    return sampler.size if isinstance(sampler, Grid) else None
 
 
 def make_sampler(
@@ -57,10 +62,12 @@ def make_sampler(
     Its seed is a pure function of (seed, number): a restarted sweep proposes new points, and the
     ones that an undisturbed sweep would have proposed from the same trials.
     """
-    fixed = any(kind.__name__ in settings["_target_"] for kind in (*SEQUENCES, Grid))
+    target = str(settings.get("_target_"))
+    is_grid = target == f"{Grid.__module__}.{Grid.__name__}"
+    fixed = is_grid or any(kind.__name__ in target for kind in SEQUENCES)
     text = f"{seed}" if fixed else f"{seed}/{number}"
     mixed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
-    extra = {"space": space} if grid_size(settings, space) else {}
+    extra = {"space": space} if is_grid else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return build("sampler", settings, optuna.samplers.BaseSampler, seed=mixed, **extra)

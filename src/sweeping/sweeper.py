@@ -152,6 +152,7 @@ class StudySweeper(OptunaSweeperImpl):
         signature = comparable(config, self.space, try_out(config).data.sha256)
         folders = self._folders()
         sampler, pruner = config.sampler, config.pruner
+        points = grid_size(sampler, self.space)  # refuses a sampler before there is a study
         study = SharedStudy(
             url=absolute(str(self.storage)),
             name=str(self.study_name),
@@ -164,7 +165,7 @@ class StudySweeper(OptunaSweeperImpl):
             sampler=lambda number: make_sampler(sampler, self.space, config.seed, number),
             pruner=build("pruner", pruner, optuna.pruners.BasePruner),
         )
-        study.limit(grid_size(sampler, self.space))
+        study.limit(points)
         self._check_folders(study, folders)
         return study
 
@@ -296,11 +297,10 @@ def _is_of(folder: Path, study: str, begun: set[int]) -> bool:
 def comparable(config: Config, space: Any, data_sha256: str) -> dict[str, Any]:
     """Everything that makes trials of a study comparable, flat, with its digest."""
     flat = flatten(config.model_dump())
-    searched = {name.split(".")[0] if name.startswith("search.") else name for name in space}
     kept = {
         key: value
         for key, value in flat.items()
-        if not key.startswith(INCOMPARABLE) and key not in searched
+        if not key.startswith(INCOMPARABLE) and key not in space
     }
     kept |= {f"space.{name}": text for name, text in describe_space(space).items()}
     kept["data.sha256"] = data_sha256

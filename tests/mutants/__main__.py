@@ -14,6 +14,7 @@ import argparse
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 from tests.mutants import fixed
@@ -33,14 +34,22 @@ def chosen(mutant: Mutant, coverage: Coverage, limit: float, broken: set[str]) -
     area = mutant.path.removeprefix("src/").removesuffix(".py").partition("/")[0]
     mirrored = (f"tests/{area}/", f"tests/test_{area}.py")
 
-    covering = coverage.covering(mutant.path, lines, ROOT)
+    covering, exact = coverage.covering(mutant.path, lines, ROOT)
 
     def order(test: str) -> tuple[float, str]:
         weight = 1 if test.startswith(mirrored) else 4
         return weight * (covering[test] + coverage.seconds[test] + 0.02), test
 
+    ordered = sorted(covering.keys() - broken, key=order)
+    if not exact:  # anything may depend on the line: some of each file first
+        seen: Counter[str] = Counter()
+        places = {}
+        for test in ordered:
+            seen[test.partition("::")[0]] += 1
+            places[test] = seen[test.partition("::")[0]]
+        ordered.sort(key=lambda test: places[test] * (1 if test.startswith(mirrored) else 4))
     tests, total, begun = [], 0.0, set()
-    for test in sorted(covering.keys() - broken, key=order):
+    for test in ordered:
         file = test.partition("::")[0]
         total += coverage.seconds[test] + (covering[test] if file not in begun else 0.0)
         if tests and total > limit:

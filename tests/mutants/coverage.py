@@ -53,21 +53,22 @@ class Coverage:
                         found[self._source(path)][line].add(context)
         return found
 
-    def covering(self, path: str, lines: range, root: Path) -> dict[str, float]:
+    def covering(self, path: str, lines: range, root: Path) -> tuple[dict[str, float], bool]:
         """The tests that ran one of the lines, and the seconds that a fixture takes before them.
 
-        Those that ran any line of the file, where these ran only as it was imported, or where the
-        file has changed since.
+        Where these ran only as the file was imported, or where it has changed since: those that
+        ran any line of the file, and False.
         """
         known = self.lines.get(path, {})
         changed = (root / path).stat().st_mtime > self.database.stat().st_mtime
         found = set().union(*(known.get(line, set()) for line in lines))
-        if changed or found == {""}:
+        exact = not (changed or found == {""})
+        if not exact:
             found = set().union(*known.values())
         tests: dict[str, float] = {}
         for context in sorted(found - {""}):
             self._add(context, tests)
-        return tests
+        return tests, exact
 
     def _add(self, context: str, tests: dict[str, float]) -> None:
         """`FILE::TEST|run` of this process, or `FILE::TEST (call)` of one that it started."""

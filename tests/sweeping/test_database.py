@@ -1,17 +1,22 @@
 """The database: locked, read-only, gone for a while, shared by several processes."""
 
+import math
 import os
 import sqlite3
 import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
+from typing import Any
 
+import optuna
 import pytest
 import sqlalchemy
+from filelock import Timeout
 from optuna.trial import TrialState
 
 from src.errors import InputError
@@ -33,6 +38,110 @@ def test_urls() -> None:
     for wrong in ("sqlite://", "sqlite:///:memory:", "mysql://a/b", "file.db", ""):
         with pytest.raises(InputError, match="must be sqlite:///FILE or postgresql://"):
             absolute(wrong)
+
+
+def test_an_sqlite_file_is_opened_for_many_processes(url: str) -> None:
+    """Readers beside a writer, patience for other writers, no wait for the disk at a commit."""
+    with open_study(url).storage.engine.connect() as connection:
+        pragmas = ("journal_mode", "busy_timeout", "synchronous")
+        found = [connection.exec_driver_sql(f"PRAGMA {one}").scalar_one() for one in pragmas]
+    assert found == ["wal", 30_000, 1]
+
+
+class Clock:
+    """In place of the module `time`: sleeping takes no time."""
+
+    def __init__(self) -> None:
+        self.now, self.slept = 1000.0, list[float]()
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(storage, "time", clock)
+    return clock
+
+
+def failing(times: float, error: Exception) -> Callable[[], int]:
+    """An action that fails so many times; it returns how often it was tried."""
+    tries = count(1)
+
+    def action() -> int:
+        if (tried := next(tries)) <= times:
+            raise error
+        return tried
+
+    return action
+
+
+AWAY = optuna.exceptions.StorageInternalError("gone")
+
+
+def test_the_waits_for_a_database_grow(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    assert patiently(failing(7, AWAY)) == 8
+    assert clock.slept == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0])
+    assert capsys.readouterr().err == "the study's database is away, waiting: gone\n"
+
+
+def test_patience_has_an_end(clock: Clock) -> None:
+    with pytest.raises(InputError, match=r"database sqlite:///x\.db can't be used: gone$"):
+        patiently(failing(math.inf, AWAY), 60, "sqlite:///x.db")
+    assert 60 <= clock.now - 1000 <= 66
+    clock.now = 1000
+    with pytest.raises(InputError):
+        patiently(failing(math.inf, AWAY))
+    assert 600 <= clock.now - 1000 <= 606
+
+
+@pytest.mark.parametrize(
+    "error", [PermissionError(13, "denied"), sqlite3.OperationalError("read-only database")]
+)
+def test_what_time_does_not_mend_is_not_waited_for(clock: Clock, error: Exception) -> None:
+    with pytest.raises(InputError, match="can't be used"):
+        patiently(failing(1, error))
+    with pytest.raises(KeyError):
+        patiently(failing(1, KeyError("a bug")))
+    assert clock.slept == []
+
+
+def test_tables_that_another_program_makes_meanwhile_are_found(
+    url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, errors = optuna.storages.RDBStorage, list[Exception]()
+
+    def opened(*arguments: Any, **settings: Any) -> optuna.storages.RDBStorage:
+        if errors:
+            raise errors.pop(0)
+        return real(*arguments, **settings)
+
+    monkeypatch.setattr(optuna.storages, "RDBStorage", opened)
+    for text in ("table studies already exists", "UNIQUE constraint failed"):
+        errors += [sqlalchemy.exc.SQLAlchemyError(text)] * 2
+        clock.slept = []
+        assert storage._with_tables(absolute(url), 60).grace_period == 60
+        assert len(clock.slept) == 2 and sum(clock.slept) < 2
+    for text, tries in (("already exists", 3), ("a bug", 1)):
+        errors[:] = [sqlalchemy.exc.SQLAlchemyError(text)] * 3
+        with pytest.raises(sqlalchemy.exc.SQLAlchemyError, match=text):
+            storage._with_tables(absolute(url), 60)
+        assert len(errors) == 3 - tries
+
+
+def test_a_lock_that_is_held_too_long_is_given_up(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "HELD_SECONDS", 0.1)
+    with storage.lock(absolute(url)), pytest.raises(Timeout):
+        storage.lock(absolute(url)).__enter__()
+    with storage.lock(absolute(url)):
+        pass
 
 
 @contextmanager
@@ -227,8 +336,13 @@ def test_four_processes_share_a_study_on_postgres(project: Project, postgres_url
     left = states(trials)
     assert left["COMPLETE"] + left.get("PRUNED", 0) == 40
     assert not {"RUNNING", "WAITING"} & set(left) and left.get("FAIL", 0) <= 1
-    folders = {one.user_attrs["folder"] for one in trials if "folder" in one.user_attrs}
-    assert len(folders) == len(list((project.folder / "outputs/sweeps" / name).glob("trial-*")))
+    noted = [Path(one.user_attrs["folder"]) for one in trials if "folder" in one.user_attrs]
+    found = {*(project.folder / "outputs/sweeps" / name).glob("trial-*")}
+    assert len({*noted}) == len(noted), "two trials share a folder"
+    assert found <= {*noted}, "a folder is of no trial"
+    # The victim may have died between naming its folder and making it.
+    ended = [one for one in trials if one.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    assert {Path(one.user_attrs["folder"]) for one in ended} <= found
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from src import run, train
 from src.errors import InputError
-from src.sweeping import failures, storage, workers
+from src.sweeping import failures, storage
 from src.sweeping.progress import SweepProgress, summary
 from src.sweeping.study import DIED, GIVEN_UP, INTERRUPTED, MAX_DEATHS, Outcome, SharedStudy
 from src.sweeping.workers import last_words
@@ -90,6 +90,60 @@ BY_SETTINGS: dict[str, tuple[Any, str | None]] = {
 def test_what_fails_by_its_settings(kind: str) -> None:
     make, reason = BY_SETTINGS[kind]
     assert failures.by_settings(make()) == reason
+
+
+def test_what_is_kept_of_a_failure(tmp_path: Path) -> None:
+    error = caused(ValueError("odd\n  width " + "9" * 5000), RuntimeError("its cause"))
+    kept = failures.failure(error, tmp_path)
+    text = (tmp_path / "error.txt").read_text()
+    assert "its cause" in text and text.endswith("9" * 5000 + "\n")
+    assert kept.state is TrialState.PRUNED and kept.value is None and kept.bad
+    assert kept.attributes == {
+        "status": "failed",
+        "error": "9" * 1999 + "\n",
+        "reason": ("odd width " + "9" * 5000)[:300],
+    }
+    bug = failures.failure(KeyError("lr"), tmp_path)
+    assert bug.state is TrialState.FAIL and not bug.bad
+    assert bug.attributes["reason"] == "KeyError: 'lr'"
+
+
+def test_a_failure_whose_folder_is_gone_is_still_told(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    (gone / "error.txt").mkdir()  # where nothing can be written
+    assert failures.failure(MemoryError(), gone).attributes["reason"] == "out of memory"
+
+
+def test_a_trial_is_not_to_blame_for_a_full_disk(tmp_path: Path) -> None:
+    for named, place in ((None, str(tmp_path)), ("/x/y", "/x/y")):
+        full = OSError(28, "No space left on device", named)
+        with pytest.raises(OSError) as raised:
+            failures.failure(caused(ValueError("can't be saved"), full), tmp_path)
+        assert (raised.value.errno, raised.value.filename) == (28, place)
+    assert not (tmp_path / "error.txt").exists()
+
+
+URL = "postgresql+psycopg://me:secret@host/db"
+ENDS: dict[str, tuple[Any, str]] = {
+    "a refusal": (lambda: InputError("a: b"), "a: b"),
+    "a full disk": (
+        lambda: OSError(28, "No space left on device", "/x/y"),
+        f"/x/y: No space left on device; {ROOM}",
+    ),
+    "a folder": (lambda: PermissionError(13, "Permission denied"), "/runs: Permission denied"),
+    "an error of no number": (lambda: OSError("odd"), "/runs: odd"),
+    "the database": (
+        lambda: caused(optuna.exceptions.StorageInternalError("x"), ValueError("gone\nfar away")),
+        "the study's database postgresql+psycopg://me:***@host/db can't be used: gone far away",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ENDS)
+def test_what_ends_a_sweep_is_one_line(kind: str) -> None:
+    make, line = ENDS[kind]
+    assert str(failures.cannot_go_on(make(), Path("/runs"), URL)) == line
 
 
 def failed(reason: str, state: TrialState = TrialState.PRUNED) -> FrozenTrial:
@@ -511,31 +565,3 @@ def test_a_trial_whose_process_died_too_often_is_a_bad_one(url: str) -> None:
     assert given_up.state is TrialState.PRUNED
     assert (given_up.user_attrs["status"], given_up.user_attrs["reason"]) == ("failed", GIVEN_UP)
     assert summary(study.trials()) == "1 trial: 1 its process died 4 times"
-
-
-@pytest.mark.parametrize(("kills", "status"), [(3 * workers.MAX_RESTARTS, 0), (100, 1)])
-def test_killed_workers_are_restarted_while_trials_count(
-    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: int, status: int
-) -> None:
-    """Each trial may take its process down a few times; a machine that kills all ends the sweep."""
-    study, started = open_study(url, 4), 0
-
-    def start(number: int, folder: Path) -> subprocess.Popen[bytes]:
-        nonlocal started
-        started += 1
-        trial = study.next_trial() if started % workers.MAX_RESTARTS == 0 and kills < 100 else None
-        if trial is not None:
-            study.finish(trial, Outcome(TrialState.PRUNED, None, {"status": "failed"}))
-        if started > kills:
-            finish_all(study)
-        return subprocess.Popen(["sh", "-c", "exit 0" if started > kills else "kill -9 $$"])
-
-    monkeypatch.setattr(workers, "_start", start)
-    monkeypatch.setattr(workers, "POLL_SECONDS", 0.05)
-    if status:
-        with pytest.raises(InputError, match="every worker was killed"):
-            workers.run_workers(1, study, SweepProgress(study), tmp_path)
-        assert started == 1 + workers.MAX_RESTARTS
-    else:
-        workers.run_workers(1, study, SweepProgress(study), tmp_path)
-        assert started == kills + 1 and study.counted() == 4

@@ -18,7 +18,7 @@ from optuna.distributions import (
 
 from src.errors import InputError
 from src.overrides import literal, parsed
-from src.sweeping.space import Dimension, dimension, fixed_lines, read_space
+from src.sweeping.space import Dimension, dimension, fixed_lines, is_setting, read_space
 from tests.helpers import composed
 from tests.test_overrides import VALUES, same
 
@@ -224,3 +224,29 @@ def test_the_files_values_are_set_and_the_command_line_wins() -> None:
         "data.batch_size=64",
         "seed=1",
     ]
+
+
+def test_both_ends_or_every_choice_are_tried() -> None:
+    assert searched("interval(0.5,2)").examples() == [0.5, 2.0]
+    assert searched("range(1,10,3)").examples() == [1, 7]
+    assert [*searched("relu,[1],null").examples()] == ["relu", [1], None]
+    added = [dimension(parsed([f"{sign}x=1,2"])[0]).added for sign in ("", "+", "++")]
+    assert added == [False, True, True]
+
+
+def test_what_is_a_setting() -> None:
+    settings = "optimizer.lr scheduler.end_factor model.hidden_sizes search.x data.batch_size"
+    settings += " trainer.early_stopping.patience optimizer.seeds model.seeded"
+    others = "seed data.split_seed optimizer.seed model.init_seed data.name trainer.epochs"
+    others += " trainer.threads trial objective.metric sampler.points"
+    assert [key for key in settings.split() if not is_setting(key)] == []
+    assert [key for key in others.split() if is_setting(key)] == []
+
+
+def test_a_file_that_says_nothing_of_use_is_refused() -> None:
+    for wrong in ("abc", 3, ["a"]):
+        params = OmegaConf.create({"params": wrong}).params
+        with pytest.raises(InputError, match=r"^hydra\.sweeper\.params=.*: must be keys"):
+            read_space(composed(), params, [])
+    with pytest.raises(InputError, match="whole numbers"):
+        read_space(composed(), None, parsed(["data.batch_size=interval(8.5,64)"]))

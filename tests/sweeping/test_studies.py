@@ -1,5 +1,7 @@
 """`python -m src.studies`: the list, one study, and its page in a browser without a network."""
 
+import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -8,12 +10,15 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
+from optuna.distributions import FloatDistribution
 
 from src import studies
 from src.sweeping import show
+from src.sweeping.study import DIED
 from tests.sweeping.conftest import Ended, Sweep
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -49,6 +54,82 @@ def test_the_list(sweep: Sweep, call: Show) -> None:
     assert one.split()[:5] == ["one", "2", "0", "0", "0"]
     assert one.split()[5] == f"{min(trial.value or 0 for trial in ended.trials):.5g}"
     assert two.split()[0] == "two"
+
+
+def known(url: str, name: str, direction: str) -> None:
+    """A study of trials of every kind, whose value depends on x alone."""
+    study = optuna.create_study(storage=url, study_name=name, direction=direction)
+    space: Any = {"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1)}
+    kinds = [("COMPLETE", {"seconds": 2.25}, (at % 4 / 3, at // 4 / 3)) for at in range(16)]
+    kinds += [("PRUNED", {"status": "pruned"}, (0.1, 0.2)), ("PRUNED", {}, (0.9, 0.2))]
+    kinds += [("PRUNED", {"status": "diverged"}, (0.3, 0.2))]
+    kinds += [("PRUNED", {"status": "failed", "reason": "out of memory"}, (0.4, 0.4))]
+    kinds += [("FAIL", {"reason": "a bug"}, (0.5, 0.5)), ("FAIL", {"reason": DIED}, (0.6, 0.5))]
+    kinds += [("RUNNING", {}, (0.7, 0.7)), ("RUNNING", {}, (0.8, 0.7)), ("WAITING", {}, None)]
+    for state, attributes, point in kinds:
+        trial = optuna.trial.create_trial(
+            state=optuna.trial.TrialState[state],
+            value=4 * point[0] ** 2 if point and state == "COMPLETE" else None,
+            params=dict(zip("xy", point, strict=True)) if point else {},
+            distributions=space if point else {},
+            user_attrs=attributes,
+        )
+        study.add_trial(trial)
+
+
+@pytest.fixture
+def pageless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plots take a second or two."""
+    monkeypatch.setattr(show, "write_page", lambda *_: None)
+
+
+@pytest.mark.usefixtures("pageless")
+@pytest.mark.parametrize(
+    ("direction", "best", "first"),
+    [("minimize", "0", "0 0 0 0 2.2"), ("maximize", "4", "3 4 1 0 2.2")],
+)
+def test_the_numbers_of_a_study(
+    url: str, call: Show, direction: str, best: str, first: str
+) -> None:
+    known(url, "known", direction)
+    status, out, _ = call("--storage", url)
+    began = optuna.load_study(study_name="known", storage=url).trials
+    times = [one.datetime_start for one in began if one.datetime_start]
+    assert status == 0 and out.splitlines()[1].split() == [
+        "known", "16", "3", "2", "2", best, *f"{min(times):%Y-%m-%d %H:%M}".split(),
+    ]  # fmt: skip
+    status, out, _ = call("--storage", url, "known", "--top", "3")
+    lines = out.splitlines()
+    assert status == 0 and lines[0] == "study known: 16 complete, 3 pruned, 2 failed, 2 running"
+    assert lines[1].split() == ["trial", "value", "x", "y", "seconds"]
+    assert lines[2].split() == first.split()
+    assert len([line for line in lines if line.startswith(" ")]) == 4
+    shares = dict(re.findall(r"^importance of (\w): ([\d.]+)$", out, re.M))
+    assert [*shares] == ["x", "y"] and float(shares["x"]) > 0.8
+    assert float(shares["x"]) + float(shares["y"]) == pytest.approx(1, abs=0.011)
+    assert shlex.split(lines[-1]) == ["dashboard:", "optuna-dashboard", url]
+
+
+@pytest.mark.usefixtures("pageless")
+def test_how_many_are_shown(url: str, call: Show) -> None:
+    known(url, "known", "minimize")
+    for top, count in ((None, 5), ("1", 1), ("99", 16)):
+        _, out, _ = call("--storage", url, "known", *(["--top", top] if top else []))
+        assert len(re.findall(r"^ +\d+ ", out, re.M)) == count
+    status, out, err = call("--storage", url, "known", "--top", "0")
+    assert status == 2 and "--top=0: must be an integer >= 1" in err
+
+
+def test_a_database_without_studies(url: str, call: Show) -> None:
+    optuna.storages.RDBStorage(url)
+    assert call("--storage", url) == (0, f"no studies in {url}\n", "")
+    status, _, err = call("--storage", url, "one")
+    assert status == 1 and err.endswith("there are: none\n")
+
+
+def test_looking_makes_no_database(call: Show, tmp_path: Path) -> None:
+    assert call("--storage", f"sqlite:///{tmp_path}/new.db")[0] == 1
+    assert not (tmp_path / "new.db").exists()
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,29 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial, TrialState
 
 from src.errors import InputError
 from src.sweeping import storage
-from src.sweeping.study import DIED, GIVEN_UP, MAX_DEATHS, Lease, Outcome, SharedStudy
+from src.sweeping import study as study_module
+from src.sweeping.progress import best_trial
+from src.sweeping.study import (
+    DIED,
+    GIVEN_UP,
+    INTERRUPTED,
+    MAX_DEATHS,
+    Lease,
+    Outcome,
+    SharedStudy,
+    flatten,
+    inside,
+    is_failed,
+)
 from tests.sweeping.conftest import forget_connections, open_study, states
 
 FORK = multiprocessing.get_context("fork")  # a fresh interpreter would take seconds to begin
@@ -69,6 +84,89 @@ def test_the_default_configuration_comes_first_even_after_a_death(url: str) -> N
 
 def test_a_default_outside_the_space_is_not_tried(url: str) -> None:
     assert all(one.params["x"] != 7.0 for one in finish_all(open_study(url, 3, default={"x": 7.0})))
+
+
+def test_trials_that_are_made_good_leave_no_trace_in_the_proposals(
+    url: str, tmp_path: Path
+) -> None:
+    undisturbed = [one.params for one in finish_all(open_study(f"sqlite:///{tmp_path}/u.db", 5))]
+    study = open_study(url, 5)
+    for reason in (DIED, None, INTERRUPTED, DIED, None):  # the default and a proposed point
+        trial = study.next_trial()
+        assert trial is not None
+        if reason:
+            study._give_up(study.trials()[trial.number], reason)
+        else:
+            study.finish(trial, DONE)
+    finish_all(study)
+    counted = [one.params for one in study.trials() if one.state is TrialState.COMPLETE]
+    assert counted == undisturbed and len({*map(str, counted)}) == 5
+    assert states(study.trials()) == {"COMPLETE": 5, "FAIL": 3}
+
+
+@pytest.mark.parametrize(("direction", "worst"), [("minimize", 0.9), ("maximize", 0.2)])
+def test_samplers_see_a_bad_trial_with_the_worst_value(
+    url: str, direction: str, worst: float
+) -> None:
+    """But TPE, which ranks pruned trials by itself."""
+    seen: dict[int, dict[int, float | None]] = {}
+
+    class Watching(optuna.samplers.RandomSampler):
+        def sample_relative(self, study: optuna.Study, trial: Any, space: Any) -> dict[str, Any]:
+            trials = study._get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+            seen[trial.number] = {one.number: one.value for one in trials}
+            return {}
+
+    study = open_study(url, 6, direction=direction, sampler=lambda number: Watching(seed=number))
+    outcomes = [
+        Outcome(TrialState.PRUNED, None, {"status": "diverged"}),  # no value was met yet
+        Outcome(TrialState.COMPLETE, 0.5, {"status": "completed"}),
+        Outcome(TrialState.COMPLETE, 0.9, {"status": "completed"}),
+        Outcome(TrialState.COMPLETE, 0.2, {"status": "completed"}),
+        Outcome(TrialState.PRUNED, None, {"status": "failed"}),
+        Outcome(TrialState.PRUNED, None, {"status": "pruned"}),
+    ]
+    for outcome in outcomes:
+        trial = study.next_trial()
+        assert trial is not None
+        study.finish(trial, outcome)
+    study.n_trials = 7
+    study.next_trial()
+    assert seen[1] == {} and seen[2] == {0: 0.5, 1: 0.5}
+    assert seen[6] == {0: worst, 1: 0.5, 2: 0.9, 3: 0.2, 4: worst}
+    assert {one.value for one in study.trials()} == {None, 0.5, 0.9, 0.2}, "they are shared"
+
+
+MIRRORED = {
+    "tpe": lambda number: optuna.samplers.TPESampler(seed=number, n_startup_trials=4),
+    "cmaes": lambda number: optuna.samplers.CmaEsSampler(seed=number, n_startup_trials=4),
+}
+
+
+@pytest.mark.parametrize("name", MIRRORED)
+def test_maximizing_is_minimizing_the_mirrored_values(tmp_path: Path, name: str) -> None:
+    """The same proposals, trial by trial, beside some that diverge; and the same best."""
+    space = {"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1)}
+    points, best = [], []
+    for direction, sign in (("minimize", 1), ("maximize", -1)):
+        study = open_study(
+            f"sqlite:///{tmp_path}/{direction}.db", 14, direction=direction, space=space,
+            default={"x": 0.1, "y": 0.1}, sampler=MIRRORED[name],
+        )  # fmt: skip
+        while trial := study.next_trial():
+            x, y = trial.params["x"], trial.params["y"]
+            outcome = Outcome(TrialState.COMPLETE, sign * ((x - 0.4) ** 2 - y), {})
+            if y > 0.6:
+                outcome = Outcome(TrialState.PRUNED, None, {"status": "diverged"})
+            study.finish(trial, outcome)
+        assert study.sign == sign
+        trials = study.trials()
+        points.append([one.params for one in trials])
+        best.append(best_trial(trials, study.sign))
+    assert points[0] == points[1]
+    assert best[0] and best[1] and best[0].number == best[1].number
+    values = [(p["x"] - 0.4) ** 2 - p["y"] for p in points[0] if p["y"] <= 0.6]
+    assert 1 < len(values) < 14 and best[0].value == min(values) and best[1].value == -min(values)
 
 
 def test_failures_do_not_count(url: str) -> None:
@@ -195,6 +293,35 @@ def test_interruptions_never_give_a_trial_up(url: str) -> None:
     assert states(study.trials()) == {"FAIL": 2 * MAX_DEATHS, "WAITING": 1}
 
 
+def test_a_process_gives_back_its_own_trial_and_no_other(url: str) -> None:
+    study = open_study(url, 3)
+    elsewhere(study)
+    study.study.add_trial(optuna.trial.create_trial(value=1.0))
+    own = study.next_trial()
+    assert own is not None
+    study.release()
+    kinds = [(one.state.name, one.user_attrs.get("reason")) for one in study.trials()]
+    assert kinds == [
+        ("RUNNING", None),
+        ("COMPLETE", None),
+        ("FAIL", INTERRUPTED),
+        ("WAITING", None),
+    ]
+    again = study.trials()[-1]
+    assert again.system_attrs["fixed_params"] == own.params
+    assert again.user_attrs == {"retries": own.number, "deaths": 0}
+
+
+def test_deaths_add_up_and_interruptions_do_not(url: str) -> None:
+    study = open_study(url)
+    for expected, reason in ((1, DIED), (1, INTERRUPTED), (2, DIED)):
+        trial = study.next_trial()
+        assert trial is not None
+        study._give_up(study.trials()[trial.number], reason)
+        assert study.trials()[-1].user_attrs == {"retries": trial.number, "deaths": expected}
+        assert study.trials()[trial.number].user_attrs["reason"] == reason
+
+
 @pytest.mark.parametrize(
     ("pruner", "kept"),
     [(optuna.pruners.SuccessiveHalvingPruner(), 2), (optuna.pruners.HyperbandPruner(), 0)],
@@ -213,6 +340,39 @@ def test_where_a_repeated_trial_begins_on_the_pruners_ladder(
     assert again.system_attrs["grid_id"] == 3
     rungs = sorted(key for key in again.system_attrs if key.startswith("completed_rung_"))
     assert rungs == [f"completed_rung_{rung}" for rung in range(kept)]
+
+
+def test_only_an_exhausted_grid_may_err_while_it_is_told(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = open_study(url)
+    for text, outcome in (("`Study.stop` is supposed to", "told"), ("a bug", "raised")):
+        trial, error = study.next_trial(), RuntimeError(text)
+
+        def tell(*_: object, error: Exception = error, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(study.study, "tell", tell)
+        assert trial is not None
+        try:
+            study.finish(trial, DONE)
+            assert outcome == "told"
+        except RuntimeError as raised:
+            assert outcome == "raised" and raised is error
+
+
+def test_a_claim_ends_when_all_trials_count_and_waits_while_the_last_ones_run(url: str) -> None:
+    study = open_study(url, 2)
+    first = elsewhere(study)
+    second = elsewhere(study)
+    assert study._claim() == (None, False)
+    study.finish(first, DONE)
+    assert study._claim() == (None, False)
+    study.finish(second, Outcome(TrialState.FAIL, None, {"reason": "a bug"}))
+    third, done = study._claim()
+    assert third is not None and not done
+    study.finish(third, Outcome(TrialState.PRUNED, None, {"status": "pruned"}))
+    assert study._claim() == (None, True) and study.counted() == 2
 
 
 def test_a_process_that_lost_its_trial_changes_nothing(url: str) -> None:
@@ -288,6 +448,55 @@ def test_a_worker_elsewhere_that_falls_silent_is_found(url: str) -> None:
     assert states(study.trials()) == {"COMPLETE": 1, "FAIL": 1}
 
 
+@pytest.mark.parametrize("seconds", [6, 60, 601])
+def test_a_lease_is_renewed_several_times_within_its_lifetime(url: str, seconds: int) -> None:
+    opened = open_study(url, lease_seconds=seconds).storage
+    assert opened.grace_period == seconds
+    assert opened.heartbeat_interval is not None and opened.heartbeat_interval >= 1
+    assert seconds / 10 <= opened.heartbeat_interval <= seconds / 5
+
+
+def test_a_lease_is_renewed_until_the_trial_ends(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A renewal that fails doesn't end it."""
+    study, beats = open_study(url), []
+    trial = study.next_trial()
+    assert trial is not None
+
+    def beat(trial_id: int) -> None:
+        beats.append(trial_id)
+        if len(beats) == 2:
+            raise optuna.exceptions.StorageInternalError("away")
+
+    monkeypatch.setattr(study.storage, "record_heartbeat", beat)
+    monkeypatch.setattr(study.storage, "heartbeat_interval", 0.05)
+    with Lease(study, trial):
+        deadline = time.monotonic() + 3
+        while len(beats) < 4 and time.monotonic() < deadline:
+            time.sleep(0.02)
+    count = len(beats)
+    time.sleep(0.2)
+    assert count >= 4 and {*beats} == {trial._trial_id} and len(beats) == count
+
+
+def test_a_lease_that_ran_out_counts_after_a_while(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A holder has two renewals' time to show itself, from when its silence was first seen."""
+    study = open_study(url, lease_seconds=60)
+    trial = elsewhere(study)
+    frozen, clock, silent = study.trials()[0], [100.0], {trial._trial_id}
+    monkeypatch.setattr(study_module.time, "monotonic", lambda: clock[0])
+
+    def lost(at: float, *, is_silent: bool = True) -> bool:
+        clock[0] = at
+        return study._is_lost(frozen, silent if is_silent else set())
+
+    assert not lost(0, is_silent=False)  # however long it runs
+    assert not lost(1000) and not lost(1019.9) and lost(1020.1)  # it is renewed every 10 s
+    assert not lost(2000, is_silent=False)
+    assert not lost(2001) and not lost(2020.9) and lost(2021.1), "it counts from anew"
+
+
 def test_a_renewed_lease_holds(url: str) -> None:
     study = open_study(url, 1, lease_seconds=3)
     trial, end = elsewhere(study), time.monotonic() + 9
@@ -328,6 +537,75 @@ def test_another_signature_is_refused_with_what_differs(url: str) -> None:
     open_study(url, signature={"hash": "1", "data.batch_size": 32, "model.name": "a"})
     with pytest.raises(InputError, match=r"data\.batch_size was 32, is 64; choose another"):
         open_study(url, signature={"hash": "2", "data.batch_size": 64, "model.name": "a"})
+
+
+def test_of_many_differences_three_are_named(url: str) -> None:
+    open_study(url, signature={"hash": "1", "same": 0, **dict.fromkeys("edcba", 1)})
+    with pytest.raises(InputError) as refused:
+        open_study(url, signature={"hash": "2", "same": 0, **dict.fromkeys("fedcb", 2)})
+    told = "a was 1, is absent; b was 1, is 2; c was 1, is 2 and 3 more; choose another"
+    assert f"study test holds trials that can't be compared with these: {told}" in str(
+        refused.value
+    )
+
+
+def test_a_study_that_was_only_begun_is_completed(url: str) -> None:
+    """A kill between making it and signing it leaves one without a signature."""
+    optuna.create_study(storage=url, study_name="test").enqueue_trial({"x": 0.1})
+    assert [one.params["x"] for one in finish_all(open_study(url, 3))].count(0.1) == 1
+
+
+@pytest.mark.parametrize(
+    ("default", "is_inside"),
+    [
+        ({"x": 0.1, "k": 2, "c": "u"}, True),
+        ({"x": 1e-3, "k": 1, "c": None}, True),
+        ({"x": 1.0, "k": 8, "c": "u"}, True),
+        ({"x": 1.1, "k": 2, "c": "u"}, False),
+        ({"x": 0.1, "k": 9, "c": "u"}, False),
+        ({"x": 0.1, "k": 2, "c": "w"}, False),
+        ({"x": None, "k": 2, "c": "u"}, False),
+        ({"x": "big", "k": 2, "c": "u"}, False),
+    ],
+)
+def test_whether_the_default_lies_inside(default: dict[str, Any], is_inside: bool) -> None:
+    space = {
+        "x": FloatDistribution(1e-3, 1, log=True),
+        "k": IntDistribution(1, 8),
+        "c": CategoricalDistribution(["u", None]),
+    }
+    assert inside(default, space) is is_inside
+
+
+def test_a_grid_ends_with_its_points_and_the_default(url: str) -> None:
+    for points, default, total in ((4, 0.1, 5), (4, 7.0, 4), (20, 0.1, 10), (None, 0.1, 10)):
+        study = open_study(url, 10, default={"x": default}, name=f"{points} {default}")
+        study.limit(points)
+        assert study.n_trials == total
+
+
+def test_nested_mappings_become_dotted_keys() -> None:
+    nested = {"a": 1, "b": {"c": {"d": [1, {"e": 2}]}, "f": None}, "g": {}}
+    assert flatten(nested) == {"a": 1, "b.c.d": [1, {"e": 2}], "b.f": None}
+
+
+@pytest.mark.parametrize(
+    ("state", "attributes", "failed"),
+    [
+        ("FAIL", {"reason": "RuntimeError: bug"}, True),
+        ("FAIL", {}, True),
+        ("FAIL", {"reason": DIED}, False),
+        ("FAIL", {"reason": INTERRUPTED}, False),
+        ("FAIL", {"reason": GIVEN_UP}, True),
+        ("PRUNED", {"status": "failed", "reason": GIVEN_UP}, True),
+        ("PRUNED", {"status": "diverged"}, False),
+        ("PRUNED", {"status": "pruned"}, False),
+        ("RUNNING", {"status": "failed"}, False),
+    ],
+)
+def test_what_failed(state: str, attributes: dict[str, Any], failed: bool) -> None:
+    trial = optuna.trial.create_trial(state=TrialState[state], user_attrs=attributes)
+    assert is_failed(trial) is failed
 
 
 def test_a_study_of_someone_elses_is_refused(url: str) -> None:
@@ -402,6 +680,7 @@ def test_a_storm_of_kills_on_sqlite(url: str) -> None:
     check_exact(url, 60)
 
 
+@pytest.mark.slow
 def test_a_storm_of_kills_on_postgres(postgres_url: str) -> None:
     storm(postgres_url, processes=4, n_trials=40, kills=10, seed=2)
     check_exact(postgres_url, 40)

@@ -1,10 +1,15 @@
 """`python -m src.train -m sweeps=…` in this process: totals, refusals, failures, results."""
 
 import json
+import math
 import os
 import re
 import shlex
 import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 
 import optuna
@@ -12,12 +17,15 @@ import pytest
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
+from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from src import train
-from src.config import PROJECT, register
+from src import run, train
+from src.config import PROJECT, parse, register
 from src.sweeping import sweeper
-from tests.helpers import Session, result_folder
+from src.sweeping.study import flatten
+from src.sweeping.sweeper import comparable
+from tests.helpers import Session, composed, result_folder
 from tests.sweeping.conftest import QUICK, Sweep, states, trials_of
 
 GROUPS = {group: sorted(p.stem for p in (PROJECT / "conf" / group).glob("*.yaml"))
@@ -86,6 +94,48 @@ def test_a_mixed_study_is_refused_with_what_differs(sweep: Sweep) -> None:
         refusal = "error: study s holds trials that can't be compared with these: "
         assert second.err.startswith(refusal) and len(second.err.splitlines()) == 1
         assert difference in second.err
+
+
+def test_a_study_of_other_data_is_refused(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings are the same, and the content of the files is not."""
+    from src.data import load, sources
+
+    def changed(root: str | None) -> sources.Raw:
+        return replace(real(root), sha256="0" * 64)
+
+    first, real = sweep("sweeps=sgd", "n_trials=1"), sources.SOURCES["digits"]
+    monkeypatch.setitem(sources.SOURCES, "digits", changed)
+    load.cache_clear()
+    second = sweep("sweeps=sgd", "n_trials=2")
+    load.cache_clear()
+    assert second.status == 1 and second.trials == first.trials
+    assert f"data.sha256 was {real(None).sha256}, is {'0' * 64}; choose another" in second.err
+
+
+LEFT_OUT = {  # how trials are found and followed, how fast they run, and where; all else counts
+    *("sampler._target_", "pruner._target_", "pruner.min_resource", "pruner.reduction_factor"),
+    *("trial", "resume", "logger.tensorboard._target_", "search.one_minus_beta1"),
+    *("search.one_minus_beta2", "data.root", "trainer.threads", "trainer.checkpoint_every"),
+}
+
+
+def test_what_makes_trials_comparable() -> None:
+    config = parse(composed("sweeps=adam", "logger=tensorboard", "model=mlp"))
+    space = {"optimizer.lr": FloatDistribution(0.1, 1),
+             "search.one_minus_beta1": IntDistribution(1, 2)}  # fmt: skip
+    flat, made = flatten(config.model_dump()), comparable(config, space, "abc")
+    assert {*made} == {*flat} - LEFT_OUT - {"optimizer.lr"} | {"data.sha256", "hash"} | {
+        f"space.{name}" for name in space
+    }
+    assert {*flat} >= LEFT_OUT
+    assert all(made[key] == flat[key] for key in {*made} & {*flat})
+    assert made["data.sha256"] == "abc"
+    lr = json.loads(made["space.optimizer.lr"])["attributes"]
+    assert lr == {"low": 0.1, "high": 1.0, "log": False, "step": None}
+    others = [comparable(config, space, "abd"), comparable(config, {}, "abc"),
+              comparable(config.model_copy(update={"seed": 1}), space, "abc")]  # fmt: skip
+    assert len({one["hash"] for one in (made, *others)}) == 4
+    assert made == comparable(config.model_copy(update={"trial": 7}), space, "abc")
 
 
 def test_what_does_not_touch_the_comparison_may_change(sweep: Sweep) -> None:
@@ -527,3 +577,113 @@ def test_what_a_pipe_shows(sweep: Sweep) -> None:
         "dashboard",
     ]
     assert f"--storage {ended.url}" in ended.out and ended.err == ""
+
+
+@pytest.fixture
+def mirrored(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From its call on, accuracies are what they are times minus one."""
+    real = run.Evaluator.__call__
+
+    def negated(self: run.Evaluator) -> dict[str, float]:
+        return {k: -v if k.endswith("accuracy") else v for k, v in real(self).items()}
+
+    return lambda: monkeypatch.setattr(run.Evaluator, "__call__", negated)
+
+
+def test_maximizing_a_metric_is_minimizing_its_mirror(
+    sweep: Sweep, mirrored: Callable[[], None]
+) -> None:
+    """The same proposals, prunings and best trial; beside some that diverge."""
+    command = ["sweeps=sgd", "n_trials=11", "+sampler.n_startup_trials=6", "trainer.epochs=3"]
+    command += ["objective.metric=val_accuracy", "optimizer.lr=tag(log,interval(1e-4,1e38))"]
+    up = sweep(*command, "objective.direction=maximize", study="up")
+    mirrored()
+    down = sweep(*command, "objective.direction=minimize", study="down")
+    assert up.status == down.status == 0
+    for one, other in zip(up.trials, down.trials, strict=True):
+        assert (one.params, one.state) == (other.params, other.state)
+        assert one.user_attrs["status"] == other.user_attrs["status"]
+        assert one.value == (None if other.value is None else -other.value)
+    ways = [one.user_attrs["status"] for one in up.trials]
+    assert {*ways} == {"completed", "pruned", "diverged"}
+    complete = {one.number: one.value for one in up.trials if one.state is TrialState.COMPLETE}
+    best, value = max(complete.items(), key=lambda item: (item[1], -item[0]))
+    assert min(complete.values()) < value
+    assert f"best: trial {best}, {value:.6g}, in {up.folder}/trial-{best}\n" in up.out
+    assert f"best: trial {best}, {-value:.6g}, in {down.folder}/trial-{best}\n" in down.out
+    told = [float(text) for text in re.findall(r"^trial .* best (\S+?),?(?: .*)?$", up.out, re.M)]
+    values = [one.value if one.number in complete else -math.inf for one in up.trials]
+    assert told == pytest.approx([*accumulate(values, max)], abs=1e-4)  # trial 0 is complete
+    table = [line.split()[0] for line in up.out.splitlines() if re.match(r" +\d+ +0\.\d+ ", line)]
+    assert (
+        table == [str(number) for number in sorted(complete, key=lambda n: (-complete[n], n))][:5]
+    )
+    written = OmegaConf.load(up.folder / "best.yaml")
+    assert written.optimizer.lr == up.trials[best].params["optimizer.lr"]
+    assert written.objective.direction == "maximize"
+
+
+def test_what_the_study_keeps_of_a_trial(sweep: Sweep) -> None:
+    began = time.perf_counter()
+    ended = sweep("sweeps=sgd", "n_trials=2", "pruner=none", "data.batch_size=64")
+    passed = time.perf_counter() - began
+    for trial in ended.trials:
+        folder = ended.folder / f"trial-{trial.number}"
+        result = json.loads((folder / "result.json").read_text())
+        kept = trial.user_attrs
+        assert kept["folder"] == str(folder)
+        assert (kept["status"], kept["steps"]) == ("completed", result["steps"])
+        assert result["train_seconds"] < kept["seconds"] < passed
+        rate = trial.params["optimizer.lr"]
+        lines = ["data.batch_size=64", f"optimizer.lr={rate!r}"]
+        assert kept["overrides"][-2:] == lines
+        assert {*kept} == {"owner", "folder", "overrides", "status", "steps", "seconds"}
+        shown = [OmegaConf.load(folder / ".hydra" / f"{name}.yaml")
+                 for name in ("config", "hydra", "overrides")]  # fmt: skip
+        assert shown[0] == OmegaConf.load(folder / ".hydra" / "config.yaml")
+        assert (shown[0].optimizer.lr, shown[0].trial) == (rate, trial.number)
+        assert [*shown[1]] == ["hydra"] and shown[1].hydra.sweeper.study_name == "s"
+        assert shown[2][-3:] == [*lines, f"trial={trial.number}"]
+
+
+def test_failures_in_a_row_are_counted_from_the_last_success(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = run._train, []
+
+    def flaky(*arguments: object) -> str:
+        calls.append(1)
+        if len(calls) in (1, 2, 4, 5, 7, 8, 9):
+            raise RuntimeError(f"the {len(calls)}th")
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(run, "_train", flaky)
+    ended = sweep("sweeps=sgd", "n_trials=9", "pruner=none", "hydra.sweeper.max_failures=3")
+    assert ended.status == 1 and states(ended.trials) == {"FAIL": 7, "COMPLETE": 2}
+    assert "3 trials in a row failed, the last one with: RuntimeError: the 9th" in ended.err
+
+
+def test_a_worker_prints_nothing_and_ends_without_its_controller(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever started it shows what it did; that it has gone shows at the next trial."""
+    monkeypatch.setenv("FAIRSTEP_WORKER", "1")
+    monkeypatch.setenv("FAIRSTEP_PARENT", str(os.getppid()))
+    ended = sweep("sweeps=sgd", "n_trials=2", "n_jobs=7")
+    assert (ended.status, ended.out, ended.err) == (0, "", "") and len(ended.trials) == 2
+    assert not (ended.folder / "best.yaml").exists()
+    real = run._train
+
+    def interrupted(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    def abandoned(*arguments: object) -> str:
+        monkeypatch.setenv("FAIRSTEP_PARENT", str(os.getppid() + 1))
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(run, "_train", interrupted)
+    ended = sweep("sweeps=sgd", "n_trials=3", "n_jobs=7")
+    assert (ended.status, ended.out, ended.err) == (130, "", "")
+    monkeypatch.setattr(run, "_train", abandoned)
+    ended = sweep("sweeps=sgd", "n_trials=9", "n_jobs=7")
+    assert states(ended.trials) == {"COMPLETE": 3, "FAIL": 1} and ended.status == 0

@@ -1,0 +1,261 @@
+"""What a sweep shows: states, times, tables, reasons."""
+
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import DictConfig
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from src.sweeping import DEFAULT_STORAGE, progress
+from src.sweeping.progress import (
+    SweepProgress,
+    best_trial,
+    ranked,
+    summary,
+    top_table,
+    wide_console,
+)
+from src.sweeping.storage import absolute
+from src.sweeping.study import DIED, INTERRUPTED
+
+COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
+
+
+def numbered(*trials: FrozenTrial) -> list[FrozenTrial]:
+    for number, trial in enumerate(trials):
+        trial.number = number
+    return [*trials]
+
+
+def some(*values: float) -> list[FrozenTrial]:
+    return numbered(*(create_trial(value=value) for value in values))
+
+
+@given(st.lists(st.integers(-3, 3), max_size=8))
+def test_ranks_are_of_the_value_and_then_of_the_number(values: list[int]) -> None:
+    trials = some(*values)
+    for sign in (1, -1):
+        order = sorted(range(len(values)), key=lambda at: (sign * values[at], at))
+        assert [one.number for one in ranked(trials, sign)] == order
+        best = best_trial(trials, sign)
+        assert (best.number if best else None) == (order[0] if order else None)
+
+
+def test_only_complete_trials_are_ranked() -> None:
+    pruned = create_trial(state=PRUNED, intermediate_values={1: -9.0})
+    pruned.value = -9.0  # as the database tells it, the last that it reported
+    trials = numbered(pruned, create_trial(value=1.0), create_trial(state=FAIL))
+    assert [one.number for one in ranked(trials, 1)] == [1]
+    assert best_trial(trials[:1], 1) is None
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_is_printed_is_what_was_meant(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    """No markup, no emoji, no colours for numbers, no line broken, whatever is in a name."""
+    monkeypatch.setenv("COLUMNS", "40")
+    if terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("TERM", "xterm")
+    console, text = wide_console(), "[bold]x[/bold] :smile: 3.5 'a' " + "/long" * 50
+    assert console.is_terminal is terminal
+    console.print(text)
+    assert capsys.readouterr().out == text + "\n"
+    assert console.width == (40 if terminal else 200)
+
+
+@pytest.mark.parametrize(
+    ("reasons", "said"),
+    [
+        (["x" * 100], "1 trial: 1 " + "x" * 100),
+        (["x" * 101], "1 trial: 1 " + "x" * 100 + " …"),
+        (["size 3 of 4", "size 3 of 5"], "2 trials: 2 size 3 of …"),
+        (["3 is odd", "5 is odd"], "2 trials: 2 3 is odd"),
+        (["a", "b", "c", "d", "e", "e"], "6 trials: 2 e, 1 a, 1 b, 2 of other reasons"),
+        (["a", "b", "c"], "3 trials: 1 a, 1 b, 1 c"),
+    ],
+)
+def test_reasons_are_short(reasons: list[str], said: str) -> None:
+    failed = [create_trial(state=FAIL, user_attrs={"reason": one}) for one in reasons]
+    assert summary(failed) == said
+
+
+def lines(table: Any, capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
+    capsys.readouterr()
+    wide_console().print(table)
+    return [line.split() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_the_table_of_the_best(capsys: pytest.CaptureFixture[str]) -> None:
+    space: Any = {
+        "optimizer.lr": FloatDistribution(0, 1),
+        "n": IntDistribution(1, 10**6),
+        "act": CategoricalDistribution(["relu", "tanh"]),
+    }
+    trials = numbered(
+        *(
+            create_trial(
+                value=value,
+                params={"optimizer.lr": 0.123456, "n": 123456, "act": "tanh"},
+                distributions=space,
+                user_attrs={"seconds": 61.25} if value > 0.3 else {},
+            )
+            for value in (0.5, 0.123456789, 0.25, 0.75, 0.625, 0.875)
+        )
+    )
+    table = lines(top_table(trials, 1, 3), capsys)
+    assert table[0] == ["trial", "value", "optimizer.lr", "n", "act", "seconds"]
+    assert table[1] == ["1", "0.12346", "0.1235", "123456", "tanh", "nan"]
+    assert table[2][:2] == ["2", "0.25"] and table[3] == [
+        "0", "0.5", "0.1235", "123456", "tanh", "61.2",
+    ]  # fmt: skip
+    assert len(table) == 4
+    assert [line[0] for line in lines(top_table(trials, -1), capsys)[1:]] == list("53402")
+    assert lines(top_table([], 1), capsys) == [["trial", "value", "seconds"]]
+
+
+def shown(n_trials: int, *trials: FrozenTrial, direction: str = "minimize") -> Any:
+    """A study of these trials, which the reader of progress may lengthen."""
+    kept = [*trials]
+    sign = 1 if direction == "minimize" else -1
+    return SimpleNamespace(trials=lambda: numbered(*kept), n_trials=n_trials, sign=sign, kept=kept)
+
+
+def test_a_line_for_each_trial_that_ended_since(capsys: pytest.CaptureFixture[str]) -> None:
+    space: Any = {"optimizer.lr": FloatDistribution(0, 1), "k": IntDistribution(0, 9)}
+    point: Any = {"params": {"optimizer.lr": 0.123456, "k": 3}, "distributions": space}
+    before = create_trial(value=0.5, user_attrs={"status": "completed"})
+    running = create_trial(state=TrialState.RUNNING)
+    study = shown(9, before, running, direction="maximize")
+    with SweepProgress(study) as bar:
+        bar.update()
+        assert capsys.readouterr().out == "" and bar.counted == 1
+        study.kept[1] = create_trial(value=0.7654321, user_attrs={"status": "completed"}, **point)
+        study.kept += [
+            create_trial(state=PRUNED, user_attrs={"status": "pruned"}),
+            create_trial(state=PRUNED, user_attrs={"status": "diverged"}),
+            create_trial(
+                state=PRUNED, user_attrs={"status": "failed", "reason": "x" * 70 + "y" * 20}
+            ),
+            create_trial(state=FAIL, user_attrs={"reason": DIED}),
+            create_trial(state=FAIL, user_attrs={"reason": INTERRUPTED}),
+            create_trial(state=FAIL, user_attrs={"status": "failed", "reason": "a bug"}),
+            create_trial(state=TrialState.WAITING),
+        ]
+        for trial in study.kept:
+            trial.datetime_start = None
+        bar.update()
+        told = capsys.readouterr().out.splitlines()
+        bar.update()
+        assert capsys.readouterr().out == "", "each is told once"
+    state = "  | 5/9 (2 pruned, 2 failed), best 0.7654"
+    assert told == [
+        f"trial 1 completed 0.76543  lr=0.1235 k=3{state}",
+        f"trial 2 pruned  {state}",
+        f"trial 3 diverged  {state}",
+        f"trial 4 failed ({'x' * 70 + 'y' * 10})  {state}",
+        f"trial 5 {DIED}  {state}",
+        f"trial 6 {INTERRUPTED}  {state}",
+        f"trial 7 failed (a bug)  {state}",
+    ]
+    assert bar.counted == 5
+
+
+def test_quiet_progress_asks_and_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    study = shown(2, create_trial(value=1.0))
+    study.trials = lambda: pytest.fail("it asked")
+    with SweepProgress(study, quiet=True) as bar:
+        bar.update()
+    assert capsys.readouterr().out == ""
+
+
+def test_a_database_that_is_away_ends_no_progress() -> None:
+    study = shown(2, create_trial(value=1.0))
+    with SweepProgress(study) as bar:
+
+        def away() -> list[FrozenTrial]:
+            raise optuna.exceptions.StorageInternalError("gone")
+
+        study.trials = away
+        bar.update()
+
+
+@pytest.mark.parametrize(
+    ("total", "left"),
+    [(8, ", 60 s left"), (9, ", 80 s left"), (10, ", 2 min left"), (5, ""), (4, "")],
+)
+def test_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch, total: int, left: str) -> None:
+    """Three trials ended in the minute since the first of them began: 20 s for each to come."""
+    now = datetime(2026, 1, 1, 12)
+    monkeypatch.setattr(progress, "datetime", SimpleNamespace(now=lambda: now))
+    trials = [create_trial(value=1.0), create_trial(state=PRUNED)]
+    study = shown(total, *trials)
+    with SweepProgress(study) as bar:
+        assert bar._left(study.trials()) == "", "nothing was seen to end"
+        for state in (COMPLETE, PRUNED, COMPLETE, FAIL, TrialState.RUNNING):
+            value = 1.0 if state is COMPLETE else None
+            trials.append(create_trial(state=state, value=value))
+        for trial, ago in zip(trials, (999, 999, 60, 40, 20, 10, 5), strict=True):
+            trial.datetime_start = now - timedelta(seconds=ago)
+        assert bar._left(numbered(*trials)) == left
+
+
+def test_times_are_short_and_plain() -> None:
+    texts = {0.4: "0 s", 12.6: "13 s", 90.0: "90 s", 91.0: "2 min", 3600.0: "60 min"}
+    assert {seconds: progress._duration(seconds) for seconds in texts} == texts
+
+
+def test_how_to_go_on_after_a_sweep(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The study's name goes for its best only where experiments are looked for."""
+    monkeypatch.setattr(progress, "OUTPUTS", tmp_path)
+    monkeypatch.setattr(progress, "write_best", lambda best, composed, folder: folder / "best.yaml")
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    monkeypatch.delenv("FAIRSTEP_OUTPUTS", raising=False)
+    best = create_trial(
+        value=0.123456789, user_attrs={"overrides": ["a=1"], "folder": "/f/trial-1"}
+    )
+    study = shown(2, create_trial(value=0.5), best)
+    study.name, composed = "s", list[list[str]]()
+
+    def compose(lines: list[str]) -> DictConfig:
+        composed.append(lines)
+        return DictConfig({})
+
+    ends = {
+        "default": (absolute(DEFAULT_STORAGE), tmp_path / "sweeps" / "s"),
+        "elsewhere": ("postgresql+psycopg://me:secret@host/db", tmp_path / "s"),
+    }
+    said = {}
+    for name, (study.url, folder) in ends.items():
+        progress.report_result(
+            study, folder, lambda lines: composed.append(lines) or DictConfig({})
+        )
+        said[name] = capsys.readouterr().out.splitlines()[3:]
+    assert composed == [["a=1"], ["a=1"]]
+    assert said["default"] == [
+        "best: trial 1, 0.123457, in /f/trial-1",
+        "train it:   python -m src.train a=1",
+        "or:         python -m src.train experiment=s/best",
+        f"as YAML:    {tmp_path}/sweeps/s/best.yaml",
+        "look at it: python -m src.studies s",
+        f"dashboard:  optuna-dashboard {absolute(DEFAULT_STORAGE)}",
+    ]
+    url = "postgresql+psycopg://me:***@host/db"
+    assert said["elsewhere"] == [
+        said["default"][0],
+        said["default"][1],
+        f"as YAML:    {tmp_path}/s/best.yaml",
+        f"look at it: python -m src.studies s --storage '{url}'",
+        f"dashboard:  optuna-dashboard '{url}'",
+    ]
