@@ -151,3 +151,88 @@ def test_a_saturated_metric():
     assert named(checks.saturated({"a": full, "b": full})) == [("saturated", None)]
     assert checks.saturated({"a": full, "b": open_}) == []
     assert checks.saturated({"a": [], "b": []}) == []
+
+
+def at(value: float, low: float, high: float, log: bool, name: str = "x") -> dict[str, str]:
+    space = {name: {"low": low, "high": high, "log": log}}
+    return checks.edges(search(space=space, trials=[trial(0, **{name: value})]))
+
+
+def test_an_edge_is_a_twentieth_of_the_space_in_its_own_scale():
+    """Of four decades 0.2, which is a factor of 1.585; of a unit 0.05."""
+    assert at(1e-4 * 1.58, 1e-4, 1.0, True) == {"x": "low"}
+    assert at(1e-4 * 1.59, 1e-4, 1.0, True) == {}
+    assert at(1 / 1.58, 1e-4, 1.0, True) == {"x": "high"}
+    assert at(1 / 1.59, 1e-4, 1.0, True) == {}
+    assert at(2.049, 2.0, 3.0, False) == {"x": "low"}
+    assert at(2.051, 2.0, 3.0, False) == {}
+    assert at(2.951, 2.0, 3.0, False) == {"x": "high"}
+    assert at(2.949, 2.0, 3.0, False) == {}
+    beta = "search.one_minus_beta"
+    assert at(0.99, 0.01, 1.0, True, beta) == {}
+    assert at(0.49, 0.005, 0.5, True, beta) == {beta: "high"}
+    assert at(0.99, 0.01, 1.0, True, "optimizer.one") == {"optimizer.one": "high"}
+
+
+def test_parameters_without_a_beyond_hide_no_others():
+    space = {"a": {"choices": [1]}, "b": {"low": 1, "high": 1, "log": False},
+             "c": {"low": 0.0, "high": 1.0, "log": False}}  # fmt: skip
+    one = search(space=space, trials=[trial(0, a=1, b=1, c=0.0)])
+    assert checks.edges(one) == {"c": "low"}
+
+
+def test_the_best_is_the_complete_trial_of_the_lowest_cost():
+    trials = [trial(0, cost=2.0), trial(1, cost=1.0), {**trial(2, cost=0.5), "state": "pruned"}]
+    assert checks.best(trials)["number"] == 1
+    assert checks.best(trials[2:]) is None
+    assert checks.edges(search(trials=trials[2:])) == {}
+
+
+def test_an_inclusive_space_contains_its_methods():
+    lost = [pair("muon_inclusive", "muon", "worse")]
+    assert named(checks.under_tuned(lost, {})) == [("under-tuned", "muon_inclusive")]
+    assert checks.under_tuned([pair("muon", "muon_inclusive", "worse")], {}) == []
+    assert checks.under_tuned([pair("lion", "sgd", "worse")], {}) == []
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "holds"),
+    [(0.1, 1.0, True), (0.2, 1.0, False), (0.1, 0.9, False), (0.01, 10.0, True)],
+)
+def test_a_space_contains_another(low, high, holds):
+    """In every dimension that both have; those of one alone don't count."""
+
+    def of(low: float, high: float) -> dict[str, Any]:
+        return {"low": low, "high": high, "log": True}
+
+    spaces = {"momentum": {"lr": of(low, high), "beta": of(0, 1)},
+              "sgd": {"lr": of(0.1, 1.0), "other": of(0, 1)}}  # fmt: skip
+    assert checks.contains("momentum", "sgd", spaces) is holds
+    spaces["momentum"]["lr"] = {"choices": [0.1]}
+    assert not checks.contains("momentum", "sgd", {**spaces, "sgd": {"lr": {"choices": [0.2]}}})
+
+
+def test_budgets_are_counted_by_method_and_search():
+    spent = {**trial(1, "failed"), "counted": True}
+    searches = [search("a", trials=[trial(0), trial(1, "pruned"), trial(2, "failed"), spent]),
+                search("a", search=1, trials=[trial(0)])]  # fmt: skip
+    assert checks.budgets(searches) == {"a 0": 3, "a 1": 1}
+
+
+def test_doubts_of_all_kinds():
+    """Each check is asked, with what it needs."""
+    bad = search("momentum", lr=0.09, shared_hash="y")
+    bad["trials"] = [trial(0, lr=0.09), trial(1, "diverged", lr=0.1), trial(2, "failed", lr=0.1)]
+    lost = [pair("momentum", "sgd", "worse")]
+    found = checks.doubts([bad, search("sgd")], lost, {"a": [1.0], "b": [1.0]}, 0.5)
+    assert named(found) == [
+        ("edge", "momentum"), ("under-tuned", "momentum"), ("bad trials", "momentum"),
+        ("budget", None), ("protocol", None), ("saturated", None),
+    ]  # fmt: skip
+
+
+def test_saturated_on_average():
+    assert checks.saturated({"a": [0.9995], "b": [1.0, 0.999], "c": [0.5]}) != []
+    assert checks.saturated({"a": [0.9994], "b": [1.0]}) == []
+    (doubt,) = checks.saturated({"a": [1.0], "b": [1.0], "c": [0.5]})
+    assert doubt["text"].startswith("a, b all reach an accuracy of 99.95% or more")

@@ -1,6 +1,7 @@
 """From pairs and runs to sentences, on made-up cases."""
 
 import math
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -50,6 +51,7 @@ def test_a_winner_that_diverges(kind: str, found: int) -> None:
     doubts = _diverged(plan, runs)
     assert len(doubts) == found
     assert all("b: its winner diverged on 1" in one["text"] for one in doubts)
+    assert {one["method"] for one in doubts} <= {"b"}
 
 
 def test_a_comparison_in_which_every_run_diverges() -> None:
@@ -106,6 +108,7 @@ def test_maximized_is_minimized_mirrored(searches: int) -> None:
         near = 1e-9 if searches == 1 else 0.03 * width  # the draws of searches aren't mirrored
         assert one["low"] == pytest.approx(-other["high"], abs=near)
         assert one["high"] == pytest.approx(-other["low"], abs=near)
+    assert [line[0] for line in low_lines] == ["c", "b", "a"] * 2
     for line, other in zip(low_lines, high_lines, strict=True):
         assert line[:3] == other[:3]
         if line[3]["mean"] is not None:
@@ -227,6 +230,8 @@ def test_what_a_comparison_keeps() -> None:
     assert "during 1 of 4 runs" in found["timing"]["text"]
     assert (found["name"], found["hash"], found["ledger"]) == ("n", "h", ledger)
     assert (found["selection_metric"], found["metric"]) == ("val_loss", "test_loss")
+    assert found["runs"] == "runs.jsonl"
+    assert abs(datetime.now() - datetime.fromisoformat(found["created"])).total_seconds() < 60
     assert (found["searches"], found["protocol"]) == (searches, plan.settings())
     runs[1].update(idle=True)
     assert judge(plan, searches, runs, {}, [])["timing"]["valid"] is True
