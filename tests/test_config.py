@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from torch import nn
 
-from src.config import CONF, PROJECT, build, parse, register
+from src.config import CONF, PROJECT, allow, build, parse, register
 from src.errors import InputError
+from src.models import MLP
 from tests.helpers import MNIST_ROOTS, composed
 
 
@@ -111,12 +113,69 @@ def test_missing_keys_are_named() -> None:
 
 
 def test_build_refuses_another_kind() -> None:
-    from torch import nn
-
     settings = {"_target_": "src.models.MLP", "hidden_sizes": []}
     assert isinstance(build("model", settings, nn.Module, 4, 2), nn.Module)
     with pytest.raises(InputError, match=r"not a pathlib\.Path"):
         build("model", settings, Path, 4, 2)
+
+
+REFUSED_TARGETS = {  # what a config names: what the line must say
+    # A path through an allowed module to a class of the right kind, defined elsewhere.
+    "src.models.mlp.nn.Linear": r"which is torch\.nn\.modules\.linear\.Linear\): not allowed",
+    "torch.optim.optimizer.torch.nn.Linear": r"which is torch\.nn\.modules\.linear\.Linear\): not",
+    "src.models.alias": r"which is tests\.test_config\.Elsewhere\): not allowed",
+    # A path through a module that isn't allowed to one that is.
+    "src.run.Constant": r"_target_=src\.run\.Constant: not allowed",
+    "tests.test_config.MLP": r"_target_=tests\.test_config\.MLP: not allowed",
+    "MLP": "_target_=MLP: not allowed",
+    "src.modelsx.MLP": "not allowed",
+    "None": "_target_=None: not allowed",
+    # Names that mean nothing, and what is no class.
+    "src.models.MPL": "has no attribute 'MPL'",
+    "src.models.nowhere.MLP": "no attribute 'nowhere'",
+    "src.models.mlp": r"which is \?\.\?\): not allowed",
+    "src.models.ACTIVATION": "no attribute",
+    "src.training.schedules.set_lr": "not a torch",
+}
+
+
+class Elsewhere(nn.Module):
+    """Takes what any model takes."""
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__()
+
+
+@pytest.mark.parametrize("target", REFUSED_TARGETS)
+def test_a_target_is_judged_by_its_name_and_by_where_it_lives(
+    monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    monkeypatch.setattr("src.models.alias", Elsewhere, raising=False)
+    settings = {"_target_": target}
+    with pytest.raises(InputError, match=REFUSED_TARGETS[target]) as error:
+        build("model", settings, nn.Module, 4, 2)
+    assert str(error.value).startswith(f"model._target_={target}")
+
+
+def test_a_module_that_is_not_allowed_is_not_even_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "harmful.py").write_text("from src.models import MLP\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for target in ("harmful.MLP", "harmful:MLP"):
+        with pytest.raises(InputError, match="not allowed"):
+            build("model", {"_target_": target}, nn.Module, 4, 2)
+    assert "harmful" not in sys.modules
+
+
+def test_one_may_allow_a_module_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("src.config.ALLOWED_TARGETS", ["src.models.*"])
+    target = {"_target_": "tests.test_config.Elsewhere"}
+    with pytest.raises(InputError, match=r"allowed: src\.models\.\* "):
+        build("model", target, nn.Module, 4, 2)
+    allow("tests.test_config.*")
+    assert isinstance(build("model", target, nn.Module, 4, 2), Elsewhere)
+    assert isinstance(build("model", {"_target_": "src.models.MLP"}, nn.Module, 4, 2), MLP)
 
 
 def test_configs_are_found_from_any_directory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -194,6 +194,7 @@ def wandb_history(records: list[Any], name: str) -> list[tuple[int, float]]:
     return found
 
 
+@pytest.mark.slow
 def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a process of its own, at whose end wandb's writes are on the disk; none stays behind."""
     needs("wandb")

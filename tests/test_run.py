@@ -1,14 +1,47 @@
 """A run's pieces: what counts as best, when a row has diverged, what the weights' digest sees."""
 
+import hashlib
+import json
 import math
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch import nn
 
 from src.config import parse
-from src.run import assemble, best_row, diverged, weights_sha256
-from tests.helpers import composed
+from src.data import load
+from src.run import Session, assemble, best_row, diverged, run, snapshot, weights_sha256
+from src.training.loop import Position, Row
+from tests.helpers import composed, result, rows
+from tests.killing import outcome
+
+SMALL = ("model=logreg", "data.batch_size=575", "trainer.checkpoint_every=null")
+
+
+@pytest.fixture(autouse=True)
+def settings_of_torch() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(False)
+
+
+def ran(
+    folder: Path, *overrides: str, told: Callable[[Row], bool] | None = None, resume: bool = False
+) -> dict[str, Any]:
+    """A run's result, as it is returned; two steps an epoch."""
+    folder.mkdir(exist_ok=True)
+    given = [*SMALL, *overrides, *([f"resume={folder}"] if resume else [])]
+    cfg = composed(*given)
+    config = parse(cfg)
+    cfg.resume = None
+    return run(config, snapshot(cfg), folder, told)
+
 
 ROWS = [
     {"val_loss": 0.5, "val_accuracy": 0.7},
@@ -54,3 +87,245 @@ def test_the_seed_decides_the_weights_and_never_the_split() -> None:
     assert torch.equal(one.data.train.targets, other.data.train.targets)
     third = assemble(parse(composed("data.split_seed=1")))
     assert not torch.equal(one.data.val.inputs, third.data.val.inputs)
+
+
+def test_the_whole_run_has_as_many_steps_as_it_takes(tmp_path: Path) -> None:
+    """1,150 samples in batches of 100 are 12 steps; the last is as good as any other."""
+    settings = ("data.batch_size=100", "trainer.evaluate_every=1", "optimizer.lr=0.3")
+    ran(tmp_path, *settings, "trainer.epochs=2", "scheduler=cosine", "scheduler.warmup_steps=4")
+    rates = [0.3 * (step + 1) / 4 for step in range(4)]
+    rates += [0.15 * (1 + math.cos(math.pi * step / 20)) for step in range(20)]
+    assert [row["lr"] for row in rows(tmp_path)] == pytest.approx(rates, rel=1e-12)
+    assert [row["epoch"] for row in rows(tmp_path)] == [1] * 12 + [2] * 12
+    assert [row["step"] for row in rows(tmp_path)] == list(range(1, 25))
+
+
+SCRIPTS = {  # values of the metric; patience, min_delta; how it ends, rows, the best row
+    "falling": ([3.0, 2.0, 1.0], None, 0.0, "completed", 3, 3),
+    "best before the last": ([3.0, 1.0, 2.0], None, 0.0, "completed", 3, 2),
+    "the first of equals": ([2.0, 1.0, 1.0], None, 0.0, "completed", 3, 2),
+    "rising": ([1.0, 2.0, 3.0, 4.0, 5.0], 2, 0.0, "early_stopped", 3, 1),
+    "patient": ([3.0, 4.0, 2.0, 3.0, 1.0], 2, 0.0, "completed", 5, 5),
+    "too little": ([3.0, 2.75, 2.5, 0.0], 2, 0.5, "early_stopped", 3, 3),
+    "at the end": ([1.0, 2.0, 3.0], 2, 0.0, "early_stopped", 3, 1),
+}
+MIRRORED = [  # the metric, its direction, the sign of its values, the row that counts
+    ("val_loss", "minimize", 1, "last"),
+    ("val_accuracy", "maximize", -1, "best"),
+]
+CASES = [(name, *mirrored) for name in SCRIPTS for mirrored in MIRRORED]
+CASES += [
+    ("best before the last", "val_loss", "minimize", 1, "best"),
+    ("best before the last", "val_accuracy", "maximize", -1, "last"),
+    ("best before the last", "val_loss", "maximize", -1, "best"),
+    ("best before the last", "val_accuracy", "minimize", 1, "last"),
+]
+
+
+@pytest.mark.parametrize(("name", "metric", "direction", "sign", "counted"), CASES)
+def test_what_counts_and_when_it_ends(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    metric: str,
+    direction: str,
+    sign: int,
+    counted: str,
+) -> None:
+    """A maximised metric ends and counts as the same values do that are minimised mirrored."""
+    values, patience, delta, status, length, best = SCRIPTS[name]
+    script(monkeypatch, metric, [sign * value for value in values])
+    objective = {"metric": metric, "direction": direction, "row": counted}
+    stopping = [f"trainer.early_stopping.patience={'null' if patience is None else patience}"]
+    given = [f"objective.{key}={value}" for key, value in objective.items()]
+    stopping += [f"trainer.early_stopping.min_delta={delta}", f"trainer.epochs={len(values)}"]
+    end = ran(tmp_path, *given, *stopping)
+    row = best if counted == "best" else length
+    assert end["objective"] == {**objective, "value": sign * values[row - 1]}
+    assert (end["status"], end["best"]["epoch"]) == (status, best)
+    assert end["final"]["epoch"] == len(rows(tmp_path)) == length
+    assert (end["steps"], end["samples"]) == (2 * length, 1150 * length)
+    kept = result(tmp_path)
+    assert kept == end
+    assert (kept["best"], kept["final"]) == (rows(tmp_path)[best - 1], rows(tmp_path)[-1])
+
+
+def script(monkeypatch: pytest.MonkeyPatch, metric: str, values: list[float]) -> None:
+    """Let evaluations find these values of a metric, and 1 for the other."""
+    left = iter(values)
+
+    def evaluate(model: object, split: object) -> tuple[float, float]:
+        return (next(left), 1.0) if metric.endswith("_loss") else (1.0, next(left))
+
+    monkeypatch.setattr("src.run.evaluate", evaluate)
+
+
+@pytest.mark.parametrize(
+    ("direction", "worst", "bad", "counted"),
+    [
+        ("minimize", math.inf, math.nan, "best"),
+        ("minimize", math.inf, -math.inf, "last"),
+        ("maximize", -math.inf, math.nan, "last"),
+        ("maximize", -math.inf, math.inf, "best"),
+    ],
+)
+def test_a_diverged_run_counts_as_the_worst(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    direction: str,
+    worst: float,
+    bad: float,
+    counted: str,
+) -> None:
+    """Whatever it had found before, and though it had no patience left either."""
+    script(monkeypatch, "val_loss", [0.5, bad, 0.1])
+    told: list[Row] = []
+    settings = (f"objective.direction={direction}", f"objective.row={counted}")
+    stopping = ("trainer.early_stopping.patience=1", "trainer.early_stopping.min_delta=9")
+    end = ran(tmp_path, *settings, *stopping, told=lambda row: bool(told.append(row)))
+    assert (end["status"], end["objective"]["value"]) == ("diverged", worst)
+    assert len(rows(tmp_path)) == 2
+    assert len(told) == 1  # a sweep isn't asked whether to prune a run that has ended
+    assert end["best"]["val_loss"] == 0.5
+    assert result(tmp_path)["objective"]["value"] is None
+    assert rows(tmp_path)[1]["val_loss"] is result(tmp_path)["final"]["val_loss"] is None
+
+
+@pytest.mark.parametrize(("at", "status"), [(1, "pruned"), (2, "pruned"), (3, "completed")])
+def test_pruned_when_the_sweep_says_so(tmp_path: Path, at: int, status: str) -> None:
+    """A run that is at its end anyway is complete."""
+    told: list[Row] = []
+
+    def prune(row: Row) -> bool:
+        told.append(row)
+        return len(told) == at
+
+    end = ran(tmp_path, "trainer.epochs=3", "trainer.checkpoint_every=100", told=prune)
+    assert end["status"] == status
+    assert told == rows(tmp_path)
+    assert len(told) == at
+    assert not (tmp_path / "checkpoints").exists()  # nobody lengthens a trial
+
+
+def test_interrupted_and_gone_on_with(tmp_path: Path) -> None:
+    """What it leaves, and that it then ends as if nobody had interrupted it."""
+    settings = ("trainer.epochs=4", "trainer.checkpoint_every=0", "trainer.evaluate=[train,val]")
+    settings += ("trainer.evaluate_at_end=[test]", "optimizer=nadam", "scheduler=linear")
+    settings += ("trainer.early_stopping.patience=9",)
+    whole, folder = ran(tmp_path / "whole", *settings), tmp_path / "part"
+
+    def interrupt(row: Row) -> bool:
+        if row["epoch"] == 3:
+            raise KeyboardInterrupt
+        return False
+
+    with pytest.raises(KeyboardInterrupt):
+        ran(folder, *settings, told=interrupt)
+    end = result(folder)
+    assert (end["status"], end["at_end"]) == ("interrupted", {})
+    assert end["final"] == rows(folder)[-1]
+    assert (end["final"]["epoch"], end["steps"], end["samples"]) == (3, 6, 3450)
+    assert end["objective"]["value"] == min(row["val_loss"] for row in rows(folder))
+    before = rows(folder)[1]["wall_seconds"]
+    again = ran(folder, *settings, resume=True)
+    assert outcome(folder) == outcome(tmp_path / "whole")
+    assert rows(folder)[2]["wall_seconds"] > before
+    assert again["weights_sha256"] == whole["weights_sha256"]
+    assert again["eval_seconds"] > 0
+
+
+def test_interrupted_before_its_first_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(model: object, split: object) -> tuple[float, float]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("src.run.evaluate", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        ran(tmp_path)
+    end = result(tmp_path)
+    assert (end["status"], end["best"], end["final"]) == ("interrupted", None, None)
+    assert (end["steps"], end["samples"], end["train_seconds"]) == (0, 0, 0.0)
+    assert end["objective"]["value"] is None
+
+
+def test_evaluated_at_the_end(tmp_path: Path) -> None:
+    """Sets that rows don't hold, by the last weights and not the best."""
+    settings = ("optimizer.lr=0.5", "trainer.epochs=3", "trainer.evaluate=[val,test]")
+    end = ran(tmp_path / "one", *settings, "trainer.evaluate_at_end=[test,train]")
+    other = ran(tmp_path / "other", *settings, "trainer.evaluate=[train,val]")
+    assert end["at_end"] == {
+        "test_loss": end["final"]["test_loss"],
+        "test_accuracy": end["final"]["test_accuracy"],
+        "train_loss": other["final"]["train_loss"],
+        "train_accuracy": other["final"]["train_accuracy"],
+    }
+    assert other["at_end"] == {}
+    assert "train_loss" not in end["final"]
+
+
+def test_the_config_is_known_by_its_digest(tmp_path: Path) -> None:
+    """SHA-256 of config.yaml as JSON, its keys in order and no blanks between.
+
+    The folder of the data counts where it has none, too.
+    """
+    settings = ("seed=7", "+search.one_minus_beta1=0.25", "trainer.epochs=1")
+    end = ran(tmp_path, *settings)
+    kept = OmegaConf.to_container(OmegaConf.load(tmp_path / "config.yaml"), resolve=False)
+    assert isinstance(kept, dict)
+    assert (kept["seed"], kept["resume"], kept["trainer"]["epochs"]) == (7, None, 1)
+    kept["data"] = {"root": None, **kept["data"]}
+    text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
+    assert end["config_sha256"] == hashlib.sha256(text.encode()).hexdigest()
+    assert end["seed"] == 7
+    assert end["parameters"] == 64 * 10 + 10
+
+
+def test_where_a_run_comes_from(tmp_path: Path) -> None:
+    ran(tmp_path, "seed=7", "data.split_seed=3", "trainer.epochs=1", "trainer.threads=2")
+    facts = json.loads((tmp_path / "provenance.json").read_text())
+    assert (facts["seed"], facts["threads"], facts["device"]) == (7, 2, "cpu")
+    assert facts["data_sha256"] == load("digits", None, 0.0, 1.0, 0.2, 0).sha256
+    assert (facts["python"], facts["packages"]["torch"]) == (
+        ".".join(map(str, sys.version_info[:3])),
+        str(torch.__version__).partition("+")[0],
+    )
+
+
+@pytest.mark.parametrize(
+    ("every", "saved"), [(None, []), (0, [0, 4, 10, 11, 25]), (10, [10, 25]), (12, [25]), (99, [])]
+)
+def test_when_a_checkpoint_is_written(
+    tmp_path: Path, every: float | None, saved: list[float]
+) -> None:
+    """At rows, as soon as so many seconds of training have passed since the last one."""
+    given = f"trainer.checkpoint_every={'null' if every is None else every}"
+    session = Session(parse(composed(*SMALL, given)), tmp_path)
+    session.record.row({})
+    steps: list[int] = []
+    session.checkpoints.save = lambda step, state: steps.append(step)  # type: ignore[method-assign]
+    for seconds in (0, 4, 10, 11, 25):
+        session.at.train_seconds = session.at.step = seconds
+        session.save(None)
+    assert steps == saved
+    session.save("completed", force=True)
+    assert steps == saved + ([25] if every is not None else [])
+
+
+def test_what_a_run_saves_it_restores(tmp_path: Path) -> None:
+    """Clocks, counters and the patience left, too."""
+    config = parse(composed(*SMALL, "trainer.checkpoint_every=0", "objective.direction=maximize"))
+    one, other = Session(config, tmp_path), Session(config, tmp_path)
+    for number in range(3):
+        one.record.row({"number": number})
+    one.at = Position(2, 575, 30, 3, 1725, 4.5, 6.75)
+    one.stopper.best, one.stopper.waited, one.evaluator.seconds = -0.5, 2, 1.25
+    torch.rand(3)
+    one.save("early_stopped")
+    expected = torch.rand(3)
+    assert other.restore() == 3
+    assert torch.equal(torch.rand(3), expected)
+    assert other.at == Position(2, 575, 30, 3, 1725, 4.5, 6.75)
+    assert (other.stopper.best, other.stopper.waited, other.stopper.maximize) == (-0.5, 2, True)
+    assert (other.evaluator.seconds, other.saved_at, other.ended) == (1.25, 4.5, "early_stopped")
+    one.save("completed")
+    assert other.restore() == 3
+    assert other.ended is None  # it may be lengthened

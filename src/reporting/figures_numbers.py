@@ -72,15 +72,15 @@ def mean_interval(runs: Runs, cost: Cost) -> tuple[float, float, float]:
 
 def _resampled(groups: list[list[float]]) -> Floats:
     generator = np.random.default_rng(0)
-    means = np.empty((RESAMPLES, len(groups)))
-    for column, group in enumerate(groups):
-        values = np.array(group)
-        blocks = -(-RESAMPLES * len(values) // BLOCK)  # 10,000 runs at once would be 160 MB
-        for rows in np.array_split(np.arange(RESAMPLES), blocks):
-            drawn = generator.integers(len(values), size=(len(rows), len(values)))
-            means[rows, column] = values[drawn].mean(axis=1)
     chosen = generator.integers(len(groups), size=(RESAMPLES, len(groups)))
-    mixed: Floats = np.take_along_axis(means, chosen, axis=1).mean(axis=1)
+    means = np.empty(chosen.shape)
+    for number, group in enumerate(groups):
+        values, places = np.array(group), np.argwhere(chosen == number)  # each is drawn anew
+        blocks = 1 + len(places) * len(values) // BLOCK  # 10,000 runs at once would be 160 MB
+        for part in np.array_split(places, blocks):
+            drawn = generator.integers(len(values), size=(len(part), len(values)))
+            means[tuple(part.T)] = values[drawn].mean(axis=1)
+    mixed: Floats = means.mean(axis=1)
     return mixed
 
 

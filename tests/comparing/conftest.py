@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -65,3 +66,39 @@ def compared(session: Session, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
 
 def runs_of(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "runs.jsonl").read_text().splitlines()]
+
+
+def made_plan(metric: str = "test_loss", **changes: Any) -> Any:
+    """A plan of three methods for what judges it, composed of nothing."""
+    choices = SimpleNamespace(data="digits", model="mlp")
+    hydra = SimpleNamespace(runtime=SimpleNamespace(choices=choices))
+    settings = {"objective.metric": "val_loss"}
+    protocol = {
+        "metric": metric, "reference": None, "target": None, "seeds": 2, "searches": 1,
+        "first_seed": 1000, "max_bad": 0.5, "n_trials": 1,
+    }  # fmt: skip
+    methods = changes.pop("methods", ("a", "b", "c"))
+    return SimpleNamespace(
+        methods=methods, protocol=SimpleNamespace(**{**protocol, **changes}), name="n",
+        configs={methods[0]: SimpleNamespace(hydra=hydra)}, hash=lambda: "h",
+        settings=lambda: settings,
+    )  # fmt: skip
+
+
+def made_run(
+    method: str, seed: int, value: float | None, kind: str = "tuned", search: int = 0, **more: Any
+) -> dict[str, Any]:
+    """A run as runs.jsonl keeps it; without a value it diverged."""
+    row = {"step": 1, "samples": 10, "train_seconds": 0.5, "val_loss": value}
+    made = {
+        "method": method, "kind": kind, "search": search, "seed": seed, "value": value,
+        "status": "diverged" if value is None else "completed", "test_loss": value,
+        "test_accuracy": None, "commit": "c", "idle": True, "rows": [row],
+    }  # fmt: skip
+    return {**made, **more}
+
+
+def made_search(method: str, search: int = 0, **more: Any) -> dict[str, Any]:
+    trial = {"state": "complete", "cost": 1.0, "params": {}}
+    made = {"method": method, "search": search, "space": {}, "trials": [trial], "shared_hash": "x"}
+    return {**made, **more}

@@ -1,23 +1,34 @@
-"""The commands with which a comparison searches."""
+"""How a comparison searches: its commands, its restarts, and what it reads of a study."""
 
+import copy
+import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from src.comparing import searching
 from src.comparing.ledger import Ledger
-from src.comparing.protocol import plan
+from src.comparing.protocol import Plan, plan
+from src.comparing.searching import Searches, read_search, widened
 from src.config import register
+from src.errors import InputError
+from src.sweeping import storage
+from tests.comparing.test_checks import search, trial
 
 WON = [{"state": "complete", "cost": 0.0}]
 
 
-@pytest.mark.parametrize("given", [[], ["trainer.threads=2"]])
 def test_searches_side_by_side_are_those_of_one_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: list[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is told them of the cores or of each other, so that they find the same."""
     register()
+    given = ["trainer.threads=2"]
     commands: dict[int, list[list[str]]] = {1: [], 3: []}
     monkeypatch.setattr(searching, "read_search", lambda *_: {"trials": WON})
     for n_jobs, begun in commands.items():
@@ -34,3 +45,352 @@ def test_searches_side_by_side_are_those_of_one_alone(
     assert len(commands[1]) == 2
     assert sorted(commands[3]) == sorted(commands[1])
     assert all([part for part in one if "threads" in part] == given for one in commands[3])
+
+
+@pytest.fixture(scope="module")
+def asked() -> Plan:
+    register()
+    return plan(["methods=[adam,sgd]", "protocol.n_trials=3", "protocol.searches=2"])
+
+
+def with_protocol(made: Plan, **changes: Any) -> Plan:
+    return replace(made, protocol=made.protocol.model_copy(update=changes))
+
+
+def test_the_command_of_each_search(
+    asked: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Searches of a method differ in their seeds and in their studies, and in nothing else."""
+    begun: list[list[str]] = []
+    monkeypatch.setattr(Searches, "_carry_out", lambda _, command, *more: begun.append(command))
+    monkeypatch.setattr(searching, "read_search", lambda _, *names: {"trials": WON, "of": names})
+    ledger = Ledger(tmp_path)
+    found = Searches(asked, tmp_path, ledger).run()
+    order = [("adam", 0), ("sgd", 0), ("adam", 1), ("sgd", 1)]
+    assert [one["of"] for one in found] == [(*one, asked.study(*one)) for one in order]
+    assert len({asked.study(*one) for one in order}) == 4
+    assert begun == [
+        ["-m", "src.train", "-m", f"sweeps={method}", "objective.row=last", f"seed={number}",
+         "n_trials=3", f"study={asked.study(method, number)}"]
+        for method, number in order
+    ]  # fmt: skip
+    noted = [(line["event"], line["detail"].partition(": python ")) for line in ledger.read()]
+    assert [event for event, _ in noted] == ["searched"] * 4
+    assert [detail[0] for _, detail in noted] == [asked.study(*one) for one in order]
+    assert noted[0][1][2] == " ".join(begun[0])
+
+
+def at_edges(lr: float, low: float, high: float) -> dict[str, Any]:
+    space = {"optimizer.lr": {"low": low, "high": high, "log": True}}
+    return search(space=space, trials=[trial(0, **{"optimizer.lr": lr})], study="x")
+
+
+@pytest.mark.parametrize(
+    ("widen", "spaces"),
+    [
+        (0, [None]),
+        (1, [None, "1e-05, 1.0"]),
+        (2, [None, "1e-05, 1.0", "1e-05, 10.0"]),
+        (5, [None, "1e-05, 1.0", "1e-05, 10.0"]),
+    ],
+)
+def test_a_space_is_widened_until_its_best_lies_within(
+    asked: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, widen: int, spaces: list[Any]
+) -> None:
+    """Each wider search is a study of its own, which begins anew; the last one is kept."""
+    found = iter([at_edges(0.09, 1e-5, 0.1), at_edges(0.9, 1e-5, 1.0), at_edges(0.9, 1e-5, 10.0)])
+    begun: list[tuple[list[str], str]] = []
+    monkeypatch.setattr(Searches, "_carry_out", lambda _, *told: begun.append((told[0], told[1])))
+    monkeypatch.setattr(searching, "read_search", lambda *_: next(found))
+    monkeypatch.setattr(Searches, "_works", lambda *_: True)
+    made = with_protocol(asked, widen=widen)
+    last = Searches(made, tmp_path, Ledger(tmp_path))._search("adam", 1)
+    told = [[part for part in command if part.startswith("++")] for command, _ in begun]
+    assert told == [
+        [f"++optimizer.lr=tag(log, interval({space}))"] if space else [] for space in spaces
+    ]
+    names = [name for _, name in begun]
+    assert names[0] == asked.study("adam", 1)
+    assert len({*names}) == len(names)
+    assert all(name.startswith(f"{names[0]}-wider-") for name in names[1:])
+    assert all(f"study={name}" in command and "seed=1" in command for command, name in begun)
+    assert last["space"]["optimizer.lr"]["high"] == (0.1, 1.0, 10.0)[len(spaces) - 1]
+
+
+def test_a_space_is_widened_only_to_what_the_method_takes(asked: Plan, tmp_path: Path) -> None:
+    made = plan(["methods=[adam,sgd]", "model=logreg", "trainer.threads=1"])
+    searches = Searches(made, tmp_path, Ledger(tmp_path))
+    assert searches._works("adam", "optimizer.lr", 10.0)
+    assert not searches._works("adam", "optimizer.lr", -1.0)
+    assert not searches._works("adam", "search.one_minus_beta1", 1.5)
+
+
+def test_a_search_without_a_winner(
+    asked: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Searches, "_carry_out", lambda *_: None)
+    monkeypatch.setattr(
+        searching, "read_search",
+        lambda *_: {"trials": [trial(0, "pruned")], "study": "S", "space": {}},
+    )  # fmt: skip
+    with pytest.raises(InputError, match="adam: no trial of study S was completed"):
+        Searches(asked, tmp_path, Ledger(tmp_path)).run()
+
+
+def test_whole_numbers_and_betas_are_widened_by_a_decade_at_most() -> None:
+    def at(name: str, value: float, low: float, high: float) -> dict[str, str]:
+        space = {name: {"low": low, "high": high, "log": True}}
+        return widened(search(space=space, trials=[trial(0, **{name: value})]))
+
+    beta = "search.one_minus_beta1"
+    assert at(beta, 0.2, 0.002, 0.2) == {beta: "tag(log, interval(0.002, 1.0))"}
+    assert at(beta, 0.05, 0.002, 0.05) == {beta: "tag(log, interval(0.002, 0.5))"}
+    assert at(beta, 0.002, 0.002, 0.2) == {beta: "tag(log, interval(0.0002, 0.2))"}
+    assert at("n", 64, 4, 64) == {"n": "int(tag(log, interval(4, 640)))"}
+    assert at("n", 4, 4, 64) == {"n": "int(tag(log, interval(1, 64)))"}
+    both = search(
+        space={name: {"low": 0.1, "high": 10.0, "log": True} for name in ("x", "y")},
+        trials=[trial(0, x=0.1, y=10.0)],
+    )
+    assert widened(both) == {
+        "x": "tag(log, interval(0.01, 10.0))", "y": "tag(log, interval(0.1, 100.0))"
+    }  # fmt: skip
+
+
+class Process:
+    """Stands in for a sweep's process: polled once while it is at work."""
+
+    def __init__(self, status: int) -> None:
+        self.answers = [None, status]
+
+    def poll(self) -> int | None:
+        return self.answers.pop(0)
+
+
+def ends(
+    made: Plan, folder: Path, monkeypatch: pytest.MonkeyPatch, *life: tuple[int, int]
+) -> tuple[Searches, list[list[str]]]:
+    """Searches whose sweeps end with a status, and a number of trials that count by then."""
+    commands: list[list[str]] = []
+    counts, lives = [0], iter(life)
+
+    def start(_: Searches, command: list[str], log: Path) -> Any:
+        status, counts[0] = next(lives)
+        commands.append(command)
+        log.write_text("error: why\n")
+        return Process(status)
+
+    monkeypatch.setattr(searching, "POLL_SECONDS", 0)
+    monkeypatch.setattr(Searches, "_start", start)
+    monkeypatch.setattr(Searches, "_state", lambda *_: (counts[0], "so far"))
+    return Searches(made, folder, Ledger(folder)), commands
+
+
+COMMAND = ["-m", "src.train"]
+
+
+def test_a_killed_search_is_started_again(
+    asked: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searches, begun = ends(asked, tmp_path, monkeypatch, (-9, 1), (-9, 2), (0, 3))
+    searches._carry_out(COMMAND, "study", "adam")
+    assert begun == [COMMAND] * 3
+    assert searches.bar.tasks[0].completed == 3
+
+
+def test_a_search_goes_on_as_long_as_trials_count(
+    asked: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six starts in a row without another trial are enough; one more trial, and it may try on."""
+    made = with_protocol(asked, n_trials=30)
+    stuck = [(-9, 7)] * 6
+    searches, begun = ends(made, tmp_path, monkeypatch, *[(-9, n) for n in range(1, 8)], *stuck)
+    with pytest.raises(InputError, match="the search of adam gave up: why"):
+        searches._carry_out(COMMAND, "study", "adam")
+    assert len(begun) == 13
+
+
+def test_a_search_that_is_complete_is_not_begun(
+    asked: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searches, begun = ends(asked, tmp_path, monkeypatch, (0, 3))
+    searches._carry_out(COMMAND, "study", "adam")
+    searches._carry_out(COMMAND, "study", "adam")
+    assert len(begun) == 1
+
+
+def test_a_search_that_is_unfinished_goes_on(
+    asked: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of its three trials are there, from a comparison that was killed."""
+    searches, begun = ends(asked, tmp_path, monkeypatch, (0, 2), (0, 3))
+    searches._carry_out(COMMAND, "study", "adam")
+    searches._carry_out(COMMAND, "study", "adam")
+    assert len(begun) == 2
+
+
+@pytest.mark.parametrize("status", [1, 2])
+def test_a_search_that_gives_up(
+    asked: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    searches, begun = ends(asked, tmp_path, monkeypatch, (status, 0))
+    with pytest.raises(InputError, match="the search of adam gave up: why"):
+        searches._carry_out(COMMAND, "study", "adam")
+    assert len(begun) == 1
+
+
+@pytest.mark.parametrize("status", [130, 143])
+def test_a_search_that_was_asked_to_end(
+    asked: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    searches, _ = ends(asked, tmp_path, monkeypatch, (status, 0))
+    with pytest.raises(KeyboardInterrupt):
+        searches._carry_out(COMMAND, "study", "adam")
+
+
+def test_a_failure_ends_the_searches_beside_it(
+    asked: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those at work are asked to end."""
+    ended: list[Any] = []
+
+    class Working:
+        def poll(self) -> None:
+            return None
+
+    def start(_: Searches, command: list[str], log: Path) -> Any:
+        log.write_text("error: why\n")
+        return Process(1) if "sweeps=adam" in command else Working()
+
+    monkeypatch.setattr(searching, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(Searches, "_start", start)
+    monkeypatch.setattr(Searches, "_state", lambda *_: (0, ""))
+    monkeypatch.setattr(searching, "end", lambda process: ended.append(process) or -15)
+    made = with_protocol(asked, n_jobs=2)
+    with pytest.raises((InputError, KeyboardInterrupt)):
+        Searches(made, tmp_path, Ledger(tmp_path)).run()
+    assert any(isinstance(one, Working) for one in ended)
+
+
+def test_the_process_of_a_search(
+    asked: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs the command, knows its parent, and what it prints is added to its log."""
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    searches, log = Searches(asked, tmp_path, Ledger(tmp_path)), tmp_path / "log"
+    log.write_text("before\n")
+    code = (
+        "import os, sys; print(sys.stdin.read(), os.environ['FAIRSTEP_PARENT'], "
+        "os.environ.get('HYDRA_FULL_ERROR'), os.getpgid(0) == os.getpid(), flush=True); "
+        "print('aside', file=sys.stderr)"
+    )
+    process = searches._start(["-c", code], log)
+    assert process.wait(timeout=30) == 0
+    assert log.read_text() == f"before\n {os.getpid()} None True\naside\n"
+
+
+SPACE = {"optimizer.lr": FloatDistribution(1e-3, 1.0, log=True), "n": IntDistribution(1, 9),
+         "model.activation": CategoricalDistribution(("relu", "tanh"))}  # fmt: skip
+
+
+def tried(state: TrialState, value: float | None = None, **more: Any) -> FrozenTrial:
+    params = {"optimizer.lr": 0.5, "n": 3, "model.activation": "tanh"}
+    return create_trial(
+        state=state, value=value, params=params, distributions=SPACE,
+        user_attrs=more.pop("user_attrs", {}), **more,
+    )  # fmt: skip
+
+
+def attributes(**more: Any) -> dict[str, Any]:
+    return {"user_attrs": more}
+
+
+ENDED = [
+    tried(TrialState.COMPLETE, 0.25, **attributes(seconds=1.5, steps=7, folder="/f",
+          overrides=["optimizer.lr=0.5", "model.activation=tanh", "n=4", "seed=1"])),
+    tried(TrialState.COMPLETE, 0.75, intermediate_values={10: 3.0, 20: 0.75}),
+    tried(TrialState.PRUNED, intermediate_values={10: 3.0, 20: 2.0}),
+    tried(TrialState.PRUNED, **attributes(status="diverged")),
+    tried(TrialState.PRUNED, **attributes(status="failed")),
+    tried(TrialState.FAIL, **attributes(reason="broken")),
+    tried(TrialState.FAIL, **attributes(reason="its process died")),
+    tried(TrialState.FAIL, **attributes(reason="interrupted")),
+    tried(TrialState.RUNNING),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def studies(asked: Plan, tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    """Studies `minimize`, `maximize` and `begun` in a database, and a plan that searches there."""
+    url = storage.absolute(f"sqlite:///{tmp_path_factory.mktemp('studies')}/studies.db")
+    opened = storage.open_storage(url, 60)
+    signature = {
+        "hash": "H", "seed": 4, "optimizer.lr": 1, "space.lr": 2, "search.x": 3,
+        "objective.metric": "val_loss", "data.name": "digits",
+    }  # fmt: skip
+    begun = [ENDED[2], ENDED[8]]
+    for name, trials in (("minimize", ENDED), ("maximize", ENDED), ("begun", begun)):
+        direction = "maximize" if name == "maximize" else "minimize"
+        study = optuna.create_study(storage=opened, study_name=name, direction=direction)
+        study.set_user_attr("signature", signature)
+        study.add_trials(trials)
+    configs = copy.deepcopy(asked.configs)
+    for config in configs.values():
+        config.hydra.sweeper.storage = url
+    return replace(asked, configs=configs)
+
+
+@pytest.mark.parametrize(("direction", "sign"), [("minimize", 1), ("maximize", -1)])
+def test_what_is_read_of_a_search(studies: Plan, direction: str, sign: int) -> None:
+    """A cost is lower where a trial is better; trials that were made good leave no trace."""
+    found = read_search(studies, "adam", 1, direction)
+    assert (found["method"], found["search"], found["study"]) == ("adam", 1, direction)
+    trials = found["trials"]
+    assert [one["number"] for one in trials] == [0, 1, 2, 3, 4, 5]
+    states = ["complete", "complete", "pruned", "diverged", "failed", "failed"]
+    assert [one["state"] for one in trials] == states
+    assert [one["counted"] for one in trials] == [True] * 5 + [False]
+    assert [one["value"] for one in trials] == [0.25, 0.75, 2.0, None, None, None]
+    assert [one["cost"] for one in trials] == [sign * 0.25, sign * 0.75, None, None, None, None]
+    first = {key: trials[0][key] for key in ("seconds", "steps", "folder", "params")}
+    assert first == {
+        "seconds": 1.5, "steps": 7, "folder": "/f",
+        "params": {"optimizer.lr": 0.5, "n": 4, "model.activation": "tanh"},
+    }  # fmt: skip
+    assert trials[1]["params"] == {"optimizer.lr": 0.5, "n": 3, "model.activation": "tanh"}
+    assert found["space"] == {
+        "optimizer.lr": {"low": 1e-3, "high": 1.0, "log": True},
+        "n": {"low": 1, "high": 9, "log": False},
+        "model.activation": {"choices": ["relu", "tanh"]},
+    }
+    assert found["hash"] == "H"
+    best = searching.checks.best(trials)
+    assert best["number"] == (0 if direction == "minimize" else 1)
+
+
+def test_searches_share_all_but_what_is_the_methods_own(studies: Plan) -> None:
+    shared = read_search(studies, "adam", 1, "begun")["shared_hash"]
+    url = str(studies.configs["adam"].hydra.sweeper.storage)
+    study = optuna.load_study(study_name="begun", storage=url)
+    signature = study.user_attrs["signature"]
+    own = {"hash": "G", "seed": 5, "optimizer.lr": 7, "optimizer._target_": "x", "search.y": 1}
+    study.set_user_attr("signature", {**signature, **own})
+    assert read_search(studies, "adam", 1, "begun")["shared_hash"] == shared
+    study.set_user_attr("signature", {**signature, "data.name": "mnist"})
+    assert read_search(studies, "adam", 1, "begun")["shared_hash"] != shared
+
+
+@pytest.mark.parametrize(
+    ("study", "state"),
+    [
+        ("minimize", (5, "5 trials, 2 pruned, 1 failed, best 0.25")),
+        ("maximize", (5, "5 trials, 2 pruned, 1 failed, best 0.75")),
+        ("begun", (1, "1 trials, 1 pruned")),
+        ("another", (0, "")),
+    ],
+)
+def test_the_state_of_a_search(
+    studies: Plan, tmp_path: Path, study: str, state: tuple[int, str]
+) -> None:
+    """One that diverged is among the pruned ones there."""
+    assert Searches(studies, tmp_path, Ledger(tmp_path))._state(study, "adam") == state

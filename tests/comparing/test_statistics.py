@@ -4,9 +4,14 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from scipy import stats
+from statsmodels.stats.power import TTestPower
 
 from src.comparing.statistics import (
+    _bias_corrected,
     area,
     compare,
     detectable_effect,
@@ -150,3 +155,190 @@ def test_several_searches_that_agree_find_a_difference():
     pair = compare({"a": a, "b": b - 4}, "minimize")[0]
     assert pair.verdict == "worse"
     assert compare({"a": a[:1], "b": b[:1] - 4}, "minimize")[0].verdict == "worse"
+
+
+def bca(sample, rng):
+    """Efron and Tibshirani's 95% interval of a mean (1993, equations 14.9 to 14.15)."""
+    n, mean = len(sample), sample.mean()
+    means = sample[rng.integers(n, size=(100_000, n))].mean(axis=1)
+    z0 = stats.norm.ppf((means < mean).mean())
+    left_out = np.array([np.delete(sample, k).mean() for k in range(n)])
+    apart = left_out.mean() - left_out
+    a = (apart**3).sum() / (6 * (apart**2).sum() ** 1.5)
+    z = z0 + stats.norm.ppf([0.025, 0.975])
+    return np.quantile(means, stats.norm.cdf(z0 + z / (1 - a * z)))
+
+
+def test_the_interval_of_one_search_is_bca_at_95_percent():
+    """At 90% an end would be 0.08 of the width from there, without the acceleration 0.05."""
+    sample = np.random.default_rng(1).exponential(size=15)
+    low, high = bca(sample, np.random.default_rng(2))
+    assert interval(sample[None]) == pytest.approx((low, high), abs=0.02 * (high - low))
+
+
+def test_the_interval_of_several_searches_is_bias_corrected_at_95_percent():
+    """Searches are drawn, and the seeds that all of them share; worked out one draw at a time."""
+    rng = np.random.default_rng(3)
+    values = rng.exponential(size=(1, 8)) + rng.exponential(0.5, size=(3, 1))
+    means = []
+    for _ in range(20_000):
+        seeds = rng.integers(8, size=8)
+        means.append(np.mean([values[rng.integers(3), seeds].mean() for _ in range(3)]))
+    z0 = stats.norm.ppf(np.mean(np.array(means) < values.mean()))
+    low, high = np.quantile(means, stats.norm.cdf(2 * z0 + stats.norm.ppf([0.025, 0.975])))
+    assert interval(values) == pytest.approx((low, high), abs=0.03 * (high - low))
+
+
+def test_the_bias_correction_moves_both_ends():
+    """Of 1000 means 400 lie below the estimate: by z = -0.2533 the ends are moved twice."""
+    means = np.arange(1.0, 1001.0)
+    low, high = stats.norm.cdf(2 * -0.253347 + np.array([-1.959964, 1.959964]))
+    expected = (1 + 999 * low, 1 + 999 * high)
+    assert _bias_corrected(means, 400.5) == pytest.approx(expected, abs=0.01)
+    tied = np.concatenate([means[:390], np.full(20, 400.5), means[410:]])  # which count half
+    assert _bias_corrected(tied, 400.5) == pytest.approx(expected, abs=0.01)
+
+
+@given(
+    arrays(float, st.tuples(st.integers(1, 3), st.integers(2, 6)), elements=st.integers(-9, 9)),
+    st.integers(-5, 5),
+)
+@settings(max_examples=25, deadline=None)
+def test_an_interval_follows_a_shift_a_scale_and_the_sign(values, shift):
+    low, high = interval(values)
+    assert low <= high
+    moved = interval(2 * values + shift)
+    assert moved == pytest.approx((2 * low + shift, 2 * high + shift), abs=1e-9)
+    if len(values) == 1:  # else random draws of searches make it true only nearly
+        assert interval(-values) == pytest.approx((-high, -low), abs=1e-9)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+@settings(max_examples=50, deadline=None)
+def test_holm_by_its_definition(p_values):
+    """The least level at which the procedure rejects: it goes down from the smallest p, and stops
+    at the first that it keeps."""
+    expected = {}
+    ordered, reached = sorted(range(len(p_values)), key=p_values.__getitem__), 0.0
+    for left, number in enumerate(ordered):
+        reached = max(reached, (len(p_values) - left) * p_values[number])
+        expected[number] = min(reached, 1.0)
+    assert holm(p_values) == pytest.approx([expected[n] for n in range(len(p_values))])
+
+
+@given(st.integers(15, 300), st.sampled_from([1, 3, 10, 91]))
+@settings(max_examples=30, deadline=None)
+def test_what_n_seeds_detect_has_a_power_of_80_percent(n, pairs):
+    effect = detectable_effect(n, 0.05 / pairs)
+    assert TTestPower().power(effect, n, 0.05 / pairs) == pytest.approx(0.8, abs=1e-3)
+
+
+def least_seeds(effect, level, start):
+    """By trying one after another."""
+    power = TTestPower().power
+    return next(n for n in range(start, 10_000) if power(effect, n, level) >= 0.8)
+
+
+def test_every_number_of_three_pairs():
+    """Each from SciPy, statsmodels or its formula; with three pairs the level is 5% / 3."""
+    rng = np.random.default_rng(5)
+    seeds = rng.normal(0, 0.5, 10)  # of which the differences know nothing
+    noise = dict(zip("abc", rng.normal(0, 1, (3, 10)), strict=True))
+    values = {name: (seeds + noise[name])[None] for name in "abc"}
+    values["b"] = values["b"] + 0.5
+    values["c"] = values["c"] + 3
+    found = compare(values, "minimize")
+    assert [(one.a, one.b, one.n) for one in found] == [("a", "b", 10), ("a", "c", 10),
+                                                        ("b", "c", 10)]  # fmt: skip
+    for one in found:
+        a, b = values[one.a][0], values[one.b][0]
+        assert one.p == pytest.approx(stats.wilcoxon(a, b).pvalue)
+        assert one.test == "Wilcoxon signed-rank"
+        assert one.difference == pytest.approx(a.mean() - b.mean())
+        spread = math.sqrt(((a - b - (a - b).mean()) ** 2).sum() / 9)
+        assert one.effect == pytest.approx((a - b).mean() / spread)
+        power = TTestPower().power(one.detectable / spread, 10, 0.05 / 3)
+        assert power == pytest.approx(0.8, abs=1e-3)
+        assert (one.low, one.high) == interval((a - b)[None])
+    # Of those for c every rank is on one side, p = 2 / 2^10; that of a and b is the largest.
+    assert [one.p_holm for one in found] == pytest.approx([found[0].p, 6 / 1024, 6 / 1024])
+    assert [one.verdict for one in found] == ["undecided", "better", "better"]
+    assert found[0].seeds_to_settle == least_seeds(found[0].effect, 0.05 / 3, 11)
+    assert [one.seeds_to_settle for one in found[1:]] == [None, None]
+
+
+def one_pair(differences):
+    values = np.atleast_2d(np.array(differences, dtype=float))
+    return compare({"a": values, "b": np.zeros_like(values)}, "minimize")[0]
+
+
+def test_both_the_test_and_the_interval_must_decide():
+    """The ranks of twelve seeds say better, their mean doesn't; with three seeds the other way."""
+    sure = one_pair([-0.1, -0.2, -0.3, -0.4, -0.5, -0.6, -0.7, -0.8, -0.9, -1.0, -1.1, 9.0])
+    assert sure.p == pytest.approx(stats.wilcoxon([*range(-11, 0), 12]).pvalue)
+    assert sure.p < 0.05
+    assert sure.low < 0 < sure.high
+    few = one_pair([-1.0, -2.0, -3.0])
+    assert few.p == pytest.approx(stats.ttest_1samp([1, 2, 3], 0).pvalue)
+    assert few.high < 0 < 0.05 < few.p
+    assert (sure.verdict, few.verdict) == ("undecided", "undecided")
+
+
+def test_with_several_searches_the_larger_p_counts():
+    """Searches that disagree are no evidence, however many seeds; nor are seeds that do."""
+    rng = np.random.default_rng(6)
+    searches = np.array([[0.1], [1.0], [2.5]]) + rng.normal(0, 0.01, (3, 12))
+    p, name = paired_test(searches, pairs=1)
+    assert name == "paired t over searches"
+    assert p == pytest.approx(stats.ttest_1samp(searches.mean(axis=1), 0).pvalue)
+    seeds = rng.normal(0.3, 1.0, (1, 12)) + np.array([[0.0], [1e-3], [2e-3]])
+    p, name = paired_test(seeds, pairs=1)
+    assert name == "Wilcoxon signed-rank"
+    assert p == pytest.approx(stats.wilcoxon(seeds.mean(axis=0)).pvalue)
+
+
+def test_too_little_to_test():
+    assert paired_test(np.full((1, 4), 0.5), pairs=1) == (1.0, "none: too few seeds")
+    assert paired_test(np.array([[0.5]]), pairs=1) == (1.0, "none: too few seeds")
+    assert paired_test(np.array([[0.5, 0.7]]), pairs=1)[1] == "paired t"
+    assert paired_test(np.ones((3, 9)), pairs=1) == (1.0, "paired t over searches")
+    single = one_pair([0.5])
+    assert (single.low, single.high, single.effect, single.detectable) == (0.5, 0.5, None, None)
+    alike = one_pair([0.5] * 4)
+    assert (alike.low, alike.high, alike.effect, alike.seeds_to_settle) == (0.5, 0.5, None, None)
+
+
+@pytest.mark.parametrize("n", [2, 9, 33, 34, 50])
+def test_seeds_needed_are_more_than_there_are(n):
+    assert seeds_needed(0.5, n) == max(34, n + 1)
+
+
+def test_the_first_row_at_a_target():
+    """A loss reaches it from above, an accuracy from below; a row without a value doesn't."""
+    rows = [
+        {"val_loss": None, "val_accuracy": 0.2},
+        {"val_loss": 3.0, "val_accuracy": 0.5},
+        {"val_loss": 1.0, "val_accuracy": 0.9},
+        {"val_loss": 2.0, "val_accuracy": 0.7},
+    ]
+    assert first_reaching(rows, "val_loss", 2.0) is rows[2]
+    assert first_reaching(rows, "val_accuracy", 0.5) is rows[1]
+    assert first_reaching(rows, "val_accuracy", 0.8) is rows[2]
+    assert first_reaching(rows, "val_accuracy", 0.95) is None
+    assert first_reaching(rows, "val_loss", None) is None
+
+
+def test_the_area_is_a_mean_over_samples():
+    """(4 + 2) / 2 over 10 samples, (2 + 1) / 2 over 20, after the first row."""
+    rows = [{"samples": s, "val_loss": v} for s, v in ((10, 4.0), (20, 2.0), (40, 1.0))]
+    assert area(rows, "val_loss") == pytest.approx((10 * 3 + 20 * 1.5) / 30)
+    assert area(rows[:2], "val_loss") == pytest.approx(3)
+    assert area(rows[:1], "val_loss") is None
+    assert area([], "val_loss") is None
+
+
+def test_a_summary_leaves_out_what_is_not_finite():
+    assert summary([1.0, math.inf, 2.0, 6.0]) == {
+        "mean": pytest.approx(3.0), "std": pytest.approx(math.sqrt(7))
+    }  # fmt: skip
+    assert summary([]) == {"mean": None, "std": None}

@@ -1,12 +1,15 @@
 """From pairs and runs to sentences, on made-up cases."""
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from src.comparing.statistics import Pair
-from src.comparing.verdict import _diverged, _told, judge
+from src.comparing.verdict import _diverged, _told, judge, sentence
+from tests.comparing.conftest import made_plan, made_run, made_search
 
 
 def pair(a: str, b: str, verdict: str, seeds: int | None = None) -> Pair:
@@ -51,29 +54,212 @@ def test_a_winner_that_diverges(kind: str, found: int) -> None:
 
 def test_a_comparison_in_which_every_run_diverges() -> None:
     """It ends, withheld, with nothing to compare: what it took to find out is kept."""
-    choices = SimpleNamespace(data="digits", model="mlp")
-    hydra = SimpleNamespace(runtime=SimpleNamespace(choices=choices))
-    protocol = SimpleNamespace(
-        metric="test_loss", reference=None, target=None, seeds=2, searches=1, first_seed=1000,
-        max_bad=0.5, n_trials=1,
-    )  # fmt: skip
-    plan: Any = SimpleNamespace(
-        methods=("a", "b"), protocol=protocol, configs={"a": SimpleNamespace(hydra=hydra)},
-        name="n", hash=lambda: "h", settings=lambda: {"objective.metric": "val_loss"},
-    )  # fmt: skip
     runs = [
-        {"method": name, "kind": kind, "search": 0, "seed": seed, "status": "diverged",
-         "value": None, "test_loss": None, "test_accuracy": None, "commit": "c", "idle": True,
-         "rows": [{"step": 1, "samples": 1, "train_seconds": 0.1, "val_loss": None}]}
+        made_run(name, seed, None, kind)
         for name in "ab" for kind in ("tuned", "default") for seed in (1000, 1001)
     ]  # fmt: skip
-    trial = {"state": "complete", "cost": 1.0, "params": {}}
-    searches = [
-        {"method": name, "search": 0, "space": {}, "trials": [trial], "shared_hash": "x"}
-        for name in "ab"
-    ]
-    found = judge(plan, searches, runs, {}, [])
+    searches = [made_search(name) for name in "ab"]
+    found = judge(made_plan(methods=("a", "b")), searches, runs, {}, [])
     assert [one["check"] for one in found["withheld"]] == ["diverged winner"] * 2
     assert [one["verdict"] for one in found["pairs"]] == ["undecided"]
     assert found["target"]["value"] is None
     assert {line["test_loss"]["mean"] for line in found["table"]} == {None}
+
+
+def stored(sign: float, searches: int = 1) -> list[dict[str, Any]]:
+    """Runs on twelve seeds: c is best and a worst where lower is better, one of c's diverged."""
+    rng = np.random.default_rng(8)
+    runs = []
+    for place, name in enumerate("abc"):
+        for search in range(searches):
+            for seed in range(1000, 1012):
+                value = sign * float(10 - 3 * place + rng.normal())
+                value = None if (name, search, seed) == ("c", 0, 1005) else value
+                runs.append(made_run(name, seed, value, search=search))
+    return runs
+
+
+@pytest.mark.parametrize("searches", [1, 2])
+def test_maximized_is_minimized_mirrored(searches: int) -> None:
+    """The same runs with every value negated, by an accuracy instead of a loss."""
+    judged = []
+    for metric, sign in (("val_loss", 1.0), ("val_accuracy", -1.0)):
+        plan, runs = made_plan(metric, seeds=12, searches=searches), stored(sign, searches)
+        for one in runs:
+            one.update({"val_accuracy": None, metric: one["value"]})
+        found = judge(plan, [made_search(name) for name in "abc"], runs, {}, [])
+        lines = [(one["method"], one["n"], one["diverged"], one[metric]) for one in found["table"]]
+        judged.append((found, lines))
+    (low, low_lines), (high, high_lines) = judged
+    assert (low["direction"], high["direction"]) == ("minimize", "maximize")
+    assert low["methods"] == high["methods"] == ["c", "b", "a"]
+    assert low["sentence"] == high["sentence"]
+    assert low["withheld"] == high["withheld"]
+    assert any(one["verdict"] == "better" for one in low["pairs"]) == (searches == 1)
+    for one, other in zip(low["pairs"], high["pairs"], strict=True):
+        signed = ("difference", "low", "high", "effect")
+        alike = {key: value for key, value in one.items() if key not in signed}
+        assert alike == pytest.approx({key: other[key] for key in alike})
+        assert one["difference"] == pytest.approx(-other["difference"])
+        assert one["effect"] == pytest.approx(-other["effect"])
+        width = one["high"] - one["low"]
+        near = 1e-9 if searches == 1 else 0.03 * width  # the draws of searches aren't mirrored
+        assert one["low"] == pytest.approx(-other["high"], abs=near)
+        assert one["high"] == pytest.approx(-other["low"], abs=near)
+    for line, other in zip(low_lines, high_lines, strict=True):
+        assert line[:3] == other[:3]
+        if line[3]["mean"] is not None:
+            assert line[3]["mean"] == pytest.approx(-other[3]["mean"])
+            assert line[3]["std"] == pytest.approx(other[3]["std"])
+
+
+@pytest.mark.parametrize(("metric", "worst"), [("test_loss", 9.0), ("test_accuracy", 1.0)])
+def test_a_diverged_run_counts_as_the_worst_that_ended(metric: str, worst: float) -> None:
+    """Also of the defaults' and of other methods; a's own are 2 and 4."""
+    ended = [("a", 1000, 2.0, "tuned"), ("a", 1001, 4.0, "tuned"), ("a", 1002, None, "tuned"),
+             *(("b", seed, 6.0, "tuned") for seed in (1000, 1001, 1002)),
+             ("b", 1000, 9.0, "default"), ("b", 1001, 1.0, "default")]  # fmt: skip
+    runs = [made_run(*one) for one in ended]
+    plan = made_plan(metric, methods=("a", "b"), seeds=3)
+    found = judge(plan, [made_search(name) for name in "ab"], runs, {}, [])
+    (pair,) = found["pairs"]
+    assert {pair["a"], pair["b"]} == {"a", "b"}
+    sign = 1 if pair["a"] == "a" else -1
+    assert pair["difference"] == pytest.approx(sign * ((2 + 4 + worst) / 3 - 6))
+    assert found["methods"] == (["a", "b"] if metric == "test_loss" else ["b", "a"])
+    (line,) = [one for one in found["table"] if (one["method"], one["kind"]) == ("a", "tuned")]
+    assert (line["n"], line["diverged"]) == (3, 1)
+    assert line["test_loss"] == {"mean": 3.0, "std": pytest.approx(math.sqrt(2))}
+
+
+def rows(*losses: float | None) -> list[dict[str, Any]]:
+    return [
+        {"step": 10 * n, "samples": 100 * n, "train_seconds": 0.5 * n, "val_loss": loss}
+        for n, loss in enumerate(losses, 1)
+    ]
+
+
+def with_curves() -> list[dict[str, Any]]:
+    """Of b the last tuned losses are 3, 5 and 6, and one diverged; its default ends far below."""
+    return [
+        made_run("a", 1000, 1.0, rows=rows(9.0, 5.0, 7.0)),
+        made_run("a", 1001, 1.0, rows=rows(9.0, 8.0, 6.0)),
+        made_run("a", 1002, 1.0, rows=rows(9.0, 7.0)),
+        made_run("a", 1003, 1.0, rows=rows(9.0, 6.0)),
+        made_run("b", 1000, 2.0, rows=rows(1.0, 3.0)),
+        made_run("b", 1001, 2.0, rows=rows(9.0, 5.0)),
+        made_run("b", 1002, 2.0, rows=rows(9.0, 6.0)),
+        made_run("b", 1003, None, rows=rows(9.0, None)),
+        made_run("b", 1000, 9.0, "default", rows=rows(0.25, 0.125)),
+        made_run("a", 1000, 9.0, "default", rows=rows(9.0, 4.0)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "target", "steps"),
+    [
+        ({"reference": "b"}, 5.0, [20, None, None, None, 10, 20, None, None, 10, 20]),
+        ({}, 6.5, [20, 30, None, 20, 10, 20, 20, None, 10, 20]),
+        ({"target": 4.0}, 4.0, [None, None, None, None, 10, None, None, None, 10, 20]),
+        ({"target": 0.0}, 0.0, [None] * 10),
+        ({"reference": "b", "target": 8.0}, 8.0, [20, 20, 20, 20, 10, 20, 20, None, 10, 20]),
+    ],
+)
+def test_the_target(asked: dict[str, Any], target: float, steps: list[int | None]) -> None:
+    """What was given, or the median of the last validation losses of the reference's tuned runs;
+    the first method is the reference where none is named."""
+    runs = with_curves()
+    plan = made_plan(methods=("a", "b"), seeds=4, **asked)
+    found = judge(plan, [made_search(name) for name in "ab"], runs, {}, [])
+    given = "target" in asked
+    assert found["target"] == {"metric": "val_loss", "value": target, "given": given}
+    assert found["reference"] == asked.get("reference", "a")
+    assert [one["steps_to_target"] for one in runs] == steps
+    assert [one["seconds_to_target"] for one in runs] == [step and step / 20 for step in steps]
+
+
+def test_the_table_by_hand() -> None:
+    runs = with_curves()
+    plan = made_plan(methods=("a", "b"), seeds=4, reference="b")
+    found = judge(plan, [made_search(name) for name in "ab"], runs, {}, [])
+    kinds = [(one["method"], one["kind"], one["n"]) for one in found["table"]]
+    assert kinds == [("a", "tuned", 4), ("b", "tuned", 4), ("a", "default", 1),
+                     ("b", "default", 1)]  # fmt: skip
+    a, b = found["table"][:2]
+    assert a["steps_to_target"] == {"mean": 20.0, "std": None, "reached": 1}
+    assert b["steps_to_target"] == {"mean": 15.0, "std": pytest.approx(50**0.5), "reached": 2}
+    assert b["seconds_to_target"]["mean"] == pytest.approx(0.75)
+    assert a["area"]["mean"] == pytest.approx((6.5 + 7.75 + 8 + 7.5) / 4)
+    assert b["area"]["mean"] == pytest.approx((2 + 7 + 7.5) / 3)
+    assert a["test_loss"] == {"mean": 1.0, "std": 0.0}
+    assert b["diverged"] == 1
+    assert found["table"][2]["test_loss"] == {"mean": 9.0, "std": None}
+
+
+def test_values_stand_by_their_search_and_their_seed() -> None:
+    """In whatever order the runs come: pairs are of the same seed."""
+    worth = {("a", 0): (1.0, 2.0, 4.0), ("a", 1): (8.0, 16.0, 32.0), ("b", 0): (0.5, 1.5, 2.5),
+             ("b", 1): (3.5, 4.5, 5.5)}  # fmt: skip
+    runs = [
+        made_run(name, 500 + n, value, search=search)
+        for (name, search), values in worth.items() for n, value in enumerate(values)
+    ]  # fmt: skip
+    plan = made_plan(methods=("a", "b"), seeds=3, searches=2, first_seed=500)
+    searches = [made_search(name, number) for name in "ab" for number in (0, 1)]
+    (pair,) = judge(plan, searches, runs[::-1], {}, [])["pairs"]
+    b, a = (np.array([worth[name, 0], worth[name, 1]]) for name in "ba")
+    assert (pair["a"], pair["b"], pair["n"]) == ("b", "a", 3)
+    assert pair["difference"] == pytest.approx((b - a).mean())
+    over_seeds = (b - a).mean(axis=0)
+    assert pair["effect"] == pytest.approx(over_seeds.mean() / over_seeds.std(ddof=1))
+
+
+def test_what_a_comparison_keeps() -> None:
+    """What it was told, and what of the runs says how far their seconds can be trusted."""
+    runs = [made_run(name, seed, 1.0) for name in "ab" for seed in (1000, 1001)]
+    runs[1].update(idle=False, commit="b")
+    runs[3].update(commit="a")
+    plan, ledger = made_plan(methods=("a", "b")), [{"event": "e"}]
+    searches = [made_search(name) for name in "ab"]
+    found = judge(plan, searches, runs, {"python": "3"}, ledger)
+    assert found["environment"] == {"python": "3", "commits of the runs": ["a", "b", "c"]}
+    assert found["timing"]["valid"] is False
+    assert "during 1 of 4 runs" in found["timing"]["text"]
+    assert (found["name"], found["hash"], found["ledger"]) == ("n", "h", ledger)
+    assert (found["selection_metric"], found["metric"]) == ("val_loss", "test_loss")
+    assert (found["searches"], found["protocol"]) == (searches, plan.settings())
+    runs[1].update(idle=True)
+    assert judge(plan, searches, runs, {}, [])["timing"]["valid"] is True
+
+
+def test_accuracies_of_tuned_runs_saturate_a_task() -> None:
+    """By the set of the verdict's metric, whether that is a loss or an accuracy."""
+
+    def found(tuned: float, default: float, metric: str = "test_loss") -> list[str]:
+        runs = [
+            made_run(name, seed, 1.0, kind, test_accuracy=value, val_accuracy=0.1, val_loss=1.0)
+            for name in "ab" for kind, value in (("tuned", tuned), ("default", default))
+            for seed in (1000, 1001)
+        ]  # fmt: skip
+        plan = made_plan(metric, methods=("a", "b"))
+        judged = judge(plan, [made_search(name) for name in "ab"], runs, {}, [])
+        return [one["check"] for one in judged["withheld"]]
+
+    assert found(1.0, 0.5) == ["saturated"]
+    assert found(0.5, 1.0) == []
+    assert found(1.0, 1.0, "val_loss") == []
+
+
+def test_the_sentence() -> None:
+    """How it was done, what was found, and every doubt once, before all."""
+    plan = made_plan(methods=("a", "b"), seeds=5, searches=2)
+    told = [pair("a", "b", "better")]
+    how = "On digits with mlp, each tuned in 2 searches of 3 trials and trained on 5 fresh seeds"
+    budgets = {"a 0": 3, "b 0": 3}
+    assert sentence(plan, ["a", "b"], told, [], budgets) == f"{how}: a is better than b."
+    doubts = [{"text": "x"}, {"text": "y"}, {"text": "x"}]
+    held = sentence(plan, ["a", "b"], told, doubts, budgets)
+    assert held == f"Withheld: x; y. {how}, without that doubt: a is better than b."
+    once = made_plan(methods=("a", "b"))
+    assert "in one search of 1 trial and" in sentence(once, ["a"], told, [], {"a 0": 1})
+    assert "of 2 to 4 trials and" in sentence(once, ["a"], told, [], {"a 0": 4, "b 0": 2})

@@ -1,6 +1,8 @@
 """The order in which samples are seen."""
 
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from src.data import Split, batches, permutation
 
@@ -34,9 +36,25 @@ def test_first_elements_are_spread_evenly() -> None:
     assert ((counts - 200) ** 2 / 200).sum() < 27.9
 
 
-def test_batches_hold_each_sample_once_and_keep_the_last() -> None:
-    got = list(batches(split(70), 32, seed=0, epoch=1))
-    assert [len(targets) for _, targets in got] == [32, 32, 6]
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 60), st.integers(1, 70), st.integers(0, 2**32 - 1), st.integers(1, 10**6))
+def test_batches_hold_each_sample_once_and_keep_the_last(
+    size: int, batch_size: int, seed: int, epoch: int
+) -> None:
+    got = list(batches(split(size), batch_size, seed, epoch))
+    whole, rest = divmod(size, batch_size)
+    assert [len(targets) for _, targets in got] == [batch_size] * whole + [rest] * (rest > 0)
     targets = torch.cat([targets for _, targets in got])
-    assert torch.equal(targets, permutation(70, 0, 1))
+    assert sorted(targets.tolist()) == list(range(size))
+    assert torch.equal(targets, permutation(size, seed, epoch))
     assert torch.equal(torch.cat([inputs for inputs, _ in got]).flatten().long(), targets)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 60), st.integers(1, 20), st.integers(0, 30))
+def test_what_was_seen_is_skipped(size: int, batch_size: int, number: int) -> None:
+    """The batches that follow are those of an epoch that nobody left."""
+    whole = [targets.tolist() for _, targets in batches(split(size), batch_size, 7, 3)]
+    skip = min(number * batch_size, size)
+    rest = [targets.tolist() for _, targets in batches(split(size), batch_size, 7, 3, skip)]
+    assert rest == whole[number:]

@@ -1,5 +1,6 @@
 """Data on disk: verified, and downloaded from a real server on this machine when missing."""
 
+import copy
 import gzip
 import hashlib
 import http.server
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sklearn.datasets
 import torchvision
 
 from src.config import PROJECT
@@ -111,6 +113,35 @@ def test_reads_what_is_there(tmp_path: Path, small: None) -> None:
     assert raw.test_targets.tolist() == [5, 6]
     assert raw.train_images.shape == (6, 28, 28)
     assert raw.train_images[0].flatten()[:3].tolist() == pytest.approx([0, 1 / 255, 2 / 255])
+
+
+def test_the_digest_is_of_pictures_and_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the digits, one pixel and one label at a time; it is the same where they are."""
+    bunch = sklearn.datasets.load_digits()
+
+    def digest(change: str = "", place: tuple[int, ...] = ()) -> str:
+        changed = copy.deepcopy(bunch)
+        if change:
+            changed[change][place] += 1
+        monkeypatch.setattr(sklearn.datasets, "load_digits", lambda: changed)
+        return sources.digits(None).sha256
+
+    assert digest() == digest()
+    found = {digest(), digest("images", (0, 0, 0)), digest("images", (1796, 7, 7))}
+    assert len({*found, digest("target", (0,)), digest("target", (1796,))}) == 5
+
+
+@pytest.mark.parametrize("class_name", ["FashionMNIST", "KMNIST"])
+def test_the_digest_is_of_all_four_files(tmp_path: Path, small: None, class_name: str) -> None:
+    """Files put there by hand, which no list of digests belies."""
+    found = []
+    for name in ["", *FILES]:
+        raw = write(tmp_path / name, class_name)
+        if name:
+            (raw / name).write_bytes(FILES[name][:-1] + b"\x07")
+        found.append(sources._verify(raw, class_name))
+    assert len({*found}) == 5
+    assert sources._verify(write(tmp_path / "again", class_name), class_name) == found[0]
 
 
 @pytest.mark.parametrize("name", FILES)

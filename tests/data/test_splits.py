@@ -1,8 +1,12 @@
 """The splits of a data set in memory."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 from src.data import load, sizes, sources
@@ -40,6 +44,51 @@ def test_the_split_seed_moves_validation_only() -> None:
     assert pictures(one.val) != pictures(other.val)
     assert pictures(one.test) == pictures(other.test)
     assert pictures(one.train, one.val) == pictures(other.train, other.val)
+
+
+@pytest.fixture
+def numbered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A set of 50 and 7 pictures, each of its own number in place of a label."""
+
+    def read(root: str | None) -> sources.Raw:
+        train, test = torch.arange(50), 100 + torch.arange(7)
+        pixels = [part.float().view(-1, 1, 1).expand(-1, 2, 3) for part in (train, test)]
+        return sources.Raw(pixels[0], train, pixels[1], test, "12ab")
+
+    monkeypatch.setitem(sources.SOURCES, "digits", read)
+    load.cache_clear()
+    yield
+    load.cache_clear()
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.floats(0, 0.999), st.integers(0, 2**32 - 1))
+def test_a_fraction_is_held_out(numbered: None, fraction: float, seed: int) -> None:
+    """Rounded to whole pictures; nothing is lost, nothing stands twice, the order is kept."""
+    data = digits(fraction=fraction, seed=seed)
+    train, val = data.train.targets.tolist(), data.val.targets.tolist()
+    assert abs(len(val) - 50 * fraction) <= 0.5
+    assert sorted(train + val) == list(range(50))
+    assert (train, val) == (sorted(train), sorted(val))
+    assert data.test.targets.tolist() == list(range(100, 107))
+    for part in (data.train, data.val, data.test):
+        assert part.inputs.shape[1:] == (1, 2, 3)
+        assert part.inputs[:, 0, 1, 2].tolist() == part.targets.tolist()
+    load.cache_clear()
+    torch.rand(3)
+    again = digits(fraction=fraction, seed=seed)
+    assert again.val.targets.tolist() == val
+
+
+def test_the_digest_is_that_of_the_source(numbered: None) -> None:
+    assert digits().sha256 == digits(seed=1).sha256 == "12ab"
+    moved = digits().to(torch.device("meta"))
+    assert {part.inputs.device.type for part in (moved.train, moved.val, moved.test)} == {"meta"}
+    assert {part.targets.device.type for part in (moved.train, moved.val, moved.test)} == {"meta"}
+    assert [len(part) for part in (moved.train, moved.val, moved.test)] == [40, 10, 7]
+    assert (moved.num_classes, moved.sha256) == (50, "12ab")
 
 
 def test_nothing_held_out() -> None:

@@ -14,6 +14,7 @@ import argparse
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 from tests.mutants import fixed
@@ -33,15 +34,27 @@ def chosen(mutant: Mutant, coverage: Coverage, limit: float, broken: set[str]) -
     area = mutant.path.removeprefix("src/").removesuffix(".py").partition("/")[0]
     mirrored = (f"tests/{area}/", f"tests/test_{area}.py")
 
+    covering, exact = coverage.covering(mutant.path, lines, ROOT)
+
     def order(test: str) -> tuple[float, str]:
         weight = 1 if test.startswith(mirrored) else 4
-        return weight * (coverage.seconds[test] + 0.02), test
+        return weight * (covering[test] + coverage.seconds[test] + 0.02), test
 
-    tests, total = [], 0.0
-    for test in sorted(coverage.covering(mutant.path, lines, ROOT) - broken, key=order):
-        total += coverage.seconds[test]
+    ordered = sorted(covering.keys() - broken, key=order)
+    if not exact:  # anything may depend on the line: some of each file first
+        seen: Counter[str] = Counter()
+        places = {}
+        for test in ordered:
+            seen[test.partition("::")[0]] += 1
+            places[test] = seen[test.partition("::")[0]]
+        ordered.sort(key=lambda test: places[test] * (1 if test.startswith(mirrored) else 4))
+    tests, total, begun = [], 0.0, set()
+    for test in ordered:
+        file = test.partition("::")[0]
+        total += coverage.seconds[test] + (covering[test] if file not in begun else 0.0)
         if tests and total > limit:
             break
+        begun.add(file)
         tests.append(test)
     return tests
 
@@ -60,7 +73,7 @@ def run(queue: list[Mutant], copies: list[Copy], options: argparse.Namespace, br
                 continue
             copy = next(one for one in copies if one not in busy)
             copy.write(mutant.path, mutant.applied((ROOT / mutant.path).read_bytes()))
-            copy.start(tests, 30 + 5 * sum(coverage.seconds[test] for test in tests))
+            copy.start(tests, 30 + 5 * options.seconds)
             busy[copy] = mutant, tests
         for copy in list(busy):
             if ended := copy.ended():

@@ -6,16 +6,14 @@ from collections import defaultdict
 from functools import cached_property
 from pathlib import Path
 
-from coverage.numbits import numbits_to_nums
-
 COPIED_SOURCE = "/src/"
-UNKNOWN = 1.0  # seconds, of a test that was not timed
 
 
 class Coverage:
     """Reads the database and the timings in a folder.
 
-    A line that a fixture ran counts for all tests of that file, since the fixture may be theirs.
+    A line that a fixture ran counts for all tests of that file, since the fixture may be theirs;
+    it is timed with the test that was the first to need it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -42,57 +40,47 @@ class Coverage:
 
     @cached_property
     def lines(self) -> dict[str, dict[int, set[str]]]:
-        """For each source file, the tests that ran each of its lines."""
+        """For each source file, the contexts in which each of its lines ran."""
         found: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
+        query = (
+            "select path, context, fromno, tono from arc join file on file.id = file_id "
+            "join context on context.id = context_id"
+        )
         with sqlite3.connect(f"file:{self.database}?mode=ro", uri=True) as connection:
-            query = (
-                "select path, context, fromno, tono from arc join file on file.id = file_id "
-                "join context on context.id = context_id"
-            )
             for path, context, first, last in connection.execute(query):
-                tests = self._tests(context)
                 for line in (first, last):
                     if line > 0:
-                        found[self._source(path)][line] |= tests
-            query = (
-                "select path, context, numbits from line_bits join file on file.id = file_id "
-                "join context on context.id = context_id"
-            )
-            for path, context, bits in connection.execute(query):
-                for line in numbits_to_nums(bits):
-                    found[self._source(path)][line] |= self._tests(context)
+                        found[self._source(path)][line].add(context)
         return found
 
-    def covering(self, path: str, lines: range, root: Path) -> set[str]:
-        """The tests that ran one of the lines.
+    def covering(self, path: str, lines: range, root: Path) -> tuple[dict[str, float], bool]:
+        """The tests that ran one of the lines, and the seconds that a fixture takes before them.
 
-        Those that ran any line of the file, where these ran only as it was imported, or where the
-        file has changed since.
+        Where these ran only as the file was imported, or where it has changed since: those that
+        ran any line of the file, and False.
         """
         known = self.lines.get(path, {})
         changed = (root / path).stat().st_mtime > self.database.stat().st_mtime
         found = set().union(*(known.get(line, set()) for line in lines))
-        imported = any(line in known for line in lines)
-        if changed or (imported and not found):
+        exact = not (changed or found == {""})
+        if not exact:
             found = set().union(*known.values())
-        return found & self.seconds.keys()
+        tests: dict[str, float] = {}
+        for context in sorted(found - {""}):
+            self._add(context, tests)
+        return tests, exact
 
-    def _tests(self, context: str) -> frozenset[str]:
+    def _add(self, context: str, tests: dict[str, float]) -> None:
         """`FILE::TEST|run` of this process, or `FILE::TEST (call)` of one that it started."""
-        if context not in self._known:
-            test, separator, phase = context.rpartition("|")
-            if not separator:
-                test, _, phase = context.rpartition(" ")
-            phase = phase.strip("()")
-            if phase in ("run", "call"):
-                self._known[context] = frozenset({test})
-            else:
-                self._known[context] = frozenset(self.tests_of_file[test.partition("::")[0]])
-        return self._known[context]
-
-    @cached_property
-    def _known(self) -> dict[str, frozenset[str]]:
-        return {"": frozenset()}
+        test, separator, phase = context.rpartition("|" if "|" in context else " ")
+        assert separator, context
+        if test not in self.seconds:
+            return
+        if phase.strip("()") in ("run", "call"):
+            tests[test] = 0.0
+            return
+        for one in self.tests_of_file[test.partition("::")[0]]:
+            tests.setdefault(one, self.seconds[test])
 
     @staticmethod
     def _source(path: str) -> str:

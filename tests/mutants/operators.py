@@ -269,6 +269,8 @@ class _Finder(ast.NodeVisitor):
         self.visit(node.value)
 
     def visit_Assign(self, node: ast.Assign) -> None:
+        if any(isinstance(one, ast.Name) and one.id == "__all__" for one in node.targets):
+            return
         if all(isinstance(one, (ast.Attribute, ast.Subscript)) for one in node.targets):
             self.replace(node, "pass")
         self.visit(node.value)

@@ -1,5 +1,6 @@
 """Runs tests in a copy of the project, in forked processes that begin with everything imported."""
 
+import gc
 import importlib
 import os
 import shutil
@@ -23,8 +24,10 @@ HEAVY = (
 
 
 def prepare() -> None:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as in tests/conftest.py, before torch
     for name in HEAVY:
         importlib.import_module(name)
+    gc.freeze()  # pytest collects garbage twice; all of torch needn't be walked then
 
 
 class FirstFailure:
@@ -65,6 +68,9 @@ class Copy:
                 shutil.copy2(root / name, folder / name)
             else:
                 (folder / name).unlink(missing_ok=True)
+        if (shared := root.parent / "shared").is_dir():  # where the tests look for MNIST
+            (folder.parent / "shared").unlink(missing_ok=True)
+            (folder.parent / "shared").symlink_to(shared)
         self.stamp = time.time() - 10_000_000
         self.child = 0
 
@@ -123,7 +129,9 @@ class Copy:
             del sys.modules[name]
         sys.path[:] = [str(self.folder), *(path for path in sys.path if path)]
         seen = FirstFailure()
-        options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cov"]
+        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+        options = ["-x", "-q", "--assert=plain", "-p", "no:cacheprovider"]
+        options += ["-p", "_hypothesis_pytestplugin"]
         status = pytest.main([*options, "-m", "", *tests], plugins=[seen])
         failed = seen.test or ("" if status == pytest.ExitCode.OK else f"pytest: {status!r}")
         self.answer.write_text(failed)

@@ -5,15 +5,18 @@ import math
 import numpy as np
 import pytest
 
+from src.reporting import figures_numbers
 from src.reporting.figures_numbers import (
     Cost,
     best_of,
     curve,
     mean_interval,
+    quantiles,
     ranks,
     reached,
     sensitivity,
     steps_to,
+    trial_cost,
 )
 from src.reporting.figures_svg import short, ticks
 from src.reporting.tables import csv_text, escape_latex, spread, value
@@ -33,6 +36,22 @@ def test_cost() -> None:
     assert Cost("val_accuracy").label == "validation error"
     assert Cost("score", True).of(3.0) == -3
     assert LOSS.of(None) == math.inf
+    assert LOSS.of(0.75) == 0.75
+    assert Cost("val_accuracy").of(0.75) == 0.25, "an error, whoever asks"
+
+
+@pytest.mark.parametrize(
+    ("cost", "label", "part"),
+    [
+        (LOSS, "validation loss", "validation"),
+        (Cost("test_accuracy", True), "test error", "test"),
+        (Cost("train_loss"), "training loss", "training"),
+        (Cost("val_f1_score", True), "−(validation f1 score)", "validation"),
+        (Cost("area"), "area", "area"),
+    ],
+)
+def test_a_cost_is_named(cost: Cost, label: str, part: str) -> None:
+    assert (cost.label, cost.part) == (label, part)
 
 
 def test_curve_takes_quantiles_step_by_step() -> None:
@@ -109,10 +128,125 @@ def test_mean_interval() -> None:
     ]
     mean, low, high = mean_interval(runs, Cost("test_loss"))
     assert mean == pytest.approx(np.mean([run["test_loss"] for run in runs]))
-    assert high - low == pytest.approx(2 * 1.96 / math.sqrt(40), rel=0.25)
+    spread = np.std([run["test_loss"] for run in runs]) / math.sqrt(40)
+    # At 90% it would be wide by 3.29 times the spread.
+    assert (low, high) == pytest.approx((mean - 1.96 * spread, mean + 1.96 * spread), abs=0.015)
     apart = [{"search": n // 20, "test_loss": float(n // 20)} for n in range(40)]
     assert mean_interval(apart, Cost("test_loss"))[1:] == (0, 1)  # two searches: all lies in them
     assert math.isnan(mean_interval(runs[:1], Cost("test_loss"))[1])
+
+
+def test_the_mean_interval_of_searches_that_disagree() -> None:
+    """Two of two searches are drawn, then the runs of each: worked out draw by draw."""
+    rng = np.random.default_rng(4)
+    searches = [list(rng.exponential(size=8)), list(2 + rng.exponential(size=5))]
+    runs = [
+        {"search": number, "test_loss": value}
+        for number, values in enumerate(searches) for value in values
+    ]  # fmt: skip
+    means = []
+    for _ in range(4000):
+        chosen = [searches[rng.integers(2)] for _ in range(2)]
+        means.append(np.mean([rng.choice(values, len(values)).mean() for values in chosen]))
+    mean, low, high = mean_interval(runs, Cost("test_loss"))
+    assert mean == pytest.approx(np.mean(searches[0] + searches[1]))
+    expected = np.quantile(means, (0.025, 0.975))
+    assert (low, high) == pytest.approx(tuple(expected), abs=0.03 * (expected[1] - expected[0]))
+
+
+def test_the_mean_interval_of_runs_without_a_value() -> None:
+    """They are left out; an accuracy is turned into an error."""
+    runs = [{"search": 0, "test_accuracy": value} for value in (0.5, None, 0.5, None)]
+    assert mean_interval(runs, Cost("test_accuracy", True)) == (0.5, 0.5, 0.5)
+    one = mean_interval(runs[:2], Cost("test_accuracy", True))
+    assert one[0] == 0.5
+    assert all(map(math.isnan, one[1:]))
+    assert all(map(math.isnan, mean_interval(runs[1:2], Cost("test_accuracy", True))))
+
+
+def test_many_runs_are_drawn_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(6)
+    runs = [{"search": n % 3, "test_loss": value} for n, value in enumerate(rng.normal(size=30))]
+    at_once = mean_interval(runs, Cost("test_loss"))
+    monkeypatch.setattr(figures_numbers, "BLOCK", 777)
+    assert mean_interval(runs, Cost("test_loss")) == at_once
+
+
+def test_quantiles_of_infinite_costs() -> None:
+    """The worst counts as the largest, and nothing between it and another is a number."""
+    values = np.array([[1.0, math.inf], [2.0, 1.0], [3.0, math.inf]])
+    found = quantiles(values, (0.0, 0.25, 0.5, 1.0))
+    assert found.tolist() == [[1, 1], [1.5, math.inf], [2, math.inf], [3, math.inf]]
+
+
+def test_curves_by_seconds_stand_where_most_runs_are() -> None:
+    """From where all have begun to where half have ended: 60 points, interpolated."""
+
+    def timed(*seconds: float) -> dict[str, object]:
+        rows = [{"train_seconds": one, "val_loss": 10 - one} for one in seconds]
+        return {"rows": rows, "status": "completed"}
+
+    runs = [timed(1.0, 5.0), timed(2.0, 4.0), timed(0.5, 8.0)]
+    grid, (_, median, _) = curve(runs, LOSS, "train_seconds")
+    assert grid == pytest.approx(np.linspace(2, 5, 60))
+    inner = grid < 4
+    assert median[inner] == pytest.approx(10 - grid[inner])
+    assert median[-1] == pytest.approx(5)
+
+
+def test_curves_leave_out_what_is_missing() -> None:
+    grid, found = curve([], LOSS, "step")
+    assert (grid.shape, found.shape) == ((0,), (3, 0))
+    untimed = {"rows": [{"val_loss": 1.0}], "status": "completed"}
+    grid, (_, median, _) = curve([untimed, made([3.0, 2.0])], LOSS, "step")
+    assert (list(grid), list(median)) == ([10, 20], [3, 2])
+    late = {"rows": [{"step": 20, "val_loss": 1.0}], "status": "completed"}
+    grid, (_, median, _) = curve([late, made([3.0, 3.0, 3.0])], LOSS, "step")
+    assert (list(grid), list(median)) == ([20, 30], [2, 2]), "from where all are known"
+
+
+def test_long_curves_are_thinned_to_their_ends() -> None:
+    grid, (_, median, _) = curve([made([float(n) for n in range(1000)])], LOSS, "step")
+    assert len(grid) == 120
+    assert (grid[0], grid[-1], median[0], median[-1]) == (10, 10_000, 0, 999)
+    assert np.ptp(np.diff(grid)) <= 10
+    assert len(curve([made([1.0] * 120)], LOSS, "step")[0]) == 120
+    assert len(curve([made([1.0] * 119)], LOSS, "step")[0]) == 119
+
+
+def test_only_a_complete_trial_has_a_cost() -> None:
+    accuracy = Cost("val_accuracy", True)
+    assert trial_cost({"state": "complete", "value": 0.75}, accuracy) == 0.25
+    assert trial_cost({"state": "pruned", "value": 0.75}, accuracy) == math.inf
+    assert trial_cost({"state": "diverged", "value": None}, accuracy) == math.inf
+
+
+def test_a_good_range_of_negative_costs() -> None:
+    """A tenth above -2 is -1.8: half of the way up to -1.6, a quarter of that to -1.2."""
+    found = sensitivity([(1e-3, -1.2), (1e-2, -2.0), (1e-1, -1.6), (1e-8, math.inf), (0.0, -9.0)])
+    assert found is not None
+    assert list(found.x) == [1e-3, 1e-2, 1e-1]
+    assert math.log10(found.low) == pytest.approx(-2.25)
+    assert math.log10(found.high) == pytest.approx(-1.5)
+    assert not found.open
+
+
+def test_a_good_range_that_is_open_below() -> None:
+    found = sensitivity([(1e-3, 1.0), (1e-2, 1.05), (1e-1, 3.0)])
+    assert found is not None
+    assert (found.best, found.low, found.open) == (1e-3, pytest.approx(1e-3), True)
+    alone = sensitivity([(1e-3, 1.0)])
+    assert alone is not None
+    assert (alone.decades, alone.open) == (0, True)
+
+
+def test_a_bin_is_a_third_of_a_decade() -> None:
+    """Its borders lie at 1, 2.154, 4.642 and 10 times a power of ten."""
+    points = [(1.0, 3.0), (2.1, 2.0), (2.2, 5.0), (4.6, 4.0), (4.7, 7.0), (9.9, 6.0), (10.1, 8.0)]
+    found = sensitivity(points)
+    assert found is not None
+    assert list(found.x) == [2.1, 4.6, 9.9, 10.1]
+    assert list(found.y) == [2, 4, 6, 8]
 
 
 def test_texts() -> None:

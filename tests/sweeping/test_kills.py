@@ -91,10 +91,6 @@ def check(project: Project, trials: list[FrozenTrial], n_trials: int, kills: int
     assert len(set(points)) == len(points), "a trial was counted twice"
 
 
-def test_a_sweep_survives_kills(project: Project) -> None:
-    storm(project, n_jobs=2, n_trials=8, kills=2, seed=4)
-
-
 @pytest.mark.slow
 def test_kills_leave_no_trace_in_the_search(project: Project) -> None:
     """One worker, killed now and then, proposes and prunes what an undisturbed one does."""

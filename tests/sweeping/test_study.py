@@ -698,6 +698,7 @@ def test_a_storm_of_kills_on_sqlite(url: str) -> None:
     check_exact(url, 60)
 
 
+@pytest.mark.slow
 def test_a_storm_of_kills_on_postgres(postgres_url: str) -> None:
     storm(postgres_url, processes=4, n_trials=40, kills=10, seed=2)
     check_exact(postgres_url, 40)

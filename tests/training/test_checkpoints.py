@@ -119,6 +119,7 @@ def test_interrupted_at_each_line_of_writing(tmp_path: Path) -> None:
         def interrupt() -> None:
             raise KeyboardInterrupt
 
+        tracing = sys.gettrace()  # that of `make coverage`
         sys.settrace(at_line(number, interrupt))
         try:
             checkpoints.save(3, state(3))
@@ -126,7 +127,7 @@ def test_interrupted_at_each_line_of_writing(tmp_path: Path) -> None:
         except KeyboardInterrupt:
             assert loaded(Checkpoints(folder)) in (2, 3)
         finally:
-            sys.settrace(None)
+            sys.settrace(tracing)
     assert number > 35
 
 

@@ -1,15 +1,21 @@
 """The loop: where rows fall, what they hold, and that it is plain training."""
 
+import math
 import time
+from collections.abc import Callable
+from itertools import islice, pairwise
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
 from src.data import Split, permutation
 from src.models import MLP
 from src.training.loop import Position, Row, train
+from src.training.schedules import Constant, Cosine, Linear, Step
+from tests.helpers import TIMES
 
 
 def data(size: int) -> Split:
@@ -86,3 +92,80 @@ def test_tick_is_told_of_every_batch() -> None:
     seen: list[int] = []
     rows(70, batch_size=32, epochs=2, tick=lambda samples, loss: seen.append(samples))
     assert seen == [32, 64, 70, 102, 134, 140]
+
+
+class Shift(nn.Module):
+    """The gradient of its loss is 1: it is sure of the wrong one of two classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.offset = nn.Parameter(torch.zeros(()))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return torch.cat([-100 - self.offset + inputs, inputs], dim=1)
+
+
+SCHEDULES: dict[str, tuple[Constant, Callable[[int], float]]] = {  # of 12 steps, and its formula
+    "constant": (Constant(12), lambda step: 1.0),
+    "warm-up": (Constant(12, 3), lambda step: min((step + 1) / 3, 1.0)),
+    "cosine": (Cosine(12), lambda step: (1 + math.cos(math.pi * step / 12)) / 2),
+    "linear": (
+        Linear(12, 2, end_factor=0.5),
+        lambda step: (0.5, 1.0)[step] if step < 2 else 1 - 0.5 * (step - 2) / 10,
+    ),
+    "step": (Step(12, step_size=5, gamma=0.5), lambda step: (1.0, 0.5, 0.25)[step // 5]),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_the_rate_of_each_step(name: str) -> None:
+    """As the rows tell it, and as far as the step goes."""
+    schedule, factor = SCHEDULES[name]
+    model, offsets = Shift(), [0.0]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+
+    def evaluate() -> dict[str, float]:
+        offsets.append(model.offset.item())
+        return {}
+
+    wrong = Split(torch.zeros(6, 1), torch.zeros(6, dtype=torch.int64))
+    settings = {"seed": 0, "epochs": 4, "batch_size": 2, "evaluate_every": 1}
+    got = list(train(model, optimizer, schedule, wrong, evaluate, Position(), **settings))
+    rates = [0.5 * factor(step) for step in range(12)]
+    assert [row["lr"] for row in got] == pytest.approx(rates, rel=1e-12)
+    assert [old - new for old, new in pairwise(offsets)] == pytest.approx(rates, rel=1e-3)
+
+
+@pytest.mark.parametrize("stop", range(9))
+def test_goes_on_from_any_row(stop: int) -> None:
+    """The position, the weights and the optimizer are all that a loop needs."""
+
+    def begin(at: Position, model: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
+        settings = {"seed": 5, "epochs": 3, "batch_size": 20, "evaluate_every": 30}
+        rate = Constant(100, warmup_steps=9)
+        return train(model, optimizer, rate, data(70), dict, at, **settings)
+
+    def parts() -> tuple[nn.Module, torch.optim.Optimizer]:
+        torch.manual_seed(0)
+        model = MLP(2, 2, [3])
+        return model, torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
+
+    def timeless(row: Row) -> Row:
+        return {key: value for key, value in row.items() if key not in TIMES}
+
+    whole = [timeless(row) for row in begin(Position(), *parts())]
+    assert [row["samples"] for row in whole] == [40, 60, 70, 110, 130, 140, 180, 200, 210]
+    at, (model, optimizer) = Position(), parts()
+    first = [timeless(row) for row in islice(begin(at, model, optimizer), stop)]
+    second = [timeless(row) for row in begin(at, model, optimizer)]
+    assert first + second == whole
+
+
+def test_the_clocks_go_on() -> None:
+    torch.manual_seed(0)
+    model, at = MLP(2, 2, [3]), Position(train_seconds=100.0, wall_seconds=200.0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    settings = {"seed": 0, "epochs": 1, "batch_size": 35, "evaluate_every": 1}
+    got = list(train(model, optimizer, Constant(2), data(70), dict, at, **settings))
+    for clock, start in (("train_seconds", 100), ("wall_seconds", 200)):
+        assert start < got[0][clock] < got[1][clock] < start + 60

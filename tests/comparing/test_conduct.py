@@ -1,0 +1,206 @@
+"""The runs on fresh seeds: which they are, how each is trained, what is kept and used again."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from src.comparing import conduct
+from src.comparing.conduct import Job, Others, finite, jobs, train
+from src.comparing.ledger import Ledger
+from src.comparing.protocol import Plan, plan
+from src.config import register
+from tests.comparing.conftest import made_plan
+from tests.helpers import Session, result, rows
+
+OVERRIDES = ("methods=[sgd,adam]", "model=logreg", "trainer.epochs=2", "trainer.threads=1")
+JOB = Job("sgd", "tuned", 0, 1000, {"optimizer.lr": 0.5})
+
+
+@pytest.fixture(scope="module")
+def asked() -> Plan:
+    register()
+    return plan(OVERRIDES)
+
+
+@pytest.fixture
+def counted(session: Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
+    """The folders of the runs that were trained, one after another."""
+    trained: list[Path] = []
+
+    def run(config: Any, snapshot: str, place: Path, *more: Any) -> Any:
+        trained.append(place)
+        return real(config, snapshot, place, *more)
+
+    real = conduct.run
+    monkeypatch.setattr(conduct, "run", run)
+    yield trained
+
+
+Train = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def trained(counted: list[Path], tmp_path: Path, asked: Plan) -> Train:
+    """Carries a job out in a folder of the test's own."""
+
+    def call(job: Job = JOB, made: Plan = asked) -> dict[str, Any]:
+        return train(made, job, tmp_path, Ledger(tmp_path))
+
+    return call
+
+
+def test_jobs_take_turns() -> None:
+    """Seed by seed: the winner of each search, then each method's defaults."""
+    trials = [{"state": "complete", "cost": cost, "params": {"lr": cost}} for cost in (3.0, 1.0)]
+    pruned = {"state": "pruned", "cost": None, "params": {"lr": 0.0}}
+    searches = [
+        {"method": method, "search": search, "trials": [pruned, *trials]}
+        for search in (0, 1) for method in ("a", "b")
+    ]  # fmt: skip
+    made = jobs(made_plan(methods=("a", "b"), seeds=2, searches=2, first_seed=300), searches)
+    best = {"lr": 1.0}
+    turn = [("a", "tuned", 0, best), ("b", "tuned", 0, best), ("a", "tuned", 1, best),
+            ("b", "tuned", 1, best), ("a", "default", 0, {}), ("b", "default", 0, {})]  # fmt: skip
+    assert [(one.method, one.kind, one.search, one.params) for one in made] == turn * 2
+    assert [one.seed for one in made] == [300] * 6 + [301] * 6
+    assert len({one.folder_name for one in made}) == 12
+
+
+def test_what_a_run_is_told_and_what_is_kept(trained: Train, counted: list[Path]) -> None:
+    row = trained()
+    (place,) = counted
+    config = (place / "config.yaml").read_text()
+    assert "lr: 0.5\n" in config
+    assert "seed: 1000\n" in config
+    recorded, curve = result(place), rows(place)
+    assert recorded["seed"] == 1000
+    assert recorded["at_end"].keys() == {"test_loss", "test_accuracy"}
+    assert recorded["steps"] == row["steps"] > 0
+    assert (row["method"], row["kind"], row["search"], row["seed"]) == ("sgd", "tuned", 0, 1000)
+    assert row["params"] == {"optimizer.lr": 0.5}
+    assert row["value"] == row["test_loss"] == recorded["at_end"]["test_loss"]
+    assert row["test_accuracy"] == recorded["at_end"]["test_accuracy"]
+    assert row["train_seconds"] == recorded["train_seconds"]
+    assert (row["status"], row["folder"]) == ("completed", str(place))
+    names = ("step", "samples", "train_seconds", "val_loss", "val_accuracy")
+    assert row["rows"] == [{name: one[name] for name in names} for one in curve]
+    assert len(curve) > 1
+    git = json.loads((place / "provenance.json").read_text())["git"]
+    commit = git["commit"] + (" and changes" if git["dirty"] else "")
+    assert row["commit"] == commit
+
+
+def test_defaults_are_the_methods_own(trained: Train, counted: list[Path], asked: Plan) -> None:
+    trained(Job("adam", "default", 0, 1001, {}))
+    lr = asked.configs["adam"].optimizer.lr
+    assert f"lr: {lr}\n" in (counted[0] / "config.yaml").read_text()
+
+
+def test_it_is_the_last_row_that_counts(trained: Train, counted: list[Path]) -> None:
+    """At this rate the loss rises in the end; the verdict's number is that of the last weights."""
+    by_val = plan([*OVERRIDES, "protocol.metric=val_loss", "trainer.evaluate_every=300"])
+    row = trained(replace(JOB, seed=1001, params={"optimizer.lr": 30.0}), by_val)
+    losses = [one["val_loss"] for one in rows(counted[0])]
+    assert losses[-1] > 1.05 * min(losses)
+    assert row["value"] == row["val_loss"] == pytest.approx(losses[-1])
+    assert result(counted[0])["objective"]["value"] == pytest.approx(losses[-1])
+
+
+def test_a_run_that_diverged_has_no_values(trained: Train) -> None:
+    row = trained(replace(JOB, params={"optimizer.lr": 1e38}))
+    assert row["status"] == "diverged"
+    assert {row["value"], row["test_loss"], row["test_accuracy"]} == {None}
+    assert row["rows"]
+
+
+def test_a_run_is_used_again(trained: Train, counted: list[Path], tmp_path: Path) -> None:
+    """... and its look at the test set is noted once."""
+    first = trained()
+    assert trained() == first
+    elsewhere = plan([*OVERRIDES, "+data.root=/elsewhere", "logger=tensorboard"])
+    assert trained(JOB, elsewhere) == first
+    assert len(counted) == 1
+    notes = [(one["event"], one["detail"]) for one in Ledger(tmp_path).read()]
+    assert notes == [("test set evaluated", "sgd-tuned-0-seed-1000, once, at its end")]
+
+
+@pytest.mark.parametrize("change", ["trainer.epochs=1", "optimizer.weight_decay=0.1",
+                                    "data.split_seed=7", "protocol.metric=val_loss"])  # fmt: skip
+def test_a_run_of_another_config_is_not_used(
+    trained: Train, counted: list[Path], change: str
+) -> None:
+    trained()
+    other = plan([*OVERRIDES, change])
+    row = trained(JOB, other)
+    assert len(counted) == 2
+    assert (row["steps"] < result(counted[0])["steps"]) is False
+    assert trained(JOB, other) == row
+    assert len(counted) == 2
+
+
+def test_a_run_of_another_winner_is_not_used(trained: Train, counted: list[Path]) -> None:
+    """Of the same folder: the search went on and found a better one."""
+    first = trained()
+    second = trained(replace(JOB, params={"optimizer.lr": 0.25}))
+    assert len(counted) == 2
+    assert second["params"] == {"optimizer.lr": 0.25}
+    assert second["value"] != first["value"]
+    assert "lr: 0.25\n" in (counted[0] / "config.yaml").read_text()
+
+
+def test_an_interrupted_run_is_not_used(trained: Train, counted: list[Path]) -> None:
+    """Nor anything else that it left in its folder."""
+    first = trained()
+    place = counted[0] / "result.json"
+    place.write_text(json.dumps({**json.loads(place.read_text()), "status": "interrupted"}))
+    (counted[0] / "left").touch()
+    again = trained()
+    assert len(counted) == 2
+    assert (again["value"], again["status"]) == (first["value"], "completed")
+    assert not (counted[0] / "left").exists()
+
+
+@pytest.mark.parametrize(
+    ("share", "idle"), [("0.09", True), ("0.11", False), (None, False), ("0.1", False)]
+)
+def test_a_tenth_of_the_processors(
+    trained: Train, counted: list[Path], share: str | None, idle: bool
+) -> None:
+    """Where nobody knows who else was at work, the seconds don't count."""
+    trained()
+    place = counted[0] / "others.json"
+    assert 0 <= float(place.read_text()) <= 1
+    place.write_text(share) if share else place.unlink()
+    assert trained()["idle"] is idle
+    assert len(counted) == 1
+
+
+def test_what_others_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 100 seconds of all processors 20 were idle, 10 waited, 40 were ours: 30 are others'.
+
+    Time of guests is counted a second time by the system.
+    """
+    base = {"user": 10.0, "system": 10.0, "idle": 50.0, "iowait": 5.0, "guest": 10.0}
+    later = {"user": 50.0, "system": 40.0, "idle": 70.0, "iowait": 15.0, "guest": 40.0}
+    machine, ours = [base, later, base, base], [(1.0, 1.0), (31.0, 11.0), (1.0, 1.0), (1.0, 1.0)]
+
+    class Process:
+        def cpu_times(self) -> Any:
+            return SimpleNamespace(**dict(zip(("user", "system"), ours.pop(0), strict=True)))
+
+    def cpu_times() -> Any:
+        times = machine.pop(0)
+        return SimpleNamespace(_asdict=lambda: times)
+
+    monkeypatch.setattr(conduct, "psutil", SimpleNamespace(cpu_times=cpu_times, Process=Process))
+    assert Others().share() == pytest.approx(0.3)
+    assert Others().share() == 0, "the clock stood still"
+
+
+def test_finite() -> None:
+    assert [*finite([1.0, None, float("inf"), float("nan"), -2.0, 0.0])] == [1.0, -2.0, 0.0]
