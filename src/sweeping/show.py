@@ -103,26 +103,20 @@ def _counts(trials: list[optuna.trial.FrozenTrial]) -> list[str]:
 
 
 def importances(study: optuna.Study) -> dict[str, float]:
-    """Shares of the variance of the objective; nothing where there are too few trials."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return optuna.importance.get_param_importances(study)
-    except (RuntimeError, ValueError):
-        return {}
+    """Shares of the variance of the objective; equal where there are too few trials."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return optuna.importance.get_param_importances(study)
 
 
 def write_page(study: optuna.Study, place: Path) -> None:
     """All plots in one file, the plotting library included, so that it works offline."""
     parts, library = [], True
     for title, plot in PLOTS.items():
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                figure = plot(study)
-                figure.update_layout(title_text="")  # it has a heading
-        except (RuntimeError, ValueError):
-            continue  # too few trials for this one
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            figure = plot(study)
+        figure.update_layout(title_text="")  # it has a heading
         figure_html = plotly.io.to_html(figure, full_html=False, include_plotlyjs=library)
         parts.append(f"<h2>{html.escape(title)}</h2>\n{figure_html}")
         library = False

@@ -42,7 +42,8 @@ def test_urls() -> None:
 
 def test_an_sqlite_file_is_opened_for_many_processes(url: str) -> None:
     """Readers beside a writer, patience for other writers, no wait for the disk at a commit."""
-    with open_study(url).storage.engine.connect() as connection:
+    nested = url.replace("studies.db", "a/b/studies.db")
+    with open_study(nested).storage.engine.connect() as connection:
         pragmas = ("journal_mode", "busy_timeout", "synchronous")
         found = [connection.exec_driver_sql(f"PRAGMA {one}").scalar_one() for one in pragmas]
     assert found == ["wal", 30_000, 1]

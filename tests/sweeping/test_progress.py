@@ -1,5 +1,6 @@
 """What a sweep shows: states, times, tables, reasons."""
 
+import re
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -8,12 +9,15 @@ from typing import Any
 
 import optuna
 import pytest
+import yaml
+from hydra import compose, initialize_config_dir
 from hypothesis import given
 from hypothesis import strategies as st
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from src.config import CONF, job_config, register
 from src.sweeping import DEFAULT_STORAGE, progress
 from src.sweeping.progress import (
     SweepProgress,
@@ -170,6 +174,23 @@ def test_a_line_for_each_trial_that_ended_since(capsys: pytest.CaptureFixture[st
     assert bar.counted == 5
 
 
+def test_a_terminal_shows_a_bar_and_no_lines(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "150")
+    study = shown(7, create_trial(value=0.5))
+    with SweepProgress(study) as bar:
+        study.kept += [create_trial(value=0.25), create_trial(state=PRUNED)]
+        for trial in study.kept:
+            trial.datetime_start = None
+        bar.update()
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().out)
+    assert re.search(r"trials \S+ 3/7 \(1 pruned, 0 failed\), best 0\.25", text)
+    assert "trial 1" not in text
+
+
 def test_quiet_progress_asks_and_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     study = shown(2, create_trial(value=1.0))
     study.trials = lambda: pytest.fail("it asked")
@@ -259,3 +280,32 @@ def test_how_to_go_on_after_a_sweep(
         f"look at it: python -m src.studies s --storage '{url}'",
         f"dashboard:  optuna-dashboard '{url}'",
     ]
+
+
+def test_the_best_configuration_is_whole(tmp_path: Path) -> None:
+    """An experiment that says every value and chooses every group, whatever is chosen today."""
+    register()
+    overrides = ["sweeps=adam", "optimizer=torch/adam", "search.one_minus_beta1=0.25", "trial=4"]
+    with initialize_config_dir(str(CONF)):
+        config = compose("config", [*overrides, "model=logreg"], return_hydra_config=True)
+    best = numbered(*some(*range(7)), create_trial(value=0.123456789))[7]
+    place = progress.write_best(best, config, tmp_path / "new")
+    text = place.read_text()
+    assert place == tmp_path / "new" / "best.yaml" and "${" not in text
+    assert text.splitlines()[:2] == ["# @package _global_", "# Trial 7: 0.123457."]
+    written = yaml.safe_load(text)
+    chosen = {key: value for one in written.pop("defaults") for key, value in one.items()}
+    assert {key: value for key, value in chosen.items() if value} == {
+        "override /data": "digits",
+        "override /logger": "none",
+        "override /model": "logreg",
+        "override /scheduler": "constant",
+        "override /trainer": "default",
+    }
+    assert chosen["override /optimizer"] is None, "torch/adam: its values are there"
+    values = OmegaConf.to_container(job_config(config), resolve=True)
+    assert isinstance(values, dict) and written == {
+        key: value
+        for key, value in values.items()
+        if key not in ("trial", "search", "sampler", "pruner")
+    }

@@ -39,6 +39,7 @@ def proposal(name: str, seed: int, number: int) -> tuple[float, ...]:
     return tuple(study.ask(SPACE).params.values())
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", INDEPENDENT)
 def test_each_seed_and_number_proposes_a_point_of_its_own(name: str) -> None:
     """A seed's trial 1 is not the next seed's trial 0, nor seed 1's trial 10 seed 11's trial 0."""

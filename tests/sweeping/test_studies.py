@@ -45,15 +45,15 @@ def call(
 
 
 def test_the_list(sweep: Sweep, call: Show) -> None:
-    ended = sweep("sweeps=sgd", "n_trials=2", "pruner=none", study="one")
-    sweep("sweeps=adam", "n_trials=1", study="two")
+    ended = sweep("sweeps=sgd", "n_trials=2", "pruner=none", study="b")
+    sweep("sweeps=adam", "n_trials=1", study="a")
     status, out, err = call("--storage", ended.url)
-    heading, one, two = out.splitlines()
+    heading, other, one = out.splitlines()
     assert (status, err) == (0, "")
     assert heading.split() == ["study", "complete", "pruned", "failed", "running", "best", "began"]
-    assert one.split()[:5] == ["one", "2", "0", "0", "0"]
+    assert one.split()[:5] == ["b", "2", "0", "0", "0"]
     assert one.split()[5] == f"{min(trial.value or 0 for trial in ended.trials):.5g}"
-    assert two.split()[0] == "two"
+    assert other.split()[0] == "a"
 
 
 def known(url: str, name: str, direction: str) -> None:
@@ -153,20 +153,37 @@ def test_an_unknown_study(sweep: Sweep, call: Show) -> None:
     assert err.startswith("error: won: no such study in ") and err.endswith("there are: one\n")
 
 
+HEADINGS = [
+    "History",
+    "Learning curves of the trials",
+    "Slices",
+    "Parallel coordinates",
+    "Importance of the parameters",
+]
+NAMES = ("none", "failed", "<one> & only")
+
+
 def test_studies_with_few_trials_are_shown(
-    call: Show, url: str, recwarn: pytest.WarningsRecorder
+    call: Show, url: str, recwarn: pytest.WarningsRecorder, tmp_path: Path
 ) -> None:
     """No trial at all; only failed ones; one complete: some plots then have nothing to show."""
-    for name in ("none", "failed", "one"):
+    for name in NAMES:
         optuna.create_study(storage=url, study_name=name)
     failed = optuna.load_study(storage=url, study_name="failed")
     failed.tell(failed.ask(), state=optuna.trial.TrialState.FAIL)
-    one = optuna.load_study(storage=url, study_name="one")
+    one = optuna.load_study(storage=url, study_name=NAMES[2])
     one.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
-    for name in ("none", "failed", "one"):
+    for name in NAMES:
         status, out, err = call("--storage", url, name)
         assert status == 0 and err == "", err
         assert f"study {name}: " in out
+    pages = [(tmp_path / "outputs" / "sweeps" / name / "study.html").read_text() for name in NAMES]
+    for name, page in zip(NAMES, pages, strict=True):
+        title = name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        assert f"<title>{title}</title>" in page and f"<h1>Study {title}</h1>" in page
+        assert re.findall(r"<h2>(.*?)</h2>", page) == HEADINGS
+        assert page.count("Plotly.newPlot(") == 5 and page.count("* plotly.js v") == 1
+        assert page.startswith("<!doctype html>") and page.count("<html") == 1
     # A ResourceWarning is of an earlier test's connection, which the collector met only now.
     own = [each for each in recwarn if not issubclass(each.category, ResourceWarning)]
     assert not [str(warning.message) for warning in own]
@@ -205,8 +222,8 @@ def test_the_page_works_offline(sweep: Sweep, call: Show, browser, tmp_path: Pat
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.goto(f"file://{place}", wait_until="load")
     page.wait_for_function("document.querySelectorAll('.main-svg').length >= 5")
-    assert page.locator("h2").all_text_contents() == list(show.PLOTS)
-    assert page.locator(".plotly-graph-div").count() == len(show.PLOTS)
+    assert page.locator("h2").all_text_contents() == HEADINGS
+    assert page.locator(".plotly-graph-div").count() == len(HEADINGS)
     page.screenshot(path=str(tmp_path / "page.png"), full_page=True)
     elsewhere = [url for url in requests if not url.startswith(("file://", "data:", "blob:"))]
     assert elsewhere == [] and problems == []
