@@ -11,6 +11,7 @@ is not reported again.
 """
 
 import argparse
+import gc
 import sys
 import tempfile
 import time
@@ -141,6 +142,7 @@ def main() -> int:
         finally:
             for copy in copies:
                 copy.stop()
+            gc.unfreeze()  # a library complains of what is left at the end
 
 
 if __name__ == "__main__":
