@@ -101,6 +101,16 @@ def test_defaults_are_the_methods_own(trained: Train, counted: list[Path], asked
     assert f"lr: {lr}\n" in (counted[0] / "config.yaml").read_text()
 
 
+def test_all_sets_that_were_asked_for_are_measured(trained: Train, counted: list[Path]) -> None:
+    """... at the end: those of the trainer, the test set, and that of the verdict's metric."""
+    more = ("trainer.evaluate_at_end=[train]", "protocol.metric=val_accuracy")
+    row = trained(JOB, plan([*OVERRIDES, *more]))
+    measured = result(counted[0])["at_end"]
+    assert {name.split("_")[0] for name in measured} == {"train", "val", "test"}
+    assert {name: row[name] for name in measured} == measured
+    assert row["value"] == measured["val_accuracy"]
+
+
 def test_it_is_the_last_row_that_counts(trained: Train, counted: list[Path]) -> None:
     """At this rate the loss rises in the end; the verdict's number is that of the last weights."""
     by_val = plan([*OVERRIDES, "protocol.metric=val_loss", "trainer.evaluate_every=300"])

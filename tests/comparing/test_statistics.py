@@ -48,6 +48,8 @@ def test_the_number_of_pairs_decides_which_test_can_decide():
 def test_holm_by_hand():
     """0.01 * 3; 0.03 * 2 = 0.06; 0.04 * 1 = 0.04, raised to the 0.06 before it."""
     assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([0.04, 0.03]) == pytest.approx([0.06, 0.06])
+    assert holm([0.04]) == [0.04]
     assert holm([]) == []
 
 
@@ -306,11 +308,26 @@ def test_too_little_to_test():
     assert (single.low, single.high, single.effect, single.detectable) == (0.5, 0.5, None, None)
     alike = one_pair([0.5] * 4)
     assert (alike.low, alike.high, alike.effect, alike.seeds_to_settle) == (0.5, 0.5, None, None)
+    two = one_pair([0.5, 1.0])  # of which the deviation is 0.25 times the root of 2
+    assert two.effect == pytest.approx(0.75 / (0.25 * math.sqrt(2)))
+    assert paired_test(np.array([[0.0, 0.0, 1.0, 2.0]]), pairs=1)[1] == "paired t"
 
 
 @pytest.mark.parametrize("n", [2, 9, 33, 34, 50])
 def test_seeds_needed_are_more_than_there_are(n):
     assert seeds_needed(0.5, n) == max(34, n + 1)
+
+
+def test_seeds_needed_have_a_least_and_a_most():
+    assert seeds_needed(50.0) == 2
+    assert seeds_needed(detectable_effect(100_000) * (1 + 1e-9)) == 100_000
+    assert seeds_needed(detectable_effect(100_001) * (1 + 1e-9)) is None
+
+
+@pytest.mark.parametrize("estimate", [0.0, 11.0])
+def test_an_estimate_beyond_all_means_has_ends(estimate):
+    low, high = _bias_corrected(np.arange(1.0, 11.0), estimate)
+    assert 1 <= low <= high <= 10
 
 
 def test_the_first_row_at_a_target():
