@@ -79,6 +79,19 @@ def test_weights_digest_sees_every_bit() -> None:
     assert weights_sha256(net) != after
 
 
+def test_weights_digest_sees_names_types_and_shapes() -> None:
+    """The bytes are the same each time: all zeros."""
+
+    def digest(name: str, *shape: int, dtype: torch.dtype = torch.float32) -> str:
+        net = nn.Module()
+        net.register_parameter(name, nn.Parameter(torch.zeros(shape, dtype=dtype)))
+        return weights_sha256(net)
+
+    others = [digest("b", 2, 3), digest("a", 3, 2), digest("a", 6), digest("a", 3, 2)]
+    others += [digest("a", 2, 6, dtype=torch.float16), digest("a", 2, 3, dtype=torch.float16)]
+    assert len({digest("a", 2, 3), *others}) == 6
+
+
 def test_the_seed_decides_the_weights_and_never_the_split() -> None:
     one, same, other = (assemble(parse(composed(f"seed={seed}"))) for seed in (1, 1, 2))
     assert weights_sha256(one.model) == weights_sha256(same.model)

@@ -26,7 +26,7 @@ FILES = {
     "train-images-idx3-ubyte": struct.pack(">4I", 0x803, 6, 28, 28) + bytes(range(256)) * 18
     + bytes(96),
     "train-labels-idx1-ubyte": struct.pack(">2I", 0x801, 6) + bytes([0, 1, 2, 3, 4, 9]),
-    "t10k-images-idx3-ubyte": struct.pack(">4I", 0x803, 2, 28, 28) + bytes(1568),
+    "t10k-images-idx3-ubyte": struct.pack(">4I", 0x803, 2, 28, 28) + bytes([255]) * 1568,
     "t10k-labels-idx1-ubyte": struct.pack(">2I", 0x801, 2) + bytes([5, 6]),
 }  # fmt: skip
 
@@ -113,6 +113,7 @@ def test_reads_what_is_there(tmp_path: Path, small: None) -> None:
     assert raw.test_targets.tolist() == [5, 6]
     assert raw.train_images.shape == (6, 28, 28)
     assert raw.train_images[0].flatten()[:3].tolist() == pytest.approx([0, 1 / 255, 2 / 255])
+    assert (raw.test_images.shape, raw.test_images.max()) == ((2, 28, 28), 1)
 
 
 def test_the_digest_is_of_pictures_and_labels(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,6 +143,30 @@ def test_the_digest_is_of_all_four_files(tmp_path: Path, small: None, class_name
         found.append(sources._verify(raw, class_name))
     assert len({*found}) == 5
     assert sources._verify(write(tmp_path / "again", class_name), class_name) == found[0]
+
+
+def test_the_sizes_of_files_and_pictures() -> None:
+    """60,000 and 10,000 pictures of 28 x 28 bytes after a head of 16; labels after one of 8."""
+    heads = {"images-idx3": 16, "labels-idx1": 8}
+    for part, count in (("train", 60_000), ("t10k", 10_000)):
+        for kind, head in heads.items():
+            size = count * (28 * 28 if head == 16 else 1)
+            assert sources.SIZES[f"{part}-{kind}-ubyte"] == head + size
+    assert sources.SIZES.keys() == sources.MNIST_SUMS.keys() == FILES.keys()
+    for name in ("mnist", "fashion_mnist", "kmnist"):
+        assert sources.sizes(name) == ((1, 28, 28), 10)
+
+
+@pytest.mark.parametrize("missing", FILES)
+def test_one_missing_file_is_downloaded_with_the_others(
+    tmp_path: Path, server: Path, missing: str
+) -> None:
+    raw = write(tmp_path)
+    (raw / missing).unlink()
+    read = sources.SOURCES["mnist"](str(tmp_path))
+    assert read.train_targets.tolist() == [0, 1, 2, 3, 4, 9]
+    assert (raw / missing).read_bytes() == FILES[missing]
+    assert [path.name for path in tmp_path.iterdir() if path.name != "served"] == ["MNIST"]
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -1,9 +1,18 @@
 """What made a result."""
 
 import hashlib
+import os
+import platform
+import shlex
 import subprocess
+import sys
+import tomllib
+from importlib import metadata
 from pathlib import Path
 
+import pytest
+
+from src.config import PROJECT
 from src.results import provenance
 from src.results.provenance import _git, patch
 
@@ -19,6 +28,28 @@ def test_outside_a_repository(tmp_path: Path) -> None:
     assert facts["git"] is None
     assert facts["cpu"]
     assert facts["packages"]["torch"]
+
+
+def test_the_machine_and_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["python", "-m", "src.train", "data.root=a b"]
+    monkeypatch.setattr(sys, "orig_argv", words)
+    monkeypatch.chdir(tmp_path)
+    facts = provenance(tmp_path)
+    assert shlex.split(facts["command"]) == words
+    assert Path(facts["working_directory"]) == tmp_path.resolve()
+    assert (facts["cpu_count"], facts["python"]) == (os.cpu_count(), platform.python_version())
+    assert facts["platform"] == platform.platform()
+    told = Path("/proc/cpuinfo")
+    if told.is_file() and "model name" in told.read_text():
+        assert f": {facts['cpu']}\n" in told.read_text()
+
+
+def test_the_packages_are_those_that_are_declared(tmp_path: Path) -> None:
+    declared = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["dependencies"]
+    names = {line.split(">")[0].split("=")[0] for line in declared} | {"numpy"}
+    packages = provenance(tmp_path)["packages"]
+    assert packages.keys() - {"fairstep"} == names
+    assert packages == {name: metadata.version(name) for name in packages}
 
 
 def test_commit_and_difference(tmp_path: Path) -> None:

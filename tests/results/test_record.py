@@ -1,15 +1,19 @@
 """A run's folder and files."""
 
 import contextlib
+import hashlib
 import json
 import math
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from src.errors import InputError
-from src.results import Record, claim, digest, refuse_used
+from src.results import LOCK, Record, claim, digest, read_rows, refuse_used
 
 
 def test_claims_at_the_same_moment_differ(tmp_path: Path) -> None:
@@ -61,7 +65,21 @@ def test_of_two_that_claim_an_empty_folder_at_once_one_gets_it(tmp_path: Path) -
     assert got == [tmp_path / "run"]
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "metrics.jsonl", "result.json", "checkpoints"])
+def test_the_next_free_folder(tmp_path: Path) -> None:
+    """It is numbered from 2 on, and claimed by its lock before anything is written."""
+    (tmp_path / "runs" / "now-3").mkdir(parents=True)
+    taken = [claim(tmp_path / "runs" / "now", exact=False).name for _ in range(3)]
+    assert taken == ["now", "now-2", "now-4"]
+    assert [path.name for path in (tmp_path / "runs" / "now-2").iterdir()] == [LOCK]
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"hydra\.sweep\.dir=.*: Not a directory"):
+        claim(tmp_path / "file" / "x", exact=False, name="hydra.sweep.dir")
+
+
+USED = ["config.yaml", "provenance.json", "metrics.jsonl", "result.json", "checkpoints"]
+
+
+@pytest.mark.parametrize("name", USED)
 def test_a_new_run_is_refused_where_one_is(tmp_path: Path, name: str) -> None:
     refuse_used(tmp_path)
     (tmp_path / ".hydra").mkdir()
@@ -115,3 +133,64 @@ def test_a_file_is_whole_or_as_it_was(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_digest_is_of_the_value_not_its_order() -> None:
     assert digest({"a": 1, "b": [1.5]}) == digest({"b": [1.5], "a": 1})
     assert digest({"a": 1}) != digest({"a": 2})
+    text = r'{"a":[1.5,null,true],"b":"\u00fc"}'
+    value = {"b": "ü", "a": (1.5, None, True)}
+    assert digest(value) == hashlib.sha256(text.encode()).hexdigest()
+
+
+VALUES = st.one_of(st.floats(), st.integers(), st.text(max_size=5), st.none())
+ROWS = st.lists(st.dictionaries(st.text(max_size=5), VALUES, max_size=3), max_size=5)
+
+
+def finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(ROWS, st.integers(0, 6), st.text(max_size=5))
+def test_rows_come_back(tmp_path: Path, rows: list[dict[str, Any]], count: int, torn: str) -> None:
+    """To the last bit but for what JSON lacks; a row that was cut short never was."""
+    (tmp_path / "metrics.jsonl").unlink(missing_ok=True)
+    (tmp_path / "result.json").write_text("{}")
+    assert read_rows(tmp_path) == []
+    record = Record(tmp_path)
+    for row in rows:
+        record.row(row)
+    expected = [{key: finite(value) for key, value in row.items()} for row in rows]
+    with open(tmp_path / "metrics.jsonl", "a", encoding="utf-8") as file:
+        file.write(torn.replace("\n", ""))
+    assert read_rows(tmp_path) == expected
+    again, before = Record(tmp_path), (tmp_path / "metrics.jsonl").read_bytes()
+    if count > len(rows):
+        with pytest.raises(InputError, match=f"holds {len(rows)} rows of {count}"):
+            again.take_up(count)
+        assert (tmp_path / "metrics.jsonl").read_bytes() == before
+        assert (tmp_path / "result.json").exists()
+        return
+    again.take_up(count)
+    assert not (tmp_path / "result.json").exists()
+    assert read_rows(tmp_path) == expected[:count]
+    numbers = [{k: math.nan if v is None else v for k, v in row.items()} for row in expected]
+    assert repr(again.rows) == repr(numbers[:count])
+    again.row({"step": 7})
+    assert read_rows(tmp_path) == [*expected[:count], {"step": 7}]
+    assert again.rows[-1] == {"step": 7}
+
+
+@pytest.mark.parametrize("text", ["{\n", "1\n", "[]\n"])
+def test_damaged_rows(tmp_path: Path, text: str) -> None:
+    (tmp_path / "metrics.jsonl").write_text(text)
+    with pytest.raises(InputError, match=r"metrics\.jsonl: "):
+        Record(tmp_path).take_up(0)
+    assert (tmp_path / "metrics.jsonl").read_text() == text
+
+
+def test_a_patch_is_only_written_where_something_differs(tmp_path: Path) -> None:
+    Record(tmp_path).patch(b"")
+    assert list(tmp_path.iterdir()) == []
+    Record(tmp_path).patch(b"--- a", "provenance-3.patch")
+    Record(tmp_path).patch(b"--- b")
+    assert (tmp_path / "provenance-3.patch").read_bytes() == b"--- a"
+    assert (tmp_path / "provenance.patch").read_bytes() == b"--- b"

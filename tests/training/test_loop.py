@@ -52,11 +52,12 @@ def test_the_tutorials_rows() -> None:
         (1000, 64, 500, [512, 1000]),
         (70, 32, 32, [32, 64, 70]),
         (10, 10, 1, [10]),
+        (7, 1, 3, [3, 6, 7]),
     ],
 )
 def test_rows(size: int, batch_size: int, evaluate_every: int, falls: list[int]) -> None:
-    got = rows(size, batch_size=batch_size, evaluate_every=evaluate_every)
-    assert [row["sample_in_epoch"] for row in got] == falls
+    got = rows(size, batch_size=batch_size, evaluate_every=evaluate_every, epochs=2)
+    assert [row["sample_in_epoch"] for row in got] == falls * 2
 
 
 def test_is_plain_training() -> None:
@@ -82,7 +83,9 @@ def test_the_clock_stands_still_during_evaluation() -> None:
         time.sleep(0.2)
         return {"val_loss": 1.0}
 
+    began = time.perf_counter()
     *_, last = rows(300, slow, evaluate_every=64)
+    assert last["wall_seconds"] <= time.perf_counter() - began
     assert last["wall_seconds"] > 1.0
     assert last["train_seconds"] < last["wall_seconds"] - 0.9
     assert last["val_loss"] == 1.0

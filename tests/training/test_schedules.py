@@ -67,10 +67,17 @@ def test_set_lr_starts_from_the_configured_rate_of_each_group():
         (Constant, {"warmup_steps": -1}, "warmup_steps"),
         (Constant, {"warmup_steps": TOTAL + 1}, "warmup_steps"),
         (Constant, {"warmup_steps": 1.5}, "warmup_steps"),
+        (Cosine, {"warmup_steps": -1}, "warmup_steps"),
+        (Linear, {"warmup_steps": TOTAL + 1}, "warmup_steps"),
+        (Step, {"warmup_steps": True}, "warmup_steps"),
         (Cosine, {"end_factor": 1.1}, "end_factor"),
+        (Cosine, {"end_factor": True}, "end_factor"),
+        (Linear, {"end_factor": -0.1}, "end_factor"),
         (Linear, {"end_factor": math.nan}, "end_factor"),
         (Step, {"gamma": "x"}, "gamma"),
+        (Step, {"gamma": 1.5}, "gamma"),
         (Step, {"step_size": 0}, "step_size"),
+        (Step, {"step_size": 9.0}, "step_size"),
     ],
 )
 def test_bad_settings_name_themselves(kind, settings, named):
@@ -80,3 +87,16 @@ def test_bad_settings_name_themselves(kind, settings, named):
 
 def test_warm_up_alone_fills_the_run():
     assert [Constant(4, 4)(step) for step in range(4)] == [0.25, 0.5, 0.75, 1.0]
+
+
+def test_the_bounds_are_settings_too():
+    assert [Cosine(4, 4, 1)(3), Linear(4, 0, 1)(3), Step(4, 0, 1, 1)(3)] == [1, 1, 1]
+    assert [Linear(4, 0, 0)(2), Step(4, 0, 1, 0)(0), Step(4, 0, 1, 0)(1)] == [0.5, 1, 0]
+
+
+def test_without_settings():
+    """As conf/scheduler has them, beside which the classes can be used on their own."""
+    assert [Cosine(10)(step) for step in (0, 5)] == pytest.approx([1, 0.5], rel=1e-12)
+    assert [Linear(10)(step) for step in (0, 5, 10)] == [1, 0.5, 0]
+    found = [Step(3000)(step) for step in (0, 999, 1000, 1999, 2000)]
+    assert found == pytest.approx([1, 1, 0.1, 0.1, 0.01], rel=1e-12)

@@ -2,7 +2,10 @@
 
 import math
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from src.training.stopping import EarlyStopper
 
@@ -28,3 +31,14 @@ def stops_at(stopper: EarlyStopper, *values: float) -> int | None:
 )
 def test_stopping(stopper: EarlyStopper, values: list[float], at: int | None) -> None:
     assert stops_at(stopper, *values) == at
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(-5, 5), min_size=1, max_size=12), st.integers(1, 4))
+def test_stops_when_the_best_is_so_many_rows_ago(values: list[int], patience: int) -> None:
+    """The best is the first of the least; a maximised metric is a minimised one mirrored."""
+    ago = [i - int(np.argmin(values[: i + 1])) for i in range(len(values))]
+    expected = ago.index(patience) if patience in ago else None
+    assert stops_at(EarlyStopper(patience), *values) == expected
+    mirrored = [-value for value in values]
+    assert stops_at(EarlyStopper(patience, maximize=True), *mirrored) == expected
