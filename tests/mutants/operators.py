@@ -35,6 +35,7 @@ ARITHMETIC: dict[type[ast.operator], tuple[str, str]] = {
 }
 SWAPPED = {"min": "max", "any": "all", "minimum": "maximum", "floor": "ceil", "argmin": "argmax"}
 SWAPPED |= {new: old for old, new in SWAPPED.items()}
+CHECKS = ("strict", "encoding")  # without effect where lengths are equal and the locale is UTF-8
 WORDS = {"minimize": "maximize", "maximize": "minimize"}
 
 
@@ -221,9 +222,13 @@ class _Finder(ast.NodeVisitor):
         """A keyword argument is forgotten."""
         arguments = sorted([*node.args, *node.keywords], key=self.start)
         for index, argument in enumerate(arguments):
-            if isinstance(argument, ast.keyword) and argument.arg:
+            if isinstance(argument, ast.keyword) and argument.arg not in (None, *CHECKS):
                 self.forget(arguments, index)
         self.generic_visit(node)
+
+    def visit_keyword(self, node: ast.keyword) -> None:
+        if node.arg not in CHECKS:
+            self.visit(node.value)
 
     def visit_Dict(self, node: ast.Dict) -> None:
         """An entry is forgotten; the key stands where the entry begins, except for `**more`."""
@@ -279,8 +284,9 @@ class _Finder(ast.NodeVisitor):
         self.replace(node, "pass")
 
     def visit_Return(self, node: ast.Return) -> None:
-        if node.value and not (isinstance(node.value, ast.Constant) and node.value.value is None):
-            self.replace(node, "return None")
+        if node.value:
+            if not isinstance(node.value, ast.Constant):  # a constant is changed itself
+                self.replace(node, "return None")
             self.visit(node.value)
 
     def visit_Continue(self, node: ast.Continue) -> None:
