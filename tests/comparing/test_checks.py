@@ -41,6 +41,7 @@ def test_the_text_of_an_edge_names_the_value_and_the_space():
     (doubt,) = checks.at_an_edge([search(lr=0.09)])
     assert "lr, 0.09," in doubt["text"]
     assert "[1e-05, 0.1]" in doubt["text"]
+    assert doubt["text"].endswith("(protocol.widen=1 widens the space and goes on)")
 
 
 def test_a_natural_bound_is_no_edge():
@@ -229,6 +230,7 @@ def test_doubts_of_all_kinds():
         ("edge", "momentum"), ("under-tuned", "momentum"), ("bad trials", "momentum"),
         ("budget", None), ("protocol", None), ("saturated", None),
     ]  # fmt: skip
+    assert "2 of 3 trials" in found[2]["text"]
 
 
 def test_saturated_on_average():

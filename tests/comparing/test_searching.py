@@ -210,6 +210,15 @@ def test_a_search_goes_on_as_long_as_trials_count(
     assert len(begun) == 13
 
 
+def test_a_search_that_never_counts_a_trial(
+    asked: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searches, begun = ends(asked, tmp_path, monkeypatch, *[(-9, 0)] * 6)
+    with pytest.raises(InputError, match="the search of adam gave up: why"):
+        searches._carry_out(COMMAND, "study", "adam")
+    assert len(begun) == 6
+
+
 def test_a_search_that_is_complete_is_not_begun(
     asked: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,7 +260,8 @@ def test_a_search_that_was_asked_to_end(
 def test_a_failure_ends_the_searches_beside_it(
     asked: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those at work are asked to end."""
+    """Those at work are asked to end, and those that wait aren't begun."""
+    begun: list[Any] = []
     ended: list[Any] = []
 
     class Working:
@@ -260,16 +270,19 @@ def test_a_failure_ends_the_searches_beside_it(
 
     def start(_: Searches, command: list[str], log: Path) -> Any:
         log.write_text("error: why\n")
-        return Process(1) if "sweeps=adam" in command else Working()
+        first = "sweeps=adam" in command and "seed=0" in command
+        begun.append(Process(1) if first else Working())
+        return begun[-1]
 
     monkeypatch.setattr(searching, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(Searches, "_start", start)
     monkeypatch.setattr(Searches, "_state", lambda *_: (0, ""))
     monkeypatch.setattr(searching, "end", lambda process: ended.append(process) or -15)
     made = with_protocol(asked, n_jobs=2)
-    with pytest.raises((InputError, KeyboardInterrupt)):
+    with pytest.raises(InputError, match="the search of adam gave up: why"):
         Searches(made, tmp_path, Ledger(tmp_path)).run()
-    assert any(isinstance(one, Working) for one in ended)
+    assert {*ended} == {one for one in begun if isinstance(one, Working)}
+    assert len(begun) < 4
 
 
 def test_the_process_of_a_search(
