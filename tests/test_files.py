@@ -9,23 +9,36 @@ import pytest
 from src import files
 
 
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """What the disk was waited for: each file's name and size; a folder has the size 0 here."""
+    found: list[tuple[str, int]] = []
+
+    def sync(number: int) -> None:
+        place = Path(os.readlink(f"/proc/self/fd/{number}"))
+        found.append((str(place), 0 if place.is_dir() else os.fstat(number).st_size))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    return found
+
+
 @pytest.mark.parametrize("flush", [False, True])
 def test_a_file_is_replaced_by_the_whole_of_another(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flush: bool
+    tmp_path: Path, synced: list[tuple[str, int]], flush: bool
 ) -> None:
     """A link that lies where it is written first is not followed; the disk is waited for."""
     place, other = tmp_path / "x.json", tmp_path / "other"
     place.write_bytes(b"old, and longer")
     other.write_bytes(b"mine")
-    (tmp_path / f".x.json.{os.getpid()}").symlink_to(other)
-    synced: list[str] = []
-    told = lambda number: synced.append(os.readlink(f"/proc/self/fd/{number}"))  # noqa: E731
-    monkeypatch.setattr(os, "fsync", told)
-    files.write_whole(place, b"new", flush=flush)
+    beside = tmp_path / f".x.json.{os.getpid()}"
+    beside.symlink_to(other)
+    opened = os.listdir("/proc/self/fd")
+    files.write_whole(place, b"new", **({"flush": True} if flush else {}))
+    assert os.listdir("/proc/self/fd") == opened
     assert (place.read_bytes(), other.read_bytes()) == (b"new", b"mine")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "x.json"]
-    written = str(tmp_path / f".x.json.{os.getpid()}")
-    assert synced == ([written, str(tmp_path)] if flush else [])  # the file before its name
+    # All of the file, before it has its name.
+    assert synced == ([(str(beside), 3), (str(tmp_path), 0)] if flush else [])
 
 
 def test_a_failure_names_the_place_and_leaves_it(tmp_path: Path) -> None:
@@ -39,13 +52,10 @@ def test_a_failure_names_the_place_and_leaves_it(tmp_path: Path) -> None:
     assert missing.value.filename == str(tmp_path / "nowhere" / "x")
 
 
-def test_flush_waits_for_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    synced: list[str] = []
-    told = lambda number: synced.append(os.readlink(f"/proc/self/fd/{number}"))  # noqa: E731
-    monkeypatch.setattr(os, "fsync", told)
-    (tmp_path / "x").touch()
+def test_flush_waits_for_the_file(tmp_path: Path, synced: list[tuple[str, int]]) -> None:
+    (tmp_path / "x").write_bytes(b"12345")
     files.flush(tmp_path / "x")
-    assert synced == [str(tmp_path / "x")]
+    assert synced == [(str(tmp_path / "x"), 5)]
 
 
 def test_whether_a_folder_can_be_written(tmp_path: Path) -> None:
@@ -73,17 +83,18 @@ def test_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert files.no_room(tmp_path) is files.no_room(tmp_path, 10**6) is None
     assert list(tmp_path.iterdir()) == []
     assert files.no_room(tmp_path / "nowhere") is None  # that is another mistake
-    sizes: list[int] = []
+    tried: list[tuple[bool, int]] = []
 
-    def full(descriptor: int) -> None:
-        sizes.append(os.fstat(descriptor).st_size)
+    def full(number: int) -> None:
+        there = os.readlink(f"/proc/self/fd/{number}").startswith(f"{tmp_path}/")
+        tried.append((there, os.fstat(number).st_size))
         raise OSError(errno.ENOSPC, "full")
 
     monkeypatch.setattr(os, "fsync", full)
     error = files.no_room(tmp_path, 1000)
     assert error is not None
     assert (error.errno, error.filename) == (errno.ENOSPC, str(tmp_path))
-    assert sizes == [1000 + 65536]
+    assert tried == [(True, 1000 + 65536)]
 
 
 def test_a_name_that_leads_out(tmp_path: Path) -> None:

@@ -174,7 +174,7 @@ def test_the_command_outlasts_other_defaults(
 
 DIFFERENT = [  # file, change, what the table must show
     ("config.yaml", lambda v: v["optimizer"].update(lr=0.5), ["row 1, batch_loss", "digest"]),
-    ("config.yaml", lambda v: v.update(seed=5), ["row 1, batch_loss", "weights_sha256"]),
+    ("config.yaml", lambda v: v.update(seed=5), ["row 1, batch_loss", "weights_sha256", "digest"]),
     ("result.json", lambda v: v.update(weights_sha256="12ab"), ["weights_sha256", "12ab"]),
     ("result.json", lambda v: v.update(status="diverged"), ["status", "diverged"]),
 ]
@@ -251,6 +251,49 @@ def test_the_threads_are_those_that_the_run_had(session: Session) -> None:
     replay(session, folder, "--into", session.folder / "again")
     assert torch.get_num_threads() == 2
     assert json.loads((session.folder / "again" / "provenance.json").read_text())["threads"] == 2
+
+
+def test_what_a_repetition_changes(session: Session) -> None:
+    """Where the data lie, if that is said; a trial is no trial any more, and nothing is logged."""
+    folder = made(session)
+    own = {"tensorboard": {"_target_": "src.loggers.tensorboard.TensorBoard"}}
+    edit(folder / "config.yaml", lambda values: values.update(trial=3, logger=own))
+    answer = replay(session, folder, "--into", session.folder / "new", "--data-root", "elsewhere")
+    assert (answer.status, answer.err) == (0, "")
+    recorded, repeated = (
+        yaml.safe_load((place / "config.yaml").read_text())
+        for place in (folder, session.folder / "new")
+    )
+    assert repeated["data"].pop("root") == "elsewhere"
+    assert repeated == {**recorded, "trial": None, "logger": {}}
+    assert not (session.folder / "new" / "tensorboard").exists()
+
+
+def difference(**changes: Any) -> list[tuple[str, Any, Any]]:
+    """What is told of two records, the second of them changed."""
+    from src.replay import _differences
+
+    lines = [{"step": step, "val_loss": 1.0 / step, "wall_seconds": 0.5} for step in (1, 2)]
+    record = {"rows": lines, "result": {"status": "completed", "weights_sha256": "a", "best": 1}}
+    return list(_differences(record, {**record, **changes}))
+
+
+def test_what_differs_in_two_records() -> None:
+    first, second = {"step": 1, "val_loss": 1.0}, {"step": 2, "val_loss": 0.25}
+    end = {"status": "completed", "weights_sha256": "a"}
+    assert difference() == difference(rows=[first, {**second, "val_loss": 0.5}]) == []
+    assert difference(rows=[first, second]) == [("row 2, val_loss", 0.5, 0.25)]
+    more = [{**first, "lr": 3.0}, second]
+    assert difference(rows=more) == [("row 1, lr", "absent", 3.0)]
+    fewer = [("row 2, step", 2, "absent"), ("row 2, val_loss", 0.5, "absent"), ("rows", 2, 1)]
+    assert difference(rows=[first]) == fewer
+    assert difference(result={**end, "best": 2}) == []
+    assert difference(result={**end, "weights_sha256": "b"}) == [("weights_sha256", "a", "b")]
+    assert difference(result={**end, "status": "pruned"}) == [("status", "completed", "pruned")]
+    assert difference(result={}) == [
+        ("status", "completed", None),
+        ("weights_sha256", "a", None),
+    ]
 
 
 def test_nothing_to_compare_with(session: Session) -> None:

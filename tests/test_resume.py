@@ -17,8 +17,9 @@ import torch
 import yaml
 from omegaconf import OmegaConf
 
-from src.config import CONF
-from tests.helpers import Session, result, rows, timeless
+from src.config import CONF, parse
+from src.errors import InputError
+from tests.helpers import Session, composed, result, rows, timeless
 from tests.killing import ended, fork, kill_after, outcome, train, wait_until
 
 METHODS = sorted(path.stem for path in (CONF / "optimizer").glob("*.yaml"))
@@ -704,3 +705,58 @@ def test_a_symlinked_and_a_moved_folder(session: Session) -> None:
     go_on(session, link)
     assert outcome(moved) == outcome(reference)
     assert timeless(link) == timeless(reference)
+
+
+def altered(config: Any, key: str, value: object) -> Any:
+    """A config with another value, whether or not it is a good one."""
+    name, _, rest = key.partition(".")
+    if isinstance(config, dict):
+        return {**config, name: altered(config[name], rest, value) if rest else value}
+    part = altered(getattr(config, name), rest, value) if rest else value
+    return config.model_copy(update={name: part})
+
+
+HARMLESS = {"trainer.checkpoint_every", "data.root", "trial", "resume"}
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer")
+def test_every_setting_but_a_few_makes_another_run() -> None:
+    from src import resume
+    from src.loggers import flat
+
+    config = parse(composed("scheduler=step", "+search.a=1.0", "logger=tensorboard"))
+    settings = flat(config.model_dump())
+    assert len(settings) > 40
+    assert {*settings} >= {*HARMLESS, "seed", "search.a", "optimizer.betas", "objective.row"}
+    resume.check_config(config, config)
+    for key in settings:
+        other = altered(config, key, "other")
+        if key in HARMLESS or key.startswith("logger."):
+            resume.check_config(config, other)
+            continue
+        with pytest.raises(ValueError, match=f"{key}=other"):
+            resume.check_config(config, other)
+    resume.check_config(config, altered(config, "trainer.epochs", 11))
+    with pytest.raises(ValueError, match="epochs=9: a resumed run can only grow from its 10"):
+        resume.check_config(config, altered(config, "trainer.epochs", 9))
+
+
+def test_what_differs_in_two_provenances(capsys: pytest.CaptureFixture[str]) -> None:
+    from src.resume import check_environment, environment
+
+    every_time = {"command": "a", "working_directory": "b", "resumed": []}
+    old = {**every_time, "data_sha256": "1", "python": "3", "packages": {"x": "1", "y": "2"}}
+    now = {"data_sha256": "1", "packages": {"x": "1", "y": "3"}, "git": {"dirty": True}}
+    assert list(environment(old, now)) == [
+        ("git.dirty", "absent", True),
+        ("packages.y", "2", "3"),
+        ("python", "3", "absent"),
+    ]
+    check_environment(Path("run"), {}, now)
+    check_environment(Path("run"), {**now, "command": "c"}, now)
+    assert capsys.readouterr().err == ""
+    check_environment(Path("run"), old, now)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("git.dirty: absent -> True; packages.y: 2 -> 3; python: 3 -> absent")
+    with pytest.raises(InputError, match="the data have changed: their SHA-256 is 2, it was 1"):
+        check_environment(Path("run"), old, {**old, "data_sha256": "2"})

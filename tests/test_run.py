@@ -15,7 +15,8 @@ from torch import nn
 
 from src.config import parse
 from src.data import load
-from src.run import Session, assemble, best_row, diverged, run, snapshot, weights_sha256
+from src.errors import InputError
+from src.run import Session, alone, assemble, best_row, diverged, run, snapshot, weights_sha256
 from src.training.loop import Position, Row
 from tests.helpers import composed, result, rows
 from tests.killing import outcome
@@ -245,6 +246,16 @@ def test_interrupted_and_gone_on_with(tmp_path: Path) -> None:
     assert rows(folder)[2]["wall_seconds"] > before
     assert again["weights_sha256"] == whole["weights_sha256"]
     assert again["eval_seconds"] > 0
+
+
+def test_a_folder_is_one_runs_alone(tmp_path: Path) -> None:
+    ran(tmp_path, "trainer.epochs=1")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(InputError, match="holds a run"):
+        ran(tmp_path, "trainer.epochs=1")
+    with alone(tmp_path), pytest.raises(InputError, match="another process is working there"):
+        ran(tmp_path, "trainer.epochs=1")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_interrupted_before_its_first_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
