@@ -211,6 +211,8 @@ def test_a_space_contains_another(low, high, holds):
     assert checks.contains("momentum", "sgd", spaces) is holds
     spaces["momentum"]["lr"] = {"choices": [0.1]}
     assert not checks.contains("momentum", "sgd", {**spaces, "sgd": {"lr": {"choices": [0.2]}}})
+    spaces["momentum"]["lr"] = of(low, high)
+    assert not checks.contains("momentum", "sgd", {**spaces, "sgd": {"lr": {"choices": [0.2]}}})
 
 
 def test_budgets_are_counted_by_method_and_search():

@@ -1,6 +1,7 @@
 """What a comparison is told, and what makes two of them the same one."""
 
 import json
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,30 @@ def test_a_ledger_goes_on_after_a_torn_line(tmp_path: Path) -> None:
     ledger.note("searched", "a")
     assert [line["detail"] for line in ledger.read()] == ["a", "b"]
     assert json.loads(place.read_text().splitlines()[-1])["detail"] == "b"
+
+
+def test_a_ledger_keeps_each_event_once_and_when(tmp_path: Path) -> None:
+    """One line for each, none between them; the same detail of another event is another."""
+    ledger = Ledger(tmp_path)
+    assert ledger.read() == []
+    for event, detail in (("searched", "a"), ("tested", "a"), ("searched", "b"), ("tested", "a")):
+        ledger.note(event, detail)
+    lines = (tmp_path / "ledger.jsonl").read_bytes().split(b"\n")
+    assert len(lines) == 4
+    assert lines[-1] == b""
+    found = ledger.read()
+    assert [json.loads(line) for line in lines[:-1]] == found
+    told = [(line["event"], line["detail"]) for line in found]
+    assert told == [("searched", "a"), ("tested", "a"), ("searched", "b")]
+    age = datetime.now() - datetime.fromisoformat(found[0]["time"])
+    assert abs(age.total_seconds()) < 60
+
+
+@pytest.mark.parametrize("torn", [b"{", b"\xff\xfe"])
+def test_a_ledger_of_torn_bytes_alone(tmp_path: Path, torn: bytes) -> None:
+    """A power cut may leave any bytes; the next event begins a line of its own."""
+    (tmp_path / "ledger.jsonl").write_bytes(torn)
+    ledger = Ledger(tmp_path)
+    ledger.note("searched", "a")
+    assert [line["detail"] for line in ledger.read()] == ["a"]
+    assert (tmp_path / "ledger.jsonl").read_bytes().startswith(torn + b"\n{")

@@ -183,15 +183,15 @@ def test_curves_by_seconds_stand_where_most_runs_are() -> None:
     """From where all have begun to where half have ended: 60 points, interpolated."""
 
     def timed(*seconds: float) -> dict[str, object]:
-        rows = [{"train_seconds": one, "val_loss": 10 - one} for one in seconds]
+        rows = [{"train_seconds": one, "val_loss": 20 - one} for one in seconds]
         return {"rows": rows, "status": "completed"}
 
     runs = [timed(1.0, 5.0), timed(2.0, 4.0), timed(0.5, 8.0)]
     grid, (_, median, _) = curve(runs, LOSS, "train_seconds")
     assert grid == pytest.approx(np.linspace(2, 5, 60))
     inner = grid < 4
-    assert median[inner] == pytest.approx(10 - grid[inner])
-    assert median[-1] == pytest.approx(5)
+    assert median[inner] == pytest.approx(20 - grid[inner])
+    assert median[-1] == pytest.approx(15)
 
 
 def test_curves_leave_out_what_is_missing() -> None:

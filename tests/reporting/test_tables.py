@@ -213,6 +213,7 @@ def test_latex_and_markdown() -> None:
     assert tables.latex(names, [["x", "4†"]]).splitlines()[3:6] == [
         "\\midrule", "x & 4\\textsuperscript{\\dag} \\\\", "\\bottomrule"
     ]  # fmt: skip
+    assert tables.escape_latex("– −1") == "-- $-$1"
     assert tables.markdown(names, rows) == (
         "| method | n |\n| --- | ---: |\n| a\\_b | 1 2 |\n| c | 3 |\n"
     )
