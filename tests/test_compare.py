@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shlex
 import subprocess
 import sys
 from contextlib import suppress
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+import src.compare
 from src.config import parse
 from src.run import assemble, weights_sha256
 
@@ -151,3 +153,21 @@ def test_bad_input(tmp_path: Path, arguments: list[str], named: str) -> None:
     assert named in ran.stderr
     assert len(ran.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The line that goes on can be pasted, whatever was given."""
+
+    def interrupt(overrides: list[str]) -> None:
+        raise KeyboardInterrupt
+
+    given = ["methods=[sgd,adam]", "data.root='a b'"]
+    monkeypatch.setattr(sys, "argv", ["compare", *given])
+    monkeypatch.setattr(src.compare, "compare", interrupt)
+    monkeypatch.delenv("FAIRSTEP_OUTPUTS", raising=False)
+    with pytest.raises((SystemExit, KeyboardInterrupt)):
+        src.compare.main()
+    line = capsys.readouterr().err.splitlines()[0]
+    start = "interrupted; this goes on: "
+    assert line.startswith(start)
+    assert shlex.split(line.removeprefix(start)) == ["python", "-m", "src.compare", *given]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from src.trajectories import cost, draw_all, follow, surfaces, tuned
+from src.trajectories import cost, draw_all, follow, main, surfaces, tuned
 
 SURFACES = {surface.name: surface for surface in surfaces()}
 
@@ -66,3 +66,23 @@ def test_bad_input_is_one_line(arguments, named):
     assert ran.returncode == 1
     assert len(ran.stderr.splitlines()) == 1
     assert named in ran.stderr
+
+
+def test_a_picture_that_cannot_be_written(tmp_path, monkeypatch, capsys):
+    """The folder is a file: one line, and nothing beside it."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(sys, "argv", ["x", "sgd", "--steps=1", f"--out={tmp_path}/file/paths"])
+    with pytest.raises(SystemExit) as leaving:
+        main()
+    assert leaving.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: --out={tmp_path}/file/paths: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_steps_that_are_none(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["x", "--steps=0"])
+    with pytest.raises(SystemExit) as leaving:
+        main()
+    assert leaving.value.code == 1
+    assert capsys.readouterr().err == "error: --steps=0: must be an integer >= 1\n"

@@ -245,7 +245,7 @@ def _host() -> str:
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
         return f"{name}/{boot}/{os.stat('/proc/self/ns/pid').st_ino}"
-    except OSError:  # no Linux: only the lease tells that a process is gone
+    except OSError:  # pragma: no cover (no Linux: only the lease tells that a process is gone)
         return f"{name}/{uuid4()}"
 
 

@@ -130,7 +130,7 @@ class Pair:
     def _generators(self) -> dict[str, Tensor]:
         """States of the generators held, and of torch's own, which dropout, say, draws from."""
         states = {"cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
+        if self.device.type == "cuda":  # pragma: no cover (tests have no GPU)
             states["cuda"] = torch.cuda.get_rng_state()
         for name, owner in self.owners.items():
             for key, value in _attributes(owner).items():
@@ -142,7 +142,7 @@ class Pair:
 def set_global_generators(states: Mapping[str, Tensor], device: torch.device) -> None:
     """Give torch's own generators the states that `Pair.state_dict` found."""
     torch.set_rng_state(states["cpu"])
-    if "cuda" in states and device.type == "cuda":
+    if "cuda" in states and device.type == "cuda":  # pragma: no cover (tests have no GPU)
         torch.cuda.set_rng_state(states["cuda"])
 
 

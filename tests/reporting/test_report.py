@@ -1,6 +1,7 @@
 """The page in a browser, the files beside it, hostile text, and what is missing or odd."""
 
 import csv
+import errno
 import html.parser
 import json
 import re
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from src.config import PROJECT
 from src.errors import InputError
+from src.report import main
 from src.reporting import figures_paper
 from src.reporting.figures import Figure, figures
 from src.reporting.page import page
@@ -406,3 +408,17 @@ def test_thousands_of_runs(tmp_path: Path) -> None:
     text = page(read(tmp_path), figures(read(tmp_path)))
     assert text.count('class="m"') < 4000  # points are thinned, the data are not
     assert "1,200 runs" in text
+
+
+def test_a_report_that_cannot_be_written(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(path: Path, content: bytes | str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("src.reporting.report.write_whole", full)
+    monkeypatch.setattr(sys, "argv", ["report", str(folder)])
+    with pytest.raises(SystemExit) as leaving:
+        main()
+    assert leaving.value.code == 1
+    assert capsys.readouterr().err == f"error: {folder}: No space left on device\n"

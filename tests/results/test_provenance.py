@@ -14,7 +14,7 @@ import pytest
 
 from src.config import PROJECT
 from src.results import provenance
-from src.results.provenance import _git, patch
+from src.results.provenance import _cpu, _git, _packages, patch
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -67,3 +67,30 @@ def test_commit_and_difference(tmp_path: Path) -> None:
     diff = git(tmp_path, "diff", "HEAD", "--binary").encode()
     dirty = {**clean, "dirty": True, "diff_sha256": hashlib.sha256(diff).hexdigest()}
     assert provenance(tmp_path)["git"] == dirty
+
+
+def test_a_checkout_that_was_never_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What computes is recorded all the same, and what isn't there is left out."""
+
+    def unknown(name: str) -> None:
+        raise metadata.PackageNotFoundError(name)
+
+    version = metadata.version
+    monkeypatch.setattr(metadata, "requires", unknown)
+    monkeypatch.setattr(
+        metadata, "version", lambda name: unknown(name) if name == "fairstep" else version(name)
+    )
+    _packages.cache_clear()
+    found = _packages()
+    _packages.cache_clear()
+    assert found.keys() == {"torch", "torchvision", "hydra-core", "omegaconf", "optuna", "numpy"}
+    assert found["optuna"] == version("optuna")
+
+
+def test_a_system_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(path: Path) -> str:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(Path, "read_text", read)
+    monkeypatch.setattr(platform, "processor", lambda: "a processor")
+    assert _cpu() == "a processor"
