@@ -158,8 +158,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def interval(differences: Values, seed: int = 0) -> tuple[float, float]:
     """The 95% bootstrap interval of the mean difference, shape (searches, seeds).
 
-    One search: SciPy's BCa over seeds. Several: searches are drawn anew, and seeds within each,
-    with the bias correction (no acceleration, which isn't defined for two levels).
+    One search: SciPy's BCa over seeds. Several: searches are drawn anew, and seeds, the same ones
+    in every search that is drawn, since runs of one seed belong together; with the bias correction
+    (no acceleration, which isn't defined for two levels).
     """
     if np.ptp(differences) == 0 or differences.size == 1:
         value = float(differences.flat[0])
