@@ -26,6 +26,7 @@ from tests.mutants.worker import Copy, Ended, failing_anyway, prepare
 
 ROOT = Path(__file__).parents[2]
 COVERAGE, RESULTS = ROOT / "outputs" / "coverage", ROOT / "outputs" / "mutants"
+QUICK, MANY = 2.0, 40  # so many tests of so few seconds are run whatever --seconds says
 SURVIVORS = Path(__file__).with_name("survivors.toml")
 
 
@@ -52,8 +53,9 @@ def chosen(mutant: Mutant, coverage: Coverage, limit: float, broken: set[str]) -
     tests, total, begun = [], 0.0, set()
     for test in ordered:
         file = test.partition("::")[0]
-        total += coverage.seconds[test] + (covering[test] if file not in begun else 0.0)
-        if tests and total > limit:
+        seconds = coverage.seconds[test] + (covering[test] if file not in begun else 0.0)
+        total += seconds
+        if tests and total > limit and not (seconds < QUICK and len(tests) < MANY):
             break
         begun.add(file)
         tests.append(test)
