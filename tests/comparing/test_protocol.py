@@ -29,6 +29,38 @@ def test_another_setting_is_another_comparison(change: str) -> None:
     assert plan([METHODS]).hash() != plan([METHODS, change]).hash()
 
 
+@pytest.mark.parametrize("change", ["protocol.name=b", "protocol.n_jobs=2", "logger=tensorboard"])
+def test_how_it_is_carried_out_is_no_other_comparison(change: str) -> None:
+    assert plan([METHODS]).hash() == plan([METHODS, change]).hash()
+
+
+def test_what_makes_two_comparisons_the_same() -> None:
+    """Each method's settings and space stand under its name; what all share, once."""
+    settings = plan([METHODS, "protocol.seeds=7", "trainer.epochs=3"]).settings()
+    assert settings["methods"] == ["adam", "adamw"]
+    assert (settings["protocol.seeds"], settings["trainer.epochs"]) == (7, 3)
+    assert settings["method.adam.optimizer._target_"] == "src.optimizers.Adam"
+    assert settings["method.adamw.optimizer._target_"] == "src.optimizers.AdamW"
+    assert settings["method.adam.space.optimizer.lr"].startswith("tag(log, interval(")
+    assert "method.adam.search.one_minus_beta1" in settings
+    shared = {key.split(".")[0] for key in settings}
+    assert not shared & {"optimizer", "search", "trial", "resume", "logger", "sweeps", "study"}
+    assert not {"protocol.name", "protocol.n_jobs", "data.root"} & settings.keys()
+
+
+def test_it_is_named_after_methods_data_and_model() -> None:
+    assert plan(["methods=[sgd,adam]", "model=logreg"]).name == "sgd-adam-digits-logreg"
+    assert plan(["methods=[sgd,adam]", "protocol.name=mine"]).name == "mine"
+
+
+def test_the_seeds_below_the_first_are_the_searches() -> None:
+    """Searches have the seeds 0, 1, ...: no run may have one of those."""
+    made = plan([METHODS, "protocol.searches=100", "protocol.first_seed=100"])
+    assert (made.protocol.searches, made.protocol.first_seed) == (100, 100)
+    with pytest.raises(InputError, match=r"protocol\.first_seed=100: must be 101 or more"):
+        plan([METHODS, "protocol.searches=101", "protocol.first_seed=100"])
+
+
 def test_studies_are_shared_by_comparisons_that_search_alike() -> None:
     asked, wider = plan([METHODS]), plan(["methods=[adam,adamw,sgd]", "protocol.seeds=3"])
     assert asked.study("adam", 0) == wider.study("adam", 0)
