@@ -1,7 +1,8 @@
 """Mutants: one deliberate mistake each, which a test must notice.
 
     python -m tests.mutants [PATH ...]          every mutant of these sources, of src/ without any
-    python -m tests.mutants --fixed [NAME ...]  those of fixed.py: each must be caught
+    python -m tests.mutants --fixed [NAME ...]  those of fixed.toml: each must be caught
+    python -m tests.mutants --methods [NAME ...]  those of methods.toml, likewise
 
 The first runs, for each mutant, only tests that run the mutated line (as `make coverage` measured),
 the quickest and those of the same folder first, until one fails or the next would take the sum
@@ -122,8 +123,9 @@ def generated(options: argparse.Namespace, copies: list[Copy]) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Break the code on purpose.")
-    parser.add_argument("names", nargs="*", help="paths; with --fixed parts of names")
-    parser.add_argument("--fixed", action="store_true", help="those of fixed.py")
+    parser.add_argument("names", nargs="*", help="paths; else parts of names")
+    parser.add_argument("--fixed", action="store_true", help="those of fixed.toml")
+    parser.add_argument("--methods", action="store_true", help="those of methods.toml")
     parser.add_argument("--jobs", type=int, default=2, help="copies that run tests at once")
     parser.add_argument("--seconds", type=float, default=20, help="of tests for one mutant")
     parser.add_argument("--every", type=int, default=1, help="take each n-th mutant only")
@@ -135,8 +137,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="fairstep-mutants-") as folder:
         copies = [Copy(ROOT, Path(folder) / str(number)) for number in range(options.jobs)]
         try:
-            if options.fixed:
-                return fixed.run(options.names, copies)
+            if options.fixed or options.methods:
+                file = "fixed.toml" if options.fixed else "methods.toml"
+                return fixed.run(file, options.names, copies)
             return generated(options, copies)
         except KeyboardInterrupt:
             print("interrupted; the same command goes on")

@@ -1,4 +1,4 @@
-"""The mutants of fixed.toml, written by hand: each must be caught, and by the tests it names."""
+"""Mutants written by hand: each must be caught, and by the tests it names."""
 
 import time
 import tomllib
@@ -8,7 +8,6 @@ from pathlib import Path
 from tests.mutants.worker import Copy, failing_anyway
 
 ROOT = Path(__file__).parents[2]
-FIXED = Path(__file__).with_name("fixed.toml")
 SECONDS = 300.0
 
 
@@ -29,14 +28,14 @@ class Fixed:
         return text.replace(self.old, self.new).encode()
 
 
-def read() -> list[Fixed]:
-    listed = tomllib.loads(FIXED.read_text())["mutant"]
+def read(file: str) -> list[Fixed]:
+    listed = tomllib.loads(Path(__file__).with_name(file).read_text())["mutant"]
     return [Fixed(**{**one, "tests": tuple(one["tests"])}) for one in listed]
 
 
-def run(names: list[str], copies: list[Copy]) -> int:
+def run(file: str, names: list[str], copies: list[Copy]) -> int:
     """Print a line for each; 1 where one survives, or what caught it fails without a mutant."""
-    mutants = [one for one in read() if not names or any(name in one.name for name in names)]
+    mutants = [one for one in read(file) if not names or any(name in one.name for name in names)]
     contents = {one: one.applied() for one in mutants}
     waiting, busy = list(reversed(mutants)), dict[Copy, Fixed]()
     caught_by: dict[Fixed, str] = {}

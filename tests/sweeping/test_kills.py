@@ -122,7 +122,8 @@ def made(trials: list[FrozenTrial]) -> list[tuple[object, ...]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_a_sweep_survives_twenty_kills(project: Project, n_jobs: int) -> None:
-    storm(project, n_jobs=n_jobs, n_trials=40, kills=20, seed=n_jobs)
+    """There are more trials than are done in the meantime, a worker that was spared goes on."""
+    storm(project, n_jobs=n_jobs, n_trials=40 * n_jobs, kills=20, seed=n_jobs)
 
 
 def test_ctrl_c_on_a_controller_with_workers(project: Project) -> None:
