@@ -33,7 +33,7 @@ SURVIVORS = Path(__file__).with_name("survivors.toml")
 
 def chosen(mutant: Mutant, coverage: Coverage, limit: float, broken: set[str]) -> list[str]:
     """The tests for a mutant, in the order in which they run."""
-    lines = range(mutant.line, mutant.line + mutant.old.count("\n") + 1)
+    lines = range(mutant.first, mutant.line + mutant.old.count("\n") + 1)
     area = mutant.path.removeprefix("src/").removesuffix(".py").partition("/")[0]
     mirrored = (f"tests/{area}/", f"tests/test_{area}.py")
 

@@ -41,11 +41,16 @@ WORDS = {"minimize": "maximize", "maximize": "minimize"}
 
 @dataclass(frozen=True)
 class Mutant:
-    """Bytes ``start`` to ``end`` of a file, replaced by ``new``."""
+    """Bytes ``start`` to ``end`` of a file, replaced by ``new``.
+
+    Its statement begins at the line ``first``, the only one of its lines that is sure to be
+    measured.
+    """
 
     path: str
     start: int
     end: int
+    first: int
     line: int
     old: str
     new: str
@@ -82,10 +87,18 @@ class _Finder(ast.NodeVisitor):
         for line in lines:
             self.offsets.append(self.offsets[-1] + len(line))
         self.found: list[Mutant] = []
+        self.first = 1
 
     def all(self) -> Iterator[Mutant]:
         self.visit(ast.parse(self.source))
         return iter(self.found)
+
+    def visit(self, node: ast.AST) -> None:
+        outer = self.first
+        if isinstance(node, ast.stmt):
+            self.first = node.lineno
+        super().visit(node)
+        self.first = outer
 
     # ---- places
 
@@ -102,7 +115,7 @@ class _Finder(ast.NodeVisitor):
     def add(self, start: int, end: int, new: str) -> None:
         line = self.source.count(b"\n", 0, start) + 1
         old = self.source[start:end].decode()
-        self.found.append(Mutant(self.path, start, end, line, old, new))
+        self.found.append(Mutant(self.path, start, end, self.first, line, old, new))
 
     def replace(self, node: ast.expr | ast.stmt, new: str) -> None:
         self.add(self.start(node), self.end(node), new)
