@@ -19,13 +19,12 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.mutants import fixed
+from tests.mutants import ROOT, fixed
 from tests.mutants.coverage import Coverage
 from tests.mutants.operators import Mutant, files, mutants
 from tests.mutants.results import CAUGHT, Results, Survivors, report
-from tests.mutants.worker import Copy, Ended, failing_anyway, prepare
+from tests.mutants.worker import Copy, Ended, Job, failing_anyway, outcomes, prepare
 
-ROOT = Path(__file__).parents[2]
 COVERAGE, RESULTS = ROOT / "outputs" / "coverage", ROOT / "outputs" / "mutants"
 QUICK, MANY = 2.0, 40  # so many tests of so few seconds are run whatever --seconds says
 SURVIVORS = Path(__file__).with_name("survivors.toml")
@@ -36,8 +35,7 @@ def chosen(mutant: Mutant, coverage: Coverage, limit: float, broken: set[str]) -
     lines = range(mutant.first, mutant.line + mutant.old.count("\n") + 1)
     area = mutant.path.removeprefix("src/").removesuffix(".py").partition("/")[0]
     mirrored = (f"tests/{area}/", f"tests/test_{area}.py")
-
-    covering, exact = coverage.covering(mutant.path, lines, ROOT)
+    covering, exact = coverage.covering(mutant.path, lines)
 
     def order(test: str) -> tuple[float, str]:
         weight = 1 if test.startswith(mirrored) else 4
@@ -63,34 +61,29 @@ def chosen(mutant: Mutant, coverage: Coverage, limit: float, broken: set[str]) -
     return tests
 
 
-def run(queue: list[Mutant], copies: list[Copy], options: argparse.Namespace, broken: set[str],
-        results: Results, coverage: Coverage) -> None:  # fmt: skip
-    """Each mutant in one of the copies; what it came to is kept at once."""
-    waiting, busy = list(reversed(queue)), {}
-    done, began = 0, time.monotonic()
-    while waiting or busy:
-        while waiting and len(busy) < len(copies):
-            mutant = waiting.pop()
-            tests = chosen(mutant, coverage, options.seconds, broken)
-            if not tests:
-                results.add(mutant, "no test", "", tests)
-                continue
-            copy = next(one for one in copies if one not in busy)
-            copy.write(mutant.path, mutant.applied((ROOT / mutant.path).read_bytes()))
-            copy.start(tests, 30 + 5 * options.seconds)
-            busy[copy] = mutant, tests
-        for copy in list(busy):
-            if ended := copy.ended():
-                mutant, tests = busy.pop(copy)
-                copy.write(mutant.path, (ROOT / mutant.path).read_bytes())
-                results.add(mutant, outcome(ended), ended.failed, tests)
-                done += 1
-                if options.verbose or done % 50 == 0:
-                    pace = (time.monotonic() - began) / done
-                    where = f"{mutant.path}:{mutant.line}"
-                    left = f"{done} of {len(queue)}, {pace:.1f} s each"
-                    print(f"{left}: {where} {outcome(ended)} {ended.failed}", flush=True)
-        time.sleep(0.01)
+def run(
+    queue: dict[Mutant, list[str]], copies: list[Copy], options: argparse.Namespace,
+    results: Results,
+) -> None:  # fmt: skip
+    """Each mutant by its tests; what it came to is kept at once."""
+    for mutant in [mutant for mutant, tests in queue.items() if not tests]:
+        results.add(mutant, "no test", "", [])
+    limit = 30 + 5 * options.seconds
+    jobs = (
+        (
+            mutant,
+            Job(mutant.path, mutant.applied((ROOT / mutant.path).read_bytes()), (*tests,), limit),
+        )
+        for mutant, tests in queue.items()
+        if tests
+    )
+    began = time.monotonic()
+    for done, (mutant, ended) in enumerate(outcomes(copies, jobs), 1):
+        results.add(mutant, outcome(ended), ended.failed, queue[mutant])
+        if options.verbose or done % 50 == 0:
+            pace = f"{done} of {len(queue)}, {(time.monotonic() - began) / done:.1f} s each"
+            what = f"{mutant.path}:{mutant.line} {outcome(ended)} {ended.failed}"
+            print(f"{pace}: {what}", flush=True)
 
 
 def outcome(ended: Ended) -> str:
@@ -101,17 +94,17 @@ def outcome(ended: Ended) -> str:
 
 def generated(options: argparse.Namespace, copies: list[Copy]) -> int:
     coverage, survivors = Coverage(options.coverage), Survivors(SURVIVORS)
-    paths = [path.relative_to(ROOT).as_posix() for path in files(ROOT, options.names)]
+    paths = [path.relative_to(ROOT).as_posix() for path in files(options.names)]
     every = [one for path in paths for one in mutants(path, (ROOT / path).read_bytes())]
     every = every[:: options.every]
-    results, broken = Results(RESULTS / "results.jsonl", ROOT), set[str]()
+    results, broken = Results(RESULTS / "results.jsonl"), set[str]()
     while True:
-        every_test = {one: chosen(one, coverage, options.seconds, broken) for one in every}
-        queue = [one for one in every if not results.known(one, every_test[one])]
+        tests = {one: chosen(one, coverage, options.seconds, broken) for one in every}
+        queue = {one: tests[one] for one in every if not results.known(one, tests[one])}
         if options.survivors:
-            queue = [one for one in queue if results.status(one) not in CAUGHT]
+            queue = {one: queue[one] for one in queue if results.status(one) not in CAUGHT}
         print(f"{len(every)} mutants, {len(every) - len(queue)} of them known", flush=True)
-        run(queue, copies, options, broken, results, coverage)
+        run(queue, copies, options, results)
         new = failing_anyway(results.unproven(every), copies[0])
         results.prove(every, new)
         broken |= new
@@ -135,7 +128,7 @@ def main() -> int:
     options = parser.parse_args()
     prepare()
     with tempfile.TemporaryDirectory(prefix="fairstep-mutants-") as folder:
-        copies = [Copy(ROOT, Path(folder) / str(number)) for number in range(options.jobs)]
+        copies = [Copy(Path(folder) / str(number)) for number in range(options.jobs)]
         try:
             if options.fixed or options.methods:
                 file = "fixed.toml" if options.fixed else "methods.toml"

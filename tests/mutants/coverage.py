@@ -6,6 +6,8 @@ from collections import defaultdict
 from functools import cached_property
 from pathlib import Path
 
+from tests.mutants import ROOT
+
 COPIED_SOURCE = "/src/"
 
 
@@ -53,14 +55,14 @@ class Coverage:
                         found[self._source(path)][line].add(context)
         return found
 
-    def covering(self, path: str, lines: range, root: Path) -> tuple[dict[str, float], bool]:
+    def covering(self, path: str, lines: range) -> tuple[dict[str, float], bool]:
         """The tests that ran one of the lines, and the seconds that a fixture takes before them.
 
         Where these ran only as the file was imported, or where it has changed since: those that
         ran any line of the file, and False.
         """
         known = self.lines.get(path, {})
-        changed = (root / path).stat().st_mtime > self.database.stat().st_mtime
+        changed = (ROOT / path).stat().st_mtime > self.database.stat().st_mtime
         found = set().union(*(known.get(line, set()) for line in lines))
         exact = not (changed or found == {""})
         if not exact:

@@ -1,13 +1,12 @@
 """Mutants written by hand: each must be caught, and by the tests it names."""
 
-import time
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.mutants.worker import Copy, failing_anyway
+from tests.mutants import ROOT
+from tests.mutants.worker import Copy, Job, failing_anyway, outcomes
 
-ROOT = Path(__file__).parents[2]
 SECONDS = 300.0
 
 
@@ -36,22 +35,12 @@ def read(file: str) -> list[Fixed]:
 def run(file: str, names: list[str], copies: list[Copy]) -> int:
     """Print a line for each; 1 where one survives, or what caught it fails without a mutant."""
     mutants = [one for one in read(file) if not names or any(name in one.name for name in names)]
-    contents = {one: one.applied() for one in mutants}
-    waiting, busy = list(reversed(mutants)), dict[Copy, Fixed]()
+    jobs = [(one, Job(one.file, one.applied(), one.tests, SECONDS)) for one in mutants]
     caught_by: dict[Fixed, str] = {}
-    while waiting or busy:
-        for copy in copies:
-            if copy not in busy and waiting:
-                busy[copy] = waiting.pop()
-                copy.write(busy[copy].file, contents[busy[copy]])
-                copy.start(list(busy[copy].tests), SECONDS)
-            elif copy in busy and (ended := copy.ended()):
-                mutant = busy.pop(copy)
-                copy.write(mutant.file, (ROOT / mutant.file).read_bytes())
-                caught_by[mutant] = "taking too long" if ended.timed_out else ended.failed
-                result = f"caught by {caught_by[mutant]}" if caught_by[mutant] else "SURVIVED"
-                print(f"{mutant.name:60} {result}", flush=True)
-        time.sleep(0.01)
+    for mutant, ended in outcomes(copies, jobs):
+        test = "taking too long" if ended.timed_out else ended.failed
+        caught_by[mutant] = test
+        print(f"{mutant.name:60} {f'caught by {test}' if test else 'SURVIVED'}", flush=True)
     # Tests that always fail would catch everything.
     failing = failing_anyway({test for test in caught_by.values() if "::" in test}, copies[0])
     for test in sorted(failing):

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.mutants import ROOT
+
 COMPARISONS: dict[type[ast.cmpop], tuple[str, str]] = {
     ast.Lt: ("<", "<="),
     ast.LtE: ("<=", "<"),
@@ -309,9 +311,9 @@ class _Finder(ast.NodeVisitor):
         self.replace(node, "continue")
 
 
-def files(root: Path, chosen: list[str]) -> list[Path]:
+def files(chosen: list[str]) -> list[Path]:
     """The source files under the chosen paths, all of `src/` where none is chosen."""
     found: list[Path] = []
-    for path in map(root.__truediv__, chosen or ["src"]):
+    for path in map(ROOT.__truediv__, chosen or ["src"]):
         found += [path] if path.is_file() else sorted(path.rglob("*.py"))
     return found

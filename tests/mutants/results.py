@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.mutants import ROOT
 from tests.mutants.operators import Mutant
 
 CAUGHT = ("caught", "timed out")
@@ -16,8 +17,8 @@ CAUGHT = ("caught", "timed out")
 class Results:
     """One line of JSON for each mutant that was run; the last one of a mutant counts."""
 
-    def __init__(self, path: Path, root: Path) -> None:
-        self.path, self.root = path, root
+    def __init__(self, path: Path) -> None:
+        self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
         self.found: dict[str, dict[str, Any]] = {}
@@ -60,7 +61,7 @@ class Results:
             kept = self.found[key]
             if "::" in kept["by"] and not kept.get("proven"):
                 if kept["by"] in failing:
-                    self._keep({**kept, "decided": ""})
+                    self._keep({**kept, "status": "not run", "by": "", "decided": ""})
                 else:
                     self._keep({**kept, "proven": True})
 
@@ -71,7 +72,7 @@ class Results:
 
     def _key(self, mutant: Mutant) -> str:
         place = f"{mutant.path}:{mutant.start}:{mutant.end}:{mutant.new}"
-        return f"{_sha(self.root / mutant.path)[:12]}:{place}"
+        return f"{_sha(ROOT / mutant.path)[:12]}:{place}"
 
     def _digest(self, tests: list[str]) -> str:
         """Of the files of the tests, and of which tests they are."""
@@ -79,7 +80,7 @@ class Results:
         for test in sorted(tests):
             digest.update(test.encode())
         for name in sorted({test.partition("::")[0] for test in tests}):
-            digest.update(_sha(self.root / name).encode())
+            digest.update(_sha(ROOT / name).encode())
         return digest.hexdigest()[:12]
 
 
@@ -108,7 +109,7 @@ class Survivors:
 
 @cache
 def _lines(path: str) -> list[str]:
-    return Path(path).read_text().splitlines()
+    return (ROOT / path).read_text().splitlines()
 
 
 def source_line(mutant: Mutant) -> str:

@@ -8,10 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
+
+from tests.mutants import ROOT
 
 # Imported once, before the forks: to import these takes longer than most tests. Nothing of the
 # project is among them, and nothing is computed with them, since torch's threads outlast no fork.
@@ -21,6 +25,9 @@ HEAVY = (
     "plotly.graph_objects", "pyarrow.parquet", "hypothesis", "sqlalchemy", "filelock", "cmaes",
     "psycopg", "psutil", "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper",
 )  # fmt: skip
+
+
+Key = TypeVar("Key")
 
 
 def prepare() -> None:
@@ -44,7 +51,17 @@ class FirstFailure:
             self.test = report.nodeid or "collection"
 
 
-@dataclass
+@dataclass(frozen=True)
+class Job:
+    """Tests, pytest's arguments, to run until one fails, with another content of one file."""
+
+    path: str
+    content: bytes
+    tests: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Ended:
     """How a run of tests ended: the test that failed first, if one did; or too late."""
 
@@ -55,20 +72,20 @@ class Ended:
 class Copy:
     """A clone of the repository with the working tree's files, in which one run is made at once."""
 
-    def __init__(self, root: Path, folder: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.log = folder.with_suffix(".log")
         self.answer = folder.with_suffix(".answer")
-        subprocess.run(["git", "clone", "-q", "--shared", root, folder], check=True)
+        subprocess.run(["git", "clone", "-q", "--shared", ROOT, folder], check=True)
         listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-        names = subprocess.run(listed, cwd=root, check=True, capture_output=True, text=True).stdout
+        names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
         for name in filter(None, names.split("\0")):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            if (root / name).is_file():
-                shutil.copy2(root / name, folder / name)
+            if (ROOT / name).is_file():
+                shutil.copy2(ROOT / name, folder / name)
             else:
                 (folder / name).unlink(missing_ok=True)
-        if (shared := root.parent / "shared").is_dir():  # where the tests look for MNIST
+        if (shared := ROOT.parent / "shared").is_dir():  # where the tests look for MNIST
             (folder.parent / "shared").unlink(missing_ok=True)
             (folder.parent / "shared").symlink_to(shared)
         self.stamp = time.time() - 10_000_000
@@ -80,13 +97,21 @@ class Copy:
         (self.folder / path).write_bytes(content)
         os.utime(self.folder / path, (self.stamp, self.stamp))
 
-    def start(self, tests: list[str], seconds: float) -> None:
+    def begin(self, job: Job) -> None:
+        self.job = job
+        self.write(job.path, job.content)
+        self.start(job.tests, job.seconds)
+
+    def restore(self) -> None:
+        self.write(self.job.path, (ROOT / self.job.path).read_bytes())
+
+    def start(self, tests: Iterable[str], seconds: float) -> None:
         """Run the tests until one fails; it is given up after so many seconds."""
         self.answer.unlink(missing_ok=True)
         self.deadline = time.monotonic() + seconds
         self.child = os.fork()
         if not self.child:
-            self._run(tests)
+            self._run([*tests])
 
     def ended(self) -> Ended | None:
         """How it ended, if it has."""
@@ -103,6 +128,11 @@ class Copy:
         # A mutant that ends the process itself leaves no answer.
         failed = self.answer.read_text() if self.answer.is_file() else "the whole process"
         return Ended(failed)
+
+    def wait(self) -> Ended:
+        while not (ended := self.ended()):
+            time.sleep(0.01)
+        return ended
 
     def stop(self) -> None:
         if self.child:
@@ -132,11 +162,42 @@ class Copy:
         os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
         options = ["-x", "-q", "--assert=plain", "-p", "no:cacheprovider"]
         options += ["-p", "_hypothesis_pytestplugin"]
-        status = pytest.main([*options, "-m", "", *tests], plugins=[seen])
+        status = pytest.main([*options, *tests], plugins=[seen])
         failed = seen.test or ("" if status == pytest.ExitCode.OK else f"pytest: {status!r}")
         self.answer.write_text(failed)
         sys.stdout.flush()
         os._exit(0)
+
+
+def outcomes(copies: list[Copy], jobs: Iterable[tuple[Key, Job]]) -> Iterator[tuple[Key, Ended]]:
+    """How each job ended, as soon as it has; as many run at once as there are copies.
+
+    Raises:
+        SystemExit: tests that can't be run, with or without a mutant, as those that are gone can't.
+    """
+    waiting, busy = iter(jobs), dict[Copy, Key]()
+    while True:
+        for copy in copies:
+            if copy not in busy and (following := next(waiting, None)):
+                busy[copy], job = following
+                copy.begin(job)
+        if not busy:
+            return
+        for copy in list(busy):
+            if ended := copy.ended():
+                copy.restore()
+                if ended.failed and "::" not in ended.failed:  # no test failed, but pytest
+                    _check(copy)
+                yield busy.pop(copy), ended
+        time.sleep(0.01)
+
+
+def _check(copy: Copy) -> None:
+    """That the tests of the copy's job can at least be collected without its mutant."""
+    copy.start([*copy.job.tests, "--collect-only"], copy.job.seconds)
+    if failed := copy.wait().failed:
+        tests = " ".join(copy.job.tests)
+        raise SystemExit(f"{failed}, without a mutant too; for: {tests}")
 
 
 def failing_anyway(tests: set[str], copy: Copy) -> set[str]:
@@ -144,8 +205,7 @@ def failing_anyway(tests: set[str], copy: Copy) -> set[str]:
     left, failing = sorted(tests), set()
     while left:
         copy.start(left, 3600)
-        while not (ended := copy.ended()):
-            time.sleep(0.05)
+        ended = copy.wait()
         if ended.failed not in left:
             break
         failing.add(ended.failed)
