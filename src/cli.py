@@ -5,8 +5,10 @@ import shlex
 import signal
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from threading import Timer
 from typing import Any
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -30,6 +32,8 @@ def one_line_errors() -> Iterator[None]:
     signal.signal(signal.SIGTERM, _terminate)
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as src/__init__.py leaves it
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    hook = sys.unraisablehook
+    sys.unraisablehook = partial(_once_more, hook)
     try:
         yield
     except Terminated:
@@ -48,10 +52,22 @@ def one_line_errors() -> Iterator[None]:
         _leave(error, full)
     finally:
         os.environ["HYDRA_FULL_ERROR"] = given
+        sys.unraisablehook = hook
 
 
 def _terminate(number: int, frame: object) -> None:
     raise Terminated
+
+
+def _once_more(otherwise: Callable[[Any], object], lost: Any) -> None:
+    """Send a signal again that arrived inside a finalizer, from which Python raises nothing."""
+    if not issubclass(lost.exc_type, KeyboardInterrupt):
+        otherwise(lost)
+        return
+    number = signal.SIGTERM if issubclass(lost.exc_type, Terminated) else signal.SIGINT
+    again = Timer(0.01, signal.raise_signal, [number])  # after the finalizer has returned
+    again.daemon = True
+    again.start()
 
 
 def _leave(error: Exception, full: bool) -> None:

@@ -30,6 +30,39 @@ def test_interrupt_before_the_run() -> None:
     assert leaving.value.code == 130
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_inside_a_finalizer_is_not_lost(number: int, status: int) -> None:
+    """A database's library has finalizers that run often; Python drops what is raised there."""
+
+    class Interrupted:
+        def __del__(self) -> None:
+            signal.raise_signal(number)
+
+    with pytest.raises(SystemExit) as leaving, one_line_errors():
+        for _ in range(2):
+            Interrupted()
+        time.sleep(5)
+        raise AssertionError("nothing was interrupted")
+    assert leaving.value.code == status
+
+
+def test_other_errors_inside_a_finalizer_are_shown() -> None:
+    class Broken:
+        def __del__(self) -> None:
+            raise ValueError("a bug in a finalizer")
+
+    shown: list[object] = []
+    hook, sys.unraisablehook = sys.unraisablehook, lambda lost: shown.append(lost.exc_type)
+    try:
+        with one_line_errors():
+            Broken()
+        assert shown == [ValueError]
+        Broken()
+        assert shown == [ValueError] * 2  # the hook of before is back
+    finally:
+        sys.unraisablehook = hook
+
+
 def test_a_bug_keeps_its_traceback() -> None:
     with pytest.raises(ValueError, match="bug"), one_line_errors():
         raise ValueError("bug")
