@@ -1,5 +1,6 @@
 """`python -m src.compare` as a user runs it, on the digits with a small budget."""
 
+import errno
 import json
 import os
 import random
@@ -171,3 +172,20 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     start = "interrupted; this goes on: "
     assert line.startswith(start)
     assert shlex.split(line.removeprefix(start)) == ["python", "-m", "src.compare", *given]
+
+
+def test_a_disk_that_is_full_ends_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(plan: object, folder: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(folder / "runs.jsonl"))
+
+    monkeypatch.setattr(src.compare, "OUTPUTS", tmp_path)
+    monkeypatch.setattr(src.compare, "_conduct", full)
+    monkeypatch.setattr(sys, "argv", ["compare", "methods=[sgd,adam]", "protocol.name=mine"])
+    with pytest.raises(SystemExit) as leaving:
+        src.compare.main()
+    assert leaving.value.code == 1
+    place = tmp_path / "comparisons" / "mine" / "runs.jsonl"
+    line = f"error: {place}: No space left on device; the same command goes on\n"
+    assert capsys.readouterr().err == line

@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import nn
 
-from src.config import CONF, PROJECT, allow, build, parse, register
+from src.config import CONF, PROJECT, _find, allow, build, parse, register
 from src.errors import InputError
 from src.models import MLP
 from tests.helpers import MNIST_ROOTS, composed
@@ -219,3 +219,35 @@ def test_names_tell_what_is_trained(overrides: tuple[str, ...]) -> None:
     run, study = NAMES[overrides]
     assert Path(hydra.run.dir).name.endswith(f"-{run}")
     assert hydra.sweeper.study_name == study
+
+
+class Chained(nn.Module):
+    """Refuses its settings with an error that has a cause."""
+
+    def __init__(self, *sizes: int, x: int) -> None:
+        try:
+            raise ValueError("the first\n  reason")
+        except ValueError as error:
+            raise RuntimeError("around it") from error
+
+
+def test_the_last_cause_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("src.config.ALLOWED_TARGETS", ["tests.test_config.*"])
+    with pytest.raises(InputError, match=r"Chained\(x=1\): the first reason$"):
+        build("model", {"_target_": "tests.test_config.Chained", "x": 1}, nn.Module, 3, 2)
+
+
+def test_an_interpolation_that_leads_nowhere() -> None:
+    cfg = composed()
+    OmegaConf.update(cfg, "optimizer.lr", "${nowhere.at.all}")
+    with pytest.raises(InputError, match=r"nowhere\.at\.all' not found"):
+        parse(cfg)
+
+
+def test_a_choice_that_no_source_holds_says_nothing() -> None:
+    register()
+    with initialize_config_dir(str(CONF)):
+        cfg = compose("config", return_hydra_config=True)
+    assert _find(cfg, "experiment", "nowhere/best") == {}
+    assert _find(cfg, "experiment", None) == {}
+    assert _find(cfg, "sweeps", "adam")["search"]

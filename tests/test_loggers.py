@@ -9,6 +9,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -378,3 +379,27 @@ def test_bad_settings_are_refused_before_a_folder_is_made(
 def test_a_class_that_is_no_logger(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"logger\.x"):
         Loggers({"x": {"_target_": "src.models.MLP"}})
+
+
+def test_a_run_that_mlflow_does_not_know(tmp_path: Path) -> None:
+    """Its name is lost, or this server never had it: the run that goes on gets a new one."""
+    needs("mlflow")
+    from mlflow.exceptions import MlflowException
+
+    from src.loggers.mlflow import MLflow
+
+    class Client:
+        def update_run(self, name: str, status: str) -> None:
+            if name != "known":
+                raise MlflowException(f"Run {name} not found")
+
+        def get_metric_history(self, name: str, key: str) -> list[Any]:
+            return [SimpleNamespace(step=step) for step in (3, 25, 7)]
+
+    logger, place = MLflow("sqlite:///x", "e"), tmp_path / ".mlflow-id"
+    logger.client = Client()  # type: ignore[assignment]
+    assert logger._known(place) == (None, 0)
+    place.write_text("elsewhere")
+    assert logger._known(place) == (None, 0)
+    place.write_text("known")
+    assert logger._known(place) == ("known", 25)

@@ -391,3 +391,20 @@ def test_a_class_that_only_its_script_allows(session: Session) -> None:
     assert answer.status == 1
     assert answer.err.startswith("error: optimizer._target_=my_methods.SignSGD: not allowed")
     assert not (session.folder / "outputs").exists()
+
+
+def test_the_command_of_a_run_without_hydras_snapshot(session: Session) -> None:
+    """Every setting is then said by itself."""
+    folder = made(session, "optimizer=sgd")
+    shutil.rmtree(folder / ".hydra")
+    line = check_command(session, folder)
+    assert "optimizer=sgd" not in shlex.split(line)
+    assert "optimizer._target_=src.optimizers.SGD" in shlex.split(line)
+
+
+def test_a_config_that_no_command_line_says(session: Session) -> None:
+    folder = made(session)
+    edit(folder / "config.yaml", lambda config: config["optimizer"].update(mine=float("nan")))
+    answer = replay(session, folder, "--config-only")
+    assert (answer.status, answer.out) == (1, "")
+    assert answer.err == f"error: {folder}: config.yaml can't be said in overrides\n"

@@ -1,5 +1,6 @@
 """A run's pieces: what counts as best, when a row has diverged, what the weights' digest sees."""
 
+import errno
 import hashlib
 import json
 import math
@@ -16,7 +17,18 @@ from torch import nn
 from src.config import parse
 from src.data import load
 from src.errors import InputError
-from src.run import Session, alone, assemble, best_row, diverged, run, snapshot, weights_sha256
+from src.run import (
+    Session,
+    _one_line,
+    alone,
+    assemble,
+    best_row,
+    diverged,
+    run,
+    set_up_torch,
+    snapshot,
+    weights_sha256,
+)
 from src.training.loop import Position, Row
 from tests.helpers import composed, result, rows
 from tests.killing import outcome
@@ -353,3 +365,53 @@ def test_what_a_run_saves_it_restores(tmp_path: Path) -> None:
     one.save("completed")
     assert other.restore() == 3
     assert other.ended is None  # it may be lengthened
+
+
+def test_a_folder_that_cannot_be_locked(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    place = tmp_path / "file" / "run"
+    with pytest.raises(InputError, match=f"^{place}: Not a directory"), alone(place):
+        raise AssertionError("unreachable")
+
+
+def test_what_a_disk_said_is_one_line_that_says_how_to_go_on(tmp_path: Path) -> None:
+    def full() -> str:
+        with pytest.raises(InputError) as told, _one_line(tmp_path):
+            raise OSError(errno.ENOSPC, "No space left on device", "metrics.jsonl")
+        return str(told.value)
+
+    assert full() == "metrics.jsonl: No space left on device"  # nothing to go on with
+    (tmp_path / "config.yaml").touch()
+    assert full().endswith(f"device; resume={tmp_path} goes on from the start")
+
+
+def test_what_has_changed_since_a_run_began_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time, with the step at which it went on; other code with what differs."""
+    monkeypatch.setattr("src.run.patch", lambda project: b"--- a")
+    session = Session(parse(composed(*SMALL)), tmp_path)
+    began = {"command": "x", "python": "3", "git": {"commit": "1", "diff_sha256": None}}
+    session.at.step = 24
+    session.describe("seed: 0", began, {**began, "command": "y", "python": "4"})
+    first = {"step": 24, "command": "y", "python": "4"}
+    recorded = json.loads((tmp_path / "provenance.json").read_text())
+    assert recorded == {**began, "resumed": [first]}
+    assert not list(tmp_path.glob("*.patch"))
+    session.at.step = 48
+    changed = {**began, "git": {"commit": "1", "diff_sha256": "ab"}}
+    session.describe("seed: 0", recorded, changed)
+    second = {"step": 48, "command": "x", "git.diff_sha256": "ab"}
+    recorded = json.loads((tmp_path / "provenance.json").read_text())
+    assert recorded == {**began, "resumed": [first, second]}
+    assert (tmp_path / "provenance-48.patch").read_bytes() == b"--- a"
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_determinism_is_what_the_config_asks_for(wanted: bool) -> None:
+    torch.use_deterministic_algorithms(not wanted)
+    torch.set_num_threads(2)
+    set_up_torch(parse(composed(f"trainer.deterministic={str(wanted).lower()}")))
+    assert torch.are_deterministic_algorithms_enabled() == wanted
+    assert torch.get_num_threads() == 1
+    assert not torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from src.reporting.trajectories import Path2D, draw
 from src.trajectories import cost, draw_all, follow, main, surfaces, tuned
 
 SURFACES = {surface.name: surface for surface in surfaces()}
@@ -86,3 +87,20 @@ def test_steps_that_are_none(monkeypatch, capsys):
         main()
     assert leaving.value.code == 1
     assert capsys.readouterr().err == "error: --steps=0: must be an integer >= 1\n"
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_the_settings_stand_in_a_free_place_or_beneath(tmp_path, count):
+    path = Path2D("sgd", np.array([[0.0, 0.0], [0.1, 0.1]]))
+    panels = [(surface, [path]) for surface in surfaces()[:count]]
+    draw(panels, "4 steps in all", tmp_path / "x")
+    assert (tmp_path / "x.svg").read_text().count("<!-- 4 steps in all") == 1
+
+
+def test_it_says_what_it_drew(tmp_path, monkeypatch, capsys):
+    drawn = []
+    monkeypatch.setattr("src.trajectories.draw_all", lambda *given: drawn.append(given))
+    monkeypatch.setattr(sys, "argv", ["x", "sgd", "--steps=7", f"--out={tmp_path}/paths"])
+    main()
+    assert drawn == [(["sgd"], 7, tmp_path / "paths")]
+    assert capsys.readouterr().out == f"drawn: {tmp_path}/paths.png, {tmp_path}/paths.svg\n"

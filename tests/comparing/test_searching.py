@@ -2,6 +2,9 @@
 
 import copy
 import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -407,3 +410,23 @@ def test_the_state_of_a_search(
 ) -> None:
     """One that diverged is among the pruned ones there."""
     assert Searches(studies, tmp_path, Ledger(tmp_path))._state(study, "adam") == state
+
+
+def test_a_search_is_watched_until_it_ends(
+    asked: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a terminal its bar follows the study; one that is to stop is asked to end."""
+    searches = Searches(asked, tmp_path, Ledger(tmp_path))
+    searches.console._force_terminal = True
+    monkeypatch.setattr(searching, "POLL_SECONDS", 0.01)
+    states = iter([(0, ""), (1, "best 0.5")])
+    monkeypatch.setattr(searches, "_state", lambda name, method: next(states, (2, "best 0.25")))
+    task = searches.bar.add_task("study", total=3, state="")
+    code = "import time; time.sleep(0.5); raise SystemExit(7)"
+    process = subprocess.Popen([sys.executable, "-c", code])
+    assert searches._wait(process, task, "study", "adam") == 7
+    shown = searches.bar.tasks[task]
+    assert (shown.completed, shown.fields["state"]) == (2, "best 0.25")
+    searches.stopping = True
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    assert searches._wait(process, task, "study", "adam") == -signal.SIGTERM

@@ -557,3 +557,9 @@ def test_torch_classes_work_from_yaml(name: str) -> None:
             assert plain(optimizer.defaults[key]) == plain(value)
     run(optimizer, params, STEPS)
     assert not same(params, tensors())
+
+
+def test_kernels_take_tensors_of_one_device_only() -> None:
+    here, away = torch.zeros(2), torch.zeros(2, device="meta")
+    assert base.fusible([here, here], [here, here], [{}, {}])
+    assert not base.fusible([here, away], [here, away], [{}, {}])

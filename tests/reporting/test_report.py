@@ -20,7 +20,8 @@ from src.config import PROJECT
 from src.errors import InputError
 from src.report import main
 from src.reporting import figures_paper
-from src.reporting.figures import Figure, figures
+from src.reporting.figures import Figure, Series, _rate, figures
+from src.reporting.figures_svg import chosen
 from src.reporting.page import page
 from src.reporting.report import write_report
 from src.reporting.report_data import read
@@ -422,3 +423,34 @@ def test_a_report_that_cannot_be_written(
         main()
     assert leaving.value.code == 1
     assert capsys.readouterr().err == f"error: {folder}: No space left on device\n"
+
+
+def test_the_command_draws_again_and_tells_the_verdict(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = folder / "report.html"
+    before = place.read_bytes()
+    place.unlink()
+    monkeypatch.setattr(sys, "argv", ["report.py", str(folder)])
+    main()
+    assert place.read_bytes() == before
+    out = capsys.readouterr().out
+    print_verdict(read(folder).facts)
+    assert out == f"{capsys.readouterr().out}report: {place}\n"
+
+
+def test_of_very_many_points_some_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evenly over x, whatever their order; of few, all."""
+    series = Series("a", 0, "points", [5.0, 1.0, 4.0, 2.0, 3.0], [0.0] * 5)
+    assert chosen(series) == [0, 1, 2, 3, 4]
+    monkeypatch.setattr("src.reporting.figures_svg.MOST", 3)
+    assert [series.x[n] for n in chosen(series)] == [1.0, 3.0, 5.0]
+
+
+def test_a_trial_without_a_rate_has_no_point() -> None:
+    assert _rate({"params": {"optimizer.lr": 0.1, "optimizer.momentum": 0.9}}) == (
+        "optimizer.lr",
+        0.1,
+    )
+    assert _rate({"params": {"optimizer.momentum": 0.9, "trainer.mylr": 1}}) is None
+    assert _rate({"params": {"optimizer.lr": "high"}}) is None

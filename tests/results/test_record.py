@@ -1,6 +1,7 @@
 """A run's folder and files."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -199,3 +200,11 @@ def test_a_patch_is_only_written_where_something_differs(tmp_path: Path) -> None
     Record(tmp_path).patch(b"--- b")
     assert (tmp_path / "provenance-3.patch").read_bytes() == b"--- a"
     assert (tmp_path / "provenance.patch").read_bytes() == b"--- b"
+
+
+def test_a_row_on_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    place = tmp_path / "metrics.jsonl"
+    place.symlink_to("/dev/full")  # what every write to it says is real
+    with pytest.raises(OSError, match="No space left") as error:
+        Record(tmp_path).row({"step": 1})
+    assert (error.value.errno, error.value.filename) == (errno.ENOSPC, str(place))

@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -363,3 +363,30 @@ def test_a_real_sweep_outlives_its_server(
     running_server.start()
     end(process)
     assert states(project.trials("adam-digits-mlp"))["COMPLETE"] == 8
+
+
+def test_a_database_that_another_process_prepares_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Turning the log on has no patience of its own; with ours at its end, what it said is said."""
+    place, begun, release = tmp_path / "studies.db", threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with closing(sqlite3.connect(place)) as connection:
+            connection.execute("CREATE TABLE made (x)")
+            connection.execute("BEGIN EXCLUSIVE")
+            begun.set()
+            release.wait(10)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    begun.wait(10)
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "BUSY_SECONDS", 0.3)
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            storage._prepare_sqlite(place)
+    threading.Timer(0.5, release.set).start()
+    storage._prepare_sqlite(place)
+    holder.join()
+    with closing(sqlite3.connect(place)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)

@@ -250,3 +250,10 @@ def test_a_file_that_says_nothing_of_use_is_refused() -> None:
             read_space(composed(), params, [])
     with pytest.raises(InputError, match="whole numbers"):
         read_space(composed(), None, parsed(["data.batch_size=interval(8.5,64)"]))
+
+
+def test_a_dimension_beyond_a_list_is_refused_in_one_line() -> None:
+    line = "++optimizer.betas.5=interval(0, 1)"
+    with pytest.raises(InputError) as error:
+        read_space(composed(), None, parsed([line]))
+    assert str(error.value) == f"{line}: list index out of range"

@@ -710,3 +710,22 @@ def test_more_storms(tmp_path: Path, postgres_url: str, seed: int) -> None:
     for url in (f"sqlite:///{tmp_path}/studies.db", postgres_url):
         storm(url, processes=4, n_trials=100, kills=40, seed=seed)
         check_exact(url, 100)
+
+
+def test_a_lock_that_was_lost_on_the_way_is_taken_once_more(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another worker has meanwhile given up the trial that this one is giving up."""
+    study = open_study(url, 2)
+    recover, calls = study._recover, []
+
+    def late() -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            raise optuna.exceptions.UpdateFinishedTrialError("trial 0 has ended")
+        recover()
+
+    monkeypatch.setattr(study, "_recover", late)
+    trial = study.next_trial()
+    assert trial is not None and trial.number == 0
+    assert len(calls) == 2

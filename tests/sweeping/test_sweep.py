@@ -24,7 +24,7 @@ from src import run, train
 from src.config import PROJECT, parse, register
 from src.sweeping import sweeper
 from src.sweeping.study import flatten
-from src.sweeping.sweeper import comparable
+from src.sweeping.sweeper import _is_of, comparable
 from tests.helpers import Session, composed, result_folder
 from tests.sweeping.conftest import QUICK, Sweep, states, trials_of
 
@@ -687,3 +687,18 @@ def test_a_worker_prints_nothing_and_ends_without_its_controller(
     monkeypatch.setattr(run, "_train", abandoned)
     ended = sweep("sweeps=sgd", "n_trials=9", "n_jobs=7")
     assert states(ended.trials) == {"COMPLETE": 3, "FAIL": 1} and ended.status == 0
+
+
+def test_whose_a_trials_folder_is(tmp_path: Path) -> None:
+    """One that a killed worker left before it named its study is told by its number alone."""
+    folder = tmp_path / "trial-3"
+    folder.mkdir()
+    assert _is_of(folder, "s", {2, 3})
+    assert not _is_of(folder, "s", {2})
+    (folder / "trial.json").write_text('{"study": "other"}')
+    assert not _is_of(folder, "s", {3})
+    (folder / "trial.json").write_text('{"study": "s"}')
+    assert _is_of(folder, "s", {3})
+    (folder / "trial.json").write_text('{"stu')
+    assert _is_of(folder, "s", {3})
+    assert not _is_of(tmp_path / "trial-x", "s", {3})

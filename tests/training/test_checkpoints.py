@@ -235,3 +235,19 @@ def test_a_malicious_pickle_is_refused(tmp_path: Path, write: str) -> None:
     if write != "pickle":  # it does harm where it is trusted
         torch.load(place, weights_only=False)
         assert witness.exists()
+
+
+def test_a_checkpoint_without_its_digest_or_of_something_else(tmp_path: Path) -> None:
+    """The one before it counts; where there is none, the line says what is wrong."""
+    checkpoints = saved(tmp_path, 1, 2)
+    newest = tmp_path / "checkpoints" / "step-000000002.pt"
+    newest.with_name(f"{newest.name}.sha256").unlink()
+    assert loaded(checkpoints) == 1
+    torch.save([1, 2], newest)  # whole, and no run's
+    digest = hashlib.sha256(newest.read_bytes()).hexdigest()
+    newest.with_name(f"{newest.name}.sha256").write_text(f"{digest}  {newest.name}\n")
+    assert loaded(checkpoints) == 1
+    for name in ("step-000000001.pt", "step-000000001.pt.sha256"):
+        (tmp_path / "checkpoints" / name).unlink()
+    with pytest.raises(InputError, match="every checkpoint is unreadable; nothing was changed"):
+        checkpoints.load()

@@ -1,0 +1,125 @@
+"""What a model and its optimizer save beside their state dicts, and how it comes back."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from src.training.leaves import difference, moved
+from src.training.state import Pair
+
+
+class Part:
+    """Is neither a module nor an optimizer, and has a state dict of its own."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.steps = state["steps"]
+
+
+class Held(torch.optim.SGD):
+    """Holds another optimizer of the same parameters, and a part."""
+
+    def __init__(self, params: list[Tensor]) -> None:
+        super().__init__(params, lr=0.1, momentum=0.9)
+        self.inner = torch.optim.Adam(params, lr=0.01)
+        self.part, self.again = Part(), None
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        self.part.steps += 1
+        self.inner.step()
+        super().step()
+
+
+class InPlace(torch.optim.SGD):
+    """Loads into the dicts that it has, and keeps a number beside its parameters' state."""
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        self.state["calls"] = self.state.get("calls", 0) + 1  # type: ignore[index, operator]
+        calls = self.state.pop("calls")  # type: ignore[call-overload]
+        super().step()
+        self.state["calls"] = calls  # type: ignore[index]
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for group, other in zip(self.param_groups, state_dict["param_groups"], strict=True):
+            group.update({key: value for key, value in other.items() if key != "params"})
+        params = [param for group in self.param_groups for param in group["params"]]
+        for key, value in state_dict["state"].items():
+            self.state[params[key] if isinstance(key, int) else key] = value
+
+
+class Shared(nn.Module):
+    """One layer in two places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(3, 3)
+        self.block = nn.Sequential(self.first, nn.Linear(3, 2))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.block(self.first(inputs))  # type: ignore[no-any-return]
+
+
+def stepped(pair: Pair, count: int) -> None:
+    for number in range(count):
+        for param in pair.model.parameters():
+            param.grad = torch.full_like(param, 0.1 * (number + 1))
+        pair.optimizer.step()
+
+
+def made(kind: Any, **settings: Any) -> Pair:
+    torch.manual_seed(0)
+    model = Shared()
+    return Pair(model, kind([*model.parameters()], **settings))
+
+
+def read_back(pair: Pair) -> dict[str, Any]:
+    """What it saved, as a file would give it."""
+    copied: dict[str, Any] = moved(pair.state_dict(), torch.device("cpu"), copy=True)
+    return copied
+
+
+def test_parts_come_back() -> None:
+    """The optimizer within, and what is neither a module nor an optimizer, with the rest."""
+    pair, twin = made(Held), made(Held)
+    stepped(pair, 2)
+    state = read_back(pair)
+    assert state["parts"].keys() == {"optimizer.inner", "optimizer.part"}
+    assert state["parts"]["optimizer.part"] == {"steps": 2}
+    twin.load_state_dict(state)
+    stepped(pair, 2)
+    stepped(twin, 2)
+    assert difference(pair.state_dict(), twin.state_dict()) is None
+    assert twin.optimizer.part.steps == 4  # type: ignore[attr-defined]
+
+
+def test_an_optimizer_that_loads_in_place() -> None:
+    pair, twin = made(InPlace, lr=0.1, momentum=0.9), made(InPlace, lr=0.5, momentum=0.9)
+    groups, kept = twin.optimizer.param_groups, twin.optimizer.state
+    stepped(pair, 2)
+    twin.load_state_dict(read_back(pair))
+    assert twin.optimizer.param_groups is groups and groups[0]["lr"] == 0.1
+    assert twin.optimizer.state is kept
+    stepped(pair, 1)
+    stepped(twin, 1)
+    assert difference(pair.state_dict(), twin.state_dict()) is None
+    assert kept["calls"] == 3  # type: ignore[index]
+
+
+def test_differences_are_named() -> None:
+    same = {"a": [1.0, float("nan"), "x"], "b": {"c": torch.tensor([1.0, float("nan")])}}
+    assert difference(same, {**same, "a": [*same["a"]]}) is None
+    assert difference(same, {**same, "b": {"c": torch.tensor([1.0, 2.0])}}) == "b.c"
+    assert difference(same, {**same, "b": {"c": same["b"]["c"].double()}}) == "b.c"  # type: ignore[call-overload]
+    assert difference(same, {**same, "a": [1.0, float("nan"), "y"]}) == "a[2]"
+    assert difference(same, {"a": same["a"]}) == "b.c"
+    assert difference({"a": same["a"]}, same) == "b.c"
+    zero = {"a": torch.tensor(0.0)}
+    assert difference(zero, {"a": torch.tensor(-0.0)}) == "a"  # equal, and other bits
+    sparse = {"a": torch.eye(2).to_sparse()}
+    assert difference(sparse, {"a": torch.eye(2).to_sparse()}) is None
