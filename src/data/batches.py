@@ -22,7 +22,7 @@ def permutation(size: int, seed: int, epoch: int) -> Tensor:
 
 
 def batches(
-    split: Split, batch_size: int, seed: int, epoch: int, skip: int = 0
+    split: Split, batch_size: int, seed: int, epoch: int, skip: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Slices of the epoch's permutation, without its first `skip` samples; the last one may be
     smaller."""

@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -61,7 +62,8 @@ def patch(project: Path) -> bytes:
         with tempfile.TemporaryDirectory() as folder:
             # New files count as soon as an index names them; not in the user's own.
             copy = Path(folder, "index")
-            copy.write_bytes((index / "index").read_bytes())
+            # With its time, by which git knows which files changed too soon after it to be told.
+            shutil.copy2(index / "index", copy)
             _run_git(project, "add", "--intent-to-add", "--all", index=copy)
             return _run_git(project, *PLAIN_DIFF, index=copy)
     except (OSError, subprocess.SubprocessError):

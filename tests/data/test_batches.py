@@ -47,7 +47,7 @@ def test_first_elements_are_spread_evenly() -> None:
 def test_batches_hold_each_sample_once_and_keep_the_last(
     size: int, batch_size: int, seed: int, epoch: int
 ) -> None:
-    got = list(batches(split(size), batch_size, seed, epoch))
+    got = list(batches(split(size), batch_size, seed, epoch, 0))
     whole, rest = divmod(size, batch_size)
     assert [len(targets) for _, targets in got] == [batch_size] * whole + [rest] * (rest > 0)
     targets = torch.cat([targets for _, targets in got])
@@ -60,7 +60,7 @@ def test_batches_hold_each_sample_once_and_keep_the_last(
 @given(st.integers(1, 60), st.integers(1, 20), st.integers(0, 30))
 def test_what_was_seen_is_skipped(size: int, batch_size: int, number: int) -> None:
     """The batches that follow are those of an epoch that nobody left."""
-    whole = [targets.tolist() for _, targets in batches(split(size), batch_size, 7, 3)]
+    whole = [targets.tolist() for _, targets in batches(split(size), batch_size, 7, 3, 0)]
     skip = min(number * batch_size, size)
     rest = [targets.tolist() for _, targets in batches(split(size), batch_size, 7, 3, skip)]
     assert rest == whole[number:]

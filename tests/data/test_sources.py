@@ -155,6 +155,7 @@ def test_the_sizes_of_files_and_pictures() -> None:
     assert sources.SIZES.keys() == sources.MNIST_SUMS.keys() == FILES.keys()
     for name in ("mnist", "fashion_mnist", "kmnist"):
         assert sources.sizes(name) == ((1, 28, 28), 10)
+    assert sources.sizes("digits") == ((1, 8, 8), 10)
 
 
 @pytest.mark.parametrize("missing", FILES)
@@ -253,6 +254,7 @@ def test_all_mirrors_share_one_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each hangs as a look-up of a name does, which no socket's limit ends."""
 
     def hang(*_: object, **__: object) -> None:
+        assert threading.current_thread().daemon  # or the program couldn't end
         threading.Event().wait(60)
         raise TimeoutError
 
@@ -290,3 +292,61 @@ def test_the_real_files_are_checked(tmp_path: Path, mnist_root: str) -> None:
     labels.write_bytes(text)
     with pytest.raises(InputError, match="t10k-labels-idx1-ubyte: altered"):
         sources.SOURCES["mnist"](str(tmp_path))
+
+
+TESTED = [6, 5, 5, 7, 9, 9, 8, 4, 6, 8, 6, 0]  # the first labels of the test set
+TRAIN_DIGEST = "3897ea07e6dfc030df7fa1d44911aedaad133acb22686cc9048d2788a925ceeb"
+TEST_DIGEST = "3c45fcfce83afb29b0ba22cd03f587a252c44e29bb86559455e065cef2965de1"
+
+
+def test_the_digits_are_split_once_and_for_all() -> None:
+    """The same fifth is the test set in every version, or no two results could be compared."""
+    raw = sources.digits(None)
+    assert raw.train_images.shape == (1438, 8, 8) and raw.test_images.shape == (359, 8, 8)
+    assert raw.test_targets[:12].tolist() == TESTED
+    for targets, digest in ((raw.train_targets, TRAIN_DIGEST), (raw.test_targets, TEST_DIGEST)):
+        assert hashlib.sha256(targets.numpy().tobytes()).hexdigest() == digest
+
+
+def test_a_download_lies_beside_its_place_until_it_is_whole(
+    tmp_path: Path, server: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, seen = tmp_path / "data", []
+    integrity = torchvision.datasets.utils.check_integrity
+
+    def look(place: str, *rest: object) -> bool:
+        seen.append(([path.name for path in root.iterdir()], socket.getdefaulttimeout()))
+        return bool(integrity(place, *rest))
+
+    monkeypatch.setattr(torchvision.datasets.utils, "check_integrity", look)
+    monkeypatch.setattr(torchvision.datasets.mnist, "check_integrity", look)
+    sources.SOURCES["mnist"](str(root))
+    names, patience = seen[0]
+    assert [name[:10] for name in names] == [".download-"]
+    assert patience == sources.ANSWER_SECONDS
+    assert [path.name for path in root.iterdir()] == ["MNIST"]
+    assert socket.getdefaulttimeout() is None
+
+
+def test_a_download_that_stalls_is_given_up(
+    tmp_path: Path, server: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mirror answers, and falls silent in the midst of a file."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            for number in range(2):  # the question whether it is there, and the download
+                peer, _ = listener.accept()
+                peer.recv(1000)
+                peer.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: 9999\r\n\r\nabc")
+                if number:
+                    threading.Event().wait(20)
+                peer.close()
+
+        threading.Thread(target=answer, daemon=True).start()
+        mirror = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [mirror])
+        monkeypatch.setattr(sources, "ANSWER_SECONDS", 0.5)
+        with pytest.raises(InputError, match="could not be downloaded"):
+            sources.SOURCES["mnist"](str(tmp_path / "data"))
+    assert not (tmp_path / "data").exists()

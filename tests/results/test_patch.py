@@ -16,12 +16,14 @@ def repository(tmp_path: Path) -> Path:
     folder = tmp_path / "repository"
     (folder / "src").mkdir(parents=True)
     git(folder, "init", "-q")
-    (folder / ".gitignore").write_text("ignored\n")
+    (folder / ".gitignore").write_text("ignored\nold.log\n")
+    (folder / "old.log").write_text("tracked before it was ignored\n")
     (folder / "src" / "a.py").write_text("one\ntwo\nthree\n")
     (folder / "gone").write_text("soon\n")
     (folder / "moved").write_text("far\n" * 20)
     (folder / "bytes").write_bytes(bytes(range(256)))
     git(folder, "add", "-A")
+    git(folder, "add", "-f", "old.log")
     git(folder, "commit", "-qm", "one")
     _git.cache_clear()
     patch.cache_clear()
@@ -86,3 +88,19 @@ def test_without_git(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shutil.which("git") is None
     assert patch(repository) == b""
     assert provenance(repository)["git"] is None
+
+
+def test_an_edit_in_the_second_of_the_commit(tmp_path: Path) -> None:
+    """Of the same size: only its content tells, at which git looks where times are as close."""
+    then = (1_700_000_000_000_000_000,) * 2
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "config", "core.trustctime", "false")
+    for text in ("1\n", "2\n"):
+        (tmp_path / "a").write_text(text)
+        os.utime(tmp_path / "a", ns=then)
+        if text == "1\n":
+            git(tmp_path, "add", "a")
+            git(tmp_path, "commit", "-qm", "one")
+    os.utime(tmp_path / ".git" / "index", ns=then)
+    patch.cache_clear()
+    assert b"\n+2\n" in patch(tmp_path)

@@ -46,9 +46,10 @@ def test_the_machine_and_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_the_packages_are_those_that_are_declared(tmp_path: Path) -> None:
     declared = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["dependencies"]
-    names = {line.split(">")[0].split("=")[0] for line in declared} | {"numpy"}
+    names = {line.split(">")[0].split("=")[0] for line in declared} | {"numpy", "fairstep"}
+    _packages.cache_clear()
     packages = provenance(tmp_path)["packages"]
-    assert packages.keys() - {"fairstep"} == names
+    assert packages.keys() == names
     assert packages == {name: metadata.version(name) for name in packages}
 
 
@@ -92,5 +93,14 @@ def test_a_system_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
         raise FileNotFoundError(path)
 
     monkeypatch.setattr(Path, "read_text", read)
+    monkeypatch.setattr(platform, "processor", lambda: "a processor")
+    assert _cpu() == "a processor"
+
+
+def test_the_processor_is_the_first_that_the_system_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = "processor\t: 0\nmodel name\t: A: with 2 cores\nflags\t: x\nmodel name\t: B\n"
+    monkeypatch.setattr(Path, "read_text", lambda path: told)
+    assert _cpu() == "A: with 2 cores"
+    monkeypatch.setattr(Path, "read_text", lambda path: "processor : 0\n")
     monkeypatch.setattr(platform, "processor", lambda: "a processor")
     assert _cpu() == "a processor"

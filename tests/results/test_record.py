@@ -109,6 +109,8 @@ def test_files(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert lines[0] == {"step": 1, "val_loss": 0.1}
     assert lines[1] == {"step": 2, "val_loss": None, "train_loss": None}
+    for name in ("result.json", "provenance.json"):  # for people, too
+        assert (tmp_path / name).read_text().startswith('{\n  "')
     kept = json.loads((tmp_path / "result.json").read_text())
     assert kept == {"status": "diverged", "objective": {"value": None}, "all": [None]}
     assert (tmp_path / "config.yaml").read_text(encoding="utf-8") == "seed: 0  # ü\n"
@@ -208,3 +210,22 @@ def test_a_row_on_a_full_disk_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space left") as error:
         Record(tmp_path).row({"step": 1})
     assert (error.value.errno, error.value.filename) == (errno.ENOSPC, str(place))
+
+
+def test_a_folder_that_another_claims_in_the_same_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was empty when it was looked at, and isn't when the lock is to be made."""
+    (tmp_path / LOCK).touch()
+    monkeypatch.setattr(Path, "iterdir", lambda path: iter(()))
+    with pytest.raises(InputError, match="exists and is not empty"):
+        claim(tmp_path, exact=True)
+
+
+def test_rows_are_flushed_when_a_checkpoint_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[Path] = []
+    monkeypatch.setattr("src.results.record.flush", flushed.append)
+    Record(tmp_path).flush()
+    assert flushed == [tmp_path / "metrics.jsonl"]
