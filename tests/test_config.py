@@ -8,9 +8,20 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from pydantic import ValidationError
 from torch import nn
 
-from src.config import CONF, PROJECT, _find, allow, build, parse, register
+from src.config import (
+    ALLOWED_TARGETS,
+    CONF,
+    PROJECT,
+    _find,
+    allow,
+    build,
+    check_choices,
+    parse,
+    register,
+)
 from src.errors import InputError
 from src.models import MLP
 from tests.helpers import MNIST_ROOTS, composed
@@ -251,3 +262,64 @@ def test_a_choice_that_no_source_holds_says_nothing() -> None:
     assert _find(cfg, "experiment", "nowhere/best") == {}
     assert _find(cfg, "experiment", None) == {}
     assert _find(cfg, "sweeps", "adam")["search"]
+
+
+MINE = """# @package _global_
+defaults:
+  - override /optimizer: sgd
+  - override /model: logreg
+optimizer:
+  _target_: src.optimizers.SGD
+  lr: 0.25
+trainer:
+  epochs: 3
+"""
+
+
+@pytest.mark.parametrize(
+    ("beside", "refused"),
+    [
+        ([], None),
+        (["optimizer=sgd"], None),  # as the experiment says itself
+        (["optimizer.lr=1.0", "data=mnist", "trainer=default"], None),
+        (["model=mlp"], None),  # which the experiment only chooses
+        (["optimizer=adam"], "optimizer=adam: experiment=mine says itself what the optimizer is"),
+        (["optimizer=torch/sgd"], "optimizer=torch/sgd: experiment=mine says itself"),
+    ],
+)
+def test_an_experiment_beside_another_choice(
+    tmp_path: Path, beside: list[str], refused: str | None
+) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(MINE)
+    register()
+    with initialize_config_dir(str(CONF)):
+        given = ["experiment=mine", f"hydra.searchpath=[file://{tmp_path}]", *beside]
+        cfg = compose("config", given, return_hydra_config=True)
+    if refused is None:
+        check_choices(cfg)
+        return
+    with pytest.raises(InputError) as error:
+        check_choices(cfg)
+    assert str(error.value).startswith(refused)
+
+
+def test_a_checked_config_stays_as_it_was_checked() -> None:
+    config = parse(composed())
+    with pytest.raises(ValidationError, match="frozen"):
+        config.seed = 3  # type: ignore[misc]
+
+
+def test_what_may_be_named_and_nothing_else() -> None:
+    """The security boundary, in full: a longer list is a decision."""
+    assert sorted(ALLOWED_TARGETS) == [
+        "optuna.pruners.*",
+        "optuna.samplers.*",
+        "src.loggers.*",
+        "src.models.*",
+        "src.optimizers.*",
+        "src.run.Check",
+        "src.sweeping.samplers.*",
+        "src.training.schedules.*",
+        "torch.optim.*",
+    ]
