@@ -55,7 +55,7 @@ class Checkpoints:
         for pattern in ("step-*", ".step-*"):
             for path in self.folder.glob(pattern):
                 if path.name not in names:
-                    path.unlink(missing_ok=True)
+                    path.unlink()
 
     def places(self) -> list[Path]:
         """The checkpoints, newest first."""

@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from src.errors import InputError
-from src.training.checkpoints import Checkpoints
+from src.files import write_whole
+from src.training.checkpoints import Checkpoints, _reason
 from tests.killing import ended, fork
 
 WATCHED = ("src/training/checkpoints.py", "src/files.py")
@@ -251,3 +252,36 @@ def test_a_checkpoint_without_its_digest_or_of_something_else(tmp_path: Path) ->
         (tmp_path / "checkpoints" / name).unlink()
     with pytest.raises(InputError, match="every checkpoint is unreadable; nothing was changed"):
         checkpoints.load()
+
+
+def test_both_files_are_on_the_disk_and_the_digest_is_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[tuple[str, bool]] = []
+
+    def write(place: Path, content: bytes, *, flush: bool = False) -> None:
+        written.append((place.name, flush))
+        write_whole(place, content)
+
+    monkeypatch.setattr("src.training.checkpoints.write_whole", write)
+    saved(tmp_path, 7)
+    assert written == [("step-000000007.pt.sha256", True), ("step-000000007.pt", True)]
+
+
+def test_one_that_is_written_anew_counts_again(tmp_path: Path) -> None:
+    checkpoints = saved(tmp_path, 1, 2)
+    (tmp_path / "checkpoints" / "step-000000002.pt").write_bytes(b"damaged")
+    assert loaded(checkpoints) == 1
+    checkpoints.save(2, state(2))
+    checkpoints.save(3, state(3))
+    assert [name for name in names(tmp_path) if name.endswith("pt")] == [
+        "step-000000002.pt",
+        "step-000000003.pt",
+    ]
+
+
+def test_why_a_checkpoint_cannot_be_read() -> None:
+    told = "Weights only load failed. Unsupported\nglobal: GLOBAL os.system was not allowed"
+    assert _reason(RuntimeError(told)) == "it holds os.system, which isn't loaded from a checkpoint"
+    assert _reason(EOFError()) == "EOFError"
+    assert _reason(ValueError("a\n b" * 100)) == ("a b" * 100)[:200]

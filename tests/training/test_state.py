@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from src.training.leaves import difference, moved
+from src.training.leaves import difference, moved, walk
 from src.training.state import Pair
 
 
@@ -123,3 +123,15 @@ def test_differences_are_named() -> None:
     assert difference(zero, {"a": torch.tensor(-0.0)}) == "a"  # equal, and other bits
     sparse = {"a": torch.eye(2).to_sparse()}
     assert difference(sparse, {"a": torch.eye(2).to_sparse()}) is None
+
+
+def test_a_copy_shares_no_memory() -> None:
+    tensor = torch.zeros(2)
+    nested = {"a": [tensor, (tensor, {"b": tensor})], "c": 1}
+    cpu = torch.device("cpu")
+    same, copied = moved(nested, cpu), moved(nested, cpu, copy=True)
+    tensor += 1
+    assert difference(same, nested) is None
+    assert [*walk("", copied)] != [] and all(
+        not value.any() for _, value in walk("", copied) if isinstance(value, Tensor)
+    )
