@@ -143,7 +143,9 @@ def alike(one: Tensor, other: Tensor) -> bool:
 
 
 def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
+    if isinstance(one, Tensor) != isinstance(other, Tensor):
+        return False
+    if isinstance(one, Tensor):
         if one.layout is not torch.strided:
             return True
         return alike(one, other) and torch.equal(_bytes(one), _bytes(other))

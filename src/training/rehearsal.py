@@ -61,7 +61,6 @@ def try_steps(pair: Pair, data: Split) -> None:
     for group in pair.optimizer.param_groups:
         if "lr" not in group:
             raise ValueError("its parameter groups have no lr, which a schedule sets")
-    pair.optimizer.zero_grad()
     rows = train(
         pair.model,
         pair.optimizer,

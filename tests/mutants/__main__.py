@@ -5,7 +5,7 @@
     python -m tests.mutants --methods [NAME ...]  those of methods.toml, likewise
 
 The first runs, for each mutant, only tests that run the mutated line (as `make coverage` measured),
-the quickest and those of the same folder first, until one fails or the next would take the sum
+the quickest and those nearest to it first, until one fails or the next would take the sum
 above --seconds. Results are kept in outputs/mutants/, and count until the source, or the tests that
 decided, change; so a run that was interrupted goes on. What survives and stands in survivors.toml
 is not reported again.
@@ -30,16 +30,21 @@ QUICK, MANY = 2.0, 40  # so many tests of so few seconds are run whatever --seco
 SURVIVORS = Path(__file__).with_name("survivors.toml")
 
 
+def distance(path: str, test: str) -> float:
+    """How far a test lies from a source file: its own tests, those of its folder, all others."""
+    area, _, name = path.removeprefix("src/").removesuffix(".py").rpartition("/")
+    if test.startswith(f"tests/{area}/test_{name}.py" if area else f"tests/test_{name}.py"):
+        return 0.01
+    return 1 if area and test.startswith(f"tests/{area}/") else 4
+
+
 def chosen(mutant: Mutant, coverage: Coverage, limit: float, broken: set[str]) -> list[str]:
     """The tests for a mutant, in the order in which they run."""
     lines = range(mutant.first, mutant.line + mutant.old.count("\n") + 1)
-    area = mutant.path.removeprefix("src/").removesuffix(".py").partition("/")[0]
-    mirrored = (f"tests/{area}/", f"tests/test_{area}.py")
     covering, exact = coverage.covering(mutant.path, lines)
 
     def order(test: str) -> tuple[float, str]:
-        weight = 1 if test.startswith(mirrored) else 4
-        return weight * (covering[test] + coverage.seconds[test] + 0.02), test
+        return distance(mutant.path, test) * (covering[test] + coverage.seconds[test] + 0.02), test
 
     ordered = sorted(covering.keys() - broken, key=order)
     if not exact:  # anything may depend on the line: some of each file first
@@ -48,7 +53,7 @@ def chosen(mutant: Mutant, coverage: Coverage, limit: float, broken: set[str]) -
         for test in ordered:
             seen[test.partition("::")[0]] += 1
             places[test] = seen[test.partition("::")[0]]
-        ordered.sort(key=lambda test: places[test] * (1 if test.startswith(mirrored) else 4))
+        ordered.sort(key=lambda test: places[test] * distance(mutant.path, test))
     tests, total, begun = [], 0.0, set()
     for test in ordered:
         file = test.partition("::")[0]

@@ -1,11 +1,15 @@
 """Schedules against torch's own, and the rate that a run reports."""
 
+import inspect
 import math
+from pkgutil import resolve_name
 
 import pytest
 import torch
+import yaml
 from torch.optim import lr_scheduler
 
+from src.config import CONF
 from src.training.schedules import Constant, Cosine, Linear, Step, set_lr
 
 TOTAL, WARMUP = 50, 7
@@ -100,3 +104,13 @@ def test_without_settings():
     assert [Linear(10)(step) for step in (0, 5, 10)] == [1, 0.5, 0]
     found = [Step(3000)(step) for step in (0, 999, 1000, 1999, 2000)]
     assert found == pytest.approx([1, 1, 0.1, 0.1, 0.01], rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["constant", "step", "linear", "cosine"])
+def test_yaml_and_class_have_the_same_defaults(name: str) -> None:
+    settings = yaml.safe_load((CONF / "scheduler" / f"{name}.yaml").read_text())
+    kind = resolve_name(settings.pop("_target_"))
+    arguments = inspect.signature(kind).parameters.values()
+    given = [one for one in arguments if one.name != "total_steps"]
+    assert settings == {one.name: one.default for one in given}
+    assert all(type(settings[one.name]) is type(one.default) for one in given)

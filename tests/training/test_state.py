@@ -1,12 +1,15 @@
 """What a model and its optimizer save beside their state dicts, and how it comes back."""
 
+import warnings
 from typing import Any
 
+import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
-from src.training.leaves import difference, moved, walk
-from src.training.state import Pair
+from src.training.leaves import difference, moved, storage, unkept, walk
+from src.training.state import Pair, State
 
 
 class Part:
@@ -119,6 +122,8 @@ def test_differences_are_named() -> None:
     assert difference(same, {**same, "a": [1.0, float("nan"), "y"]}) == "a[2]"
     assert difference(same, {"a": same["a"]}) == "b.c"
     assert difference({"a": same["a"]}, same) == "b.c"
+    for one, two in ((1.0, float("nan")), (float("nan"), 1.0), (torch.zeros(1), 0.0)):
+        assert difference({"a": one}, {"a": two}) == "a"
     zero = {"a": torch.tensor(0.0)}
     assert difference(zero, {"a": torch.tensor(-0.0)}) == "a"  # equal, and other bits
     sparse = {"a": torch.eye(2).to_sparse()}
@@ -135,3 +140,48 @@ def test_a_copy_shares_no_memory() -> None:
     assert [*walk("", copied)] != [] and all(
         not value.any() for _, value in walk("", copied) if isinstance(value, Tensor)
     )
+
+
+class Counting(nn.Linear):
+    """Counts its passes, in a number beside its parameters."""
+
+    def __init__(self) -> None:
+        super().__init__(3, 2)
+        self.passes = 0
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.passes += 1
+        return super().forward(inputs)
+
+
+def test_what_changes_in_a_model_comes_back() -> None:
+    model, twin = Counting(), Counting()
+    pair, other = (Pair(one, torch.optim.SGD(one.parameters(), lr=0.1)) for one in (model, twin))
+    assert pair.state_dict()["attributes"] == {}
+    model(torch.ones(1, 3))
+    state = read_back(pair)
+    assert state["attributes"] == {"model": {"passes": 1}}
+    other.load_state_dict(state)
+    assert twin.passes == 1
+
+
+def test_a_checkpoint_holds_its_fields_and_no_others() -> None:
+    fields = {"model": {}, "optimizer": {}, "generators": {}, "position": {}, "stopper": {},
+              "rows": 0, "ended": None, "eval_seconds": 0.0}  # fmt: skip
+    assert State.model_validate(fields).parts == {}
+    for wrong in ({"more": 1}, {"rows": -1}, {"ended": "failed"}, {"rows": "0"}):
+        with pytest.raises(ValidationError):
+            State.model_validate({**fields, **wrong})
+
+
+def test_what_a_checkpoint_gives_back() -> None:
+    dense, sparse = torch.eye(2), torch.eye(2).to_sparse()
+    with warnings.catch_warnings(action="ignore"):  # such tensors are on their way out
+        quantized = torch.quantize_per_tensor(dense, 0.1, 0, torch.qint8)
+    assert unkept("x", [dense, nn.Parameter(dense), sparse, {"a": (1, None, "b")}]) is None
+    assert unkept("x", {"a": [quantized]}) == "x.a[0]: a torch.Tensor"
+    assert unkept("x", {"a": [object()]}) == "x.a[0]: a builtins.object"
+    assert unkept("x", [dense[0]], {storage(dense)}) == (
+        "x[0]: a tensor that shares a parameter's memory"
+    )
+    assert storage(sparse) == 0 and storage(dense) == dense.data_ptr()
