@@ -4,11 +4,11 @@ import os
 import shlex
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from threading import Timer
 from typing import Any
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -65,7 +65,9 @@ def _once_more(otherwise: Callable[[Any], object], lost: Any) -> None:
         otherwise(lost)
         return
     number = signal.SIGTERM if issubclass(lost.exc_type, Terminated) else signal.SIGINT
-    again = Timer(0.01, signal.raise_signal, [number])  # after the finalizer has returned
+    main = threading.main_thread().ident
+    assert main is not None
+    again = threading.Timer(0.01, signal.pthread_kill, [main, number])  # after the finalizer
     again.daemon = True
     again.start()
 
