@@ -58,13 +58,13 @@ class Coverage:
     def covering(self, path: str, lines: range) -> tuple[dict[str, float], bool]:
         """The tests that ran one of the lines, and the seconds that a fixture takes before them.
 
-        Where these ran only as the file was imported, or where it has changed since: those that
-        ran any line of the file, and False.
+        Where these ran as the file was imported, or where it has changed since: those that ran
+        any line of the file, and False.
         """
         known = self.lines.get(path, {})
         changed = (ROOT / path).stat().st_mtime > self.database.stat().st_mtime
         found = set().union(*(known.get(line, set()) for line in lines))
-        exact = not (changed or found == {""})
+        exact = not (changed or "" in found)
         if not exact:
             found = set().union(*known.values())
         tests: dict[str, float] = {}
