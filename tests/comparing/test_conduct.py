@@ -214,3 +214,31 @@ def test_what_others_used(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_finite() -> None:
     assert [*finite([1.0, None, float("inf"), float("nan"), -2.0, 0.0])] == [1.0, -2.0, 0.0]
+
+
+def test_a_key_of_ones_own_is_told_to_the_run(asked: Plan) -> None:
+    """A dimension may be one that no file names."""
+    cfg = conduct._config(asked, Job("sgd", "tuned", 0, 1000, {"optimizer.mine.x": 3}))
+    assert cfg.optimizer.mine.x == 3
+    assert "mine" not in asked.configs["sgd"].optimizer
+
+
+@pytest.mark.parametrize(
+    ("status", "measured", "kept"),
+    [
+        ("completed", {"test_loss": 0.5, "test_accuracy": 0.9}, 0.5),
+        ("diverged", {"test_loss": 0.5, "test_accuracy": 0.9}, None),
+        ("completed", {"test_loss": None, "test_accuracy": 0.9}, None),
+    ],
+)
+def test_a_run_that_diverged_has_no_value(
+    tmp_path: Path, asked: Plan, status: str, measured: dict[str, Any], kept: float | None
+) -> None:
+    """Nor an accuracy, which would mean nothing; its weights may have gone in the end only."""
+    left = {"status": status, "at_end": measured, "steps": 3, "train_seconds": 1.0}
+    (tmp_path / "result.json").write_text(json.dumps(left))
+    (tmp_path / "provenance.json").write_text("{}")
+    row = conduct._row(asked, JOB, tmp_path)
+    assert row["value"] == row["test_loss"] == kept
+    assert row["test_accuracy"] == (0.9 if kept else None)
+    assert row["status"] == ("completed" if kept else "diverged")

@@ -29,7 +29,10 @@ def test_another_setting_is_another_comparison(change: str) -> None:
     assert plan([METHODS]).hash() != plan([METHODS, change]).hash()
 
 
-@pytest.mark.parametrize("change", ["protocol.name=b", "protocol.n_jobs=2", "logger=tensorboard"])
+@pytest.mark.parametrize(
+    "change",
+    ["protocol.name=b", "protocol.n_jobs=2", "logger=tensorboard", "+data.root=/elsewhere"],
+)
 def test_how_it_is_carried_out_is_no_other_comparison(change: str) -> None:
     assert plan([METHODS]).hash() == plan([METHODS, change]).hash()
 
@@ -132,3 +135,12 @@ def test_a_ledger_of_torn_bytes_alone(tmp_path: Path, torn: bytes) -> None:
     ledger.note("searched", "a")
     assert [line["detail"] for line in ledger.read()] == ["a"]
     assert (tmp_path / "ledger.jsonl").read_bytes().startswith(torn + b"\n{")
+
+
+def test_settings_are_resolved() -> None:
+    """What a reader of the protocol sees are values."""
+    made = plan([METHODS, "trainer.evaluate_every=${data.batch_size}"])
+    assert made.settings()["trainer.evaluate_every"] == 32
+    assert made.own("adam")["optimizer"]["betas"] == [0.9, 0.999]
+    asked = plan([METHODS, "protocol.seeds=${protocol.n_trials}", "protocol.n_trials=6"])
+    assert (asked.protocol.seeds, asked.protocol.n_trials) == (6, 6)

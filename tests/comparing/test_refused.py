@@ -8,9 +8,10 @@ from omegaconf import OmegaConf
 
 from src.cli import describe
 from src.comparing.protocol import plan
-from src.comparing.refused import sampled
+from src.comparing.refused import check_override, sampled
 from src.config import register
 from src.errors import InputError
+from src.overrides import parsed
 
 METHODS = "methods=[adam,adamw]"
 SPACE = "hydra.sweeper.params."
@@ -167,3 +168,27 @@ def test_the_methods_of_a_plan_are_its_own() -> None:
     made = plan(["methods=[sgd,adam]", "optimizer.weight_decay=0.1"])
     targets = [OmegaConf.select(made.job(name), "optimizer._target_") for name in made.methods]
     assert targets == ["src.optimizers.SGD", "src.optimizers.Adam"]
+
+
+@pytest.mark.parametrize(
+    ("key", "instead"),
+    [
+        ("n_trials", "protocol.n_trials"),
+        ("n_jobs", "protocol.n_jobs"),
+        ("study", "protocol.name"),
+        ("seed", "protocol.first_seed"),
+        ("sweeps", "methods"),
+        ("hydra.sweeper.n_trials", "protocol.n_trials"),
+        ("hydra.sweeper.n_jobs", "protocol.n_jobs"),
+        ("hydra.sweeper.study_name", "protocol.name"),
+        ("trial", ""),
+        ("resume", ""),
+    ],
+)
+def test_what_a_comparison_sets_itself(key: str, instead: str) -> None:
+    """Refused before anything is composed, with the key to use."""
+    (override,) = parsed([f"{key}=3"])
+    with pytest.raises(InputError) as error:
+        check_override(override)
+    line = f"{key}=3: a comparison sets {key} itself"
+    assert str(error.value) == (f"{line}; use {instead}" if instead else line)

@@ -1,6 +1,7 @@
 """How a comparison searches: its commands, its restarts, and what it reads of a study."""
 
 import copy
+import io
 import os
 import signal
 import subprocess
@@ -430,3 +431,29 @@ def test_a_search_is_watched_until_it_ends(
     searches.stopping = True
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     assert searches._wait(process, task, "study", "adam") == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_search_is_told_by_lines_or_by_a_bar(
+    asked: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    searches, out = Searches(asked, tmp_path, Ledger(tmp_path)), io.StringIO()
+    searches.console.file, searches.console._force_terminal = out, terminal
+    states = iter([(1, "1 trial"), (1, "1 trial"), (3, "3 trials, best 0.5")])
+    monkeypatch.setattr(searches, "_state", lambda name, method: next(states))
+    monkeypatch.setattr(searches, "_start", lambda command, log: None)
+    monkeypatch.setattr(searches, "_wait", lambda *told: 0)
+    searches._carry_out(["-m", "src.train"], "adam-digits", "adam")
+    lines = ["searching adam: study adam-digits", "searched adam: 3 trials, best 0.5"]
+    assert out.getvalue().splitlines() == ([] if terminal else lines)
+    (task,) = searches.bar.tasks
+    assert (task.total, task.completed) == (3, 3)
+    assert (task.description, task.fields["state"]) == ("adam-digits", "3 trials, best 0.5")
+    made = Searches(asked, tmp_path, Ledger(tmp_path))
+    assert made.bar.disable is not made.console.is_terminal
+    assert made.bar.live.console is made.console
+
+
+def test_a_space_of_a_key_of_ones_own_can_be_widened(asked: Plan, tmp_path: Path) -> None:
+    searches = Searches(asked, tmp_path, Ledger(tmp_path))
+    assert searches._works("sgd", "search.mine", 0.5)
