@@ -381,6 +381,7 @@ def test_what_is_read_of_a_search(studies: Plan, direction: str, sign: int) -> N
         "model.activation": {"choices": ["relu", "tanh"]},
     }
     assert found["hash"] == "H"
+    assert found["importance"].keys() <= {"optimizer.lr", "n", "model.activation"}
     best = searching.checks.best(trials)
     assert best["number"] == (0 if direction == "minimize" else 1)
 
@@ -457,3 +458,16 @@ def test_a_search_is_told_by_lines_or_by_a_bar(
 def test_a_space_of_a_key_of_ones_own_can_be_widened(asked: Plan, tmp_path: Path) -> None:
     searches = Searches(asked, tmp_path, Ledger(tmp_path))
     assert searches._works("sgd", "search.mine", 0.5)
+
+
+def test_each_edge_is_widened_by_itself() -> None:
+    """One of a linear scale, and one beyond which nothing works, hinder no other."""
+    space = {
+        "optimizer.x": {"low": 0.0, "high": 1.0, "log": False},
+        "optimizer.y": {"low": 1e-3, "high": 1.0, "log": True},
+        "optimizer.lr": {"low": 1e-3, "high": 1.0, "log": True},
+    }
+    point = {"optimizer.x": 0.99, "optimizer.y": 0.99, "optimizer.lr": 0.99}
+    found = search(space=space, trials=[trial(0, **point)], study="x")
+    wider = widened(found, lambda name, value: name != "optimizer.y")
+    assert wider == {"optimizer.lr": "tag(log, interval(0.001, 10.0))"}

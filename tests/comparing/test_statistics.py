@@ -374,3 +374,19 @@ def test_the_corrected_p_decides():
     for one in compare({"a": a, "b": 0 * a, "c": 2 * a}, "minimize"):
         assert (one.p, one.p_holm) == pytest.approx((28 / 1024, 84 / 1024))
         assert (one.verdict, one.low <= 0 <= one.high) == ("undecided", False)
+
+
+def test_an_interval_decides_by_where_zero_lies():
+    """Not by any other number: this one holds 1, and decides."""
+    differences = np.linspace(0.6, 1.5, 10)
+    (pair,) = compare({"a": differences[None], "b": np.zeros((1, 10))}, "minimize")
+    assert 0 < pair.low < 1 < pair.high
+    assert (pair.verdict, pair.seeds_to_settle) == ("worse", None)
+
+
+def test_two_seeds_could_find_something_too():
+    values = {"a": np.array([[1.0, 2.0]]), "b": np.array([[0.0, 0.0]])}
+    (pair,) = compare(values, "minimize")
+    spread = np.std([1.0, 2.0], ddof=1)
+    assert pair.detectable == pytest.approx(detectable_effect(2, 0.05) * spread)
+    assert pair.effect == pytest.approx(1.5 / spread)

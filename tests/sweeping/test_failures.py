@@ -18,6 +18,7 @@ import psycopg
 import pytest
 import sqlalchemy
 import torch
+from filelock import Timeout
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -133,6 +134,11 @@ ENDS: dict[str, tuple[Any, str]] = {
     ),
     "a folder": (lambda: PermissionError(13, "Permission denied"), "/runs: Permission denied"),
     "an error of no number": (lambda: OSError("odd"), "/runs: odd"),
+    "the database's lock, which is an OSError too": (
+        lambda: Timeout("/x/db.lock"),
+        "the study's database postgresql+psycopg://me:***@host/db can't be used: The file lock "
+        "'/x/db.lock' could not be acquired.",
+    ),
     "the database": (
         lambda: caused(optuna.exceptions.StorageInternalError("x"), ValueError("gone\nfar away")),
         "the study's database postgresql+psycopg://me:***@host/db can't be used: gone far away",

@@ -309,3 +309,22 @@ def test_the_best_configuration_is_whole(tmp_path: Path) -> None:
         for key, value in values.items()
         if key not in ("trial", "search", "sampler", "pruner")
     }
+
+
+def test_a_reason_with_signs_of_markup_is_shown_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trials = [create_trial(state=TrialState.FAIL, user_attrs={"reason": "got [bold]x[/bold]"})]
+    study = SimpleNamespace(trials=lambda: trials, sign=1, name="s")
+    progress.report_result(study, tmp_path, lambda overrides: None)  # type: ignore[arg-type]
+    out = capsys.readouterr().out
+    assert "failed: 1 trial: 1 got [bold]x[/bold]" in out
+    assert "study s: no trial was completed" in out
+
+
+def test_the_best_configuration_makes_its_folder(tmp_path: Path) -> None:
+    register()
+    with initialize_config_dir(str(CONF)):
+        config = compose("config", [], return_hydra_config=True)
+    place = progress.write_best(create_trial(value=0.5), config, tmp_path / "a" / "b")
+    assert place.is_file()
