@@ -122,8 +122,6 @@ def _range(override: Override) -> tuple[BaseDistribution, tuple[Any, ...] | None
         distribution: BaseDistribution = _categorical(tuple(sweep))
     else:
         choices, distribution = None, create_optuna_distribution_from_override(override)
-    if isinstance(distribution, CategoricalDistribution):
-        choices = choices or tuple(distribution.choices)
     if not log:
         return distribution, choices
     if not isinstance(distribution, IntDistribution) or distribution.step != 1:

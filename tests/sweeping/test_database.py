@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import psutil
 import pytest
 import sqlalchemy
 from filelock import Timeout
@@ -390,3 +391,21 @@ def test_a_database_that_another_process_prepares_is_waited_for(
     holder.join()
     with closing(sqlite3.connect(place)) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_the_folder_of_a_new_database_is_made(tmp_path: Path) -> None:
+    place = tmp_path / "new" / "folder" / "studies.db"
+    storage.open_storage(absolute(f"sqlite:///{place}"), 60)
+    assert place.is_file()
+
+
+def test_a_process_is_known_by_its_machine_and_its_beginning() -> None:
+    """By nothing that changes while it lives, such as its memory."""
+    me = storage.me()
+    assert me["pid"] == os.getpid()
+    assert str(me["host"]).startswith(f"{os.uname().nodename}/")
+    began = psutil.boot_time() + int(str(me["started"])) / os.sysconf("SC_CLK_TCK")
+    assert began == pytest.approx(psutil.Process().create_time(), abs=2)
+    assert not storage.is_dead(me)
+    assert storage.is_dead({**me, "started": "1"})
+    assert not storage.is_dead({**me, "host": "another", "started": "1"})

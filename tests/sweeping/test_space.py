@@ -257,3 +257,28 @@ def test_a_dimension_beyond_a_list_is_refused_in_one_line() -> None:
     with pytest.raises(InputError) as error:
         read_space(composed(), None, parsed([line]))
     assert str(error.value) == f"{line}: list index out of range"
+
+
+def test_a_choice_that_is_there_twice_is_named() -> None:
+    with pytest.raises(InputError, match=r"x=choice\(1,2,2\): the choice 2 is there twice"):
+        searched("choice(1,2,2)")
+
+
+def test_what_a_file_says_may_be_interpolated() -> None:
+    config = OmegaConf.create({"high": 0.5, "params": {"optimizer.lr": "interval(0.1, ${high})"}})
+    space = read_space(composed(), config.params, [])
+    distribution = space["optimizer.lr"].distribution
+    assert (distribution.low, distribution.high) == (0.1, 0.5)  # type: ignore[attr-defined]
+
+
+def test_a_key_that_only_some_choices_bring_is_an_effect() -> None:
+    for text in ("{},{a:1}", "{a:1},{}", "{a:1},{b:1}", "{a:1},{a:2}"):
+        assert "optimizer.mine" in read_space(composed(), None, parsed([f"+optimizer.mine={text}"]))
+
+
+def test_only_a_number_that_should_be_whole_is_told_how() -> None:
+    with pytest.raises(InputError, match=r"int\(interval\(\.\.\.\)\) is of whole numbers"):
+        read_space(composed(), None, parsed(["data.batch_size=interval(8.0, 64.0)"]))
+    with pytest.raises(InputError) as error:
+        read_space(composed(), None, parsed(["data.validation_fraction=interval(1.0, 2.0)"]))
+    assert "whole numbers" not in str(error.value)

@@ -15,6 +15,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.distributions import FloatDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from src import studies
 from src.sweeping import show
@@ -261,3 +262,20 @@ def wait_until_it_answers(url: str) -> None:
         except OSError:
             assert time.monotonic() < deadline
             time.sleep(0.3)
+
+
+def test_trials_are_counted_by_what_became_of_them() -> None:
+    """One that failed by its own settings is kept as pruned, and counts as failed."""
+
+    def made(state: TrialState, **attributes: str) -> FrozenTrial:
+        value = 1.0 if state is TrialState.COMPLETE else None
+        return create_trial(state=state, value=value, user_attrs=attributes)
+
+    trials = [
+        *(made(TrialState.COMPLETE) for _ in range(4)),
+        *(made(TrialState.PRUNED, status="pruned") for _ in range(3)),
+        *(made(TrialState.PRUNED, status="failed") for _ in range(2)),
+        made(TrialState.FAIL, reason="a bug"),
+        *(made(TrialState.RUNNING) for _ in range(5)),
+    ]
+    assert show._counts(trials) == ["4", "3", "3", "5"]
