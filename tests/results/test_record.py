@@ -229,3 +229,21 @@ def test_rows_are_flushed_when_a_checkpoint_asks(
     monkeypatch.setattr("src.results.record.flush", flushed.append)
     Record(tmp_path).flush()
     assert flushed == [tmp_path / "metrics.jsonl"]
+
+
+def test_letters_stay_letters(tmp_path: Path) -> None:
+    Record(tmp_path).provenance({"command": "größe"})
+    assert "größe" in (tmp_path / "provenance.json").read_text(encoding="utf-8")
+
+
+def test_what_is_gone_on_from_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[tuple[str, bool]] = []
+
+    def write(place: Path, content: bytes, *, flush: bool = False) -> None:
+        written.append((place.name, flush))
+
+    monkeypatch.setattr("src.results.record.write_whole", write)
+    Record(tmp_path).take_up(0)
+    assert written == [("metrics.jsonl", True)]

@@ -729,3 +729,31 @@ def test_a_lock_that_was_lost_on_the_way_is_taken_once_more(
     trial = study.next_trial()
     assert trial is not None and trial.number == 0
     assert len(calls) == 2
+
+
+def test_a_point_at_which_processes_die_counts_as_a_bad_one(url: str) -> None:
+    """Whatever good it reported before; samplers take NaN for the worst."""
+    study = open_study(url, 9)
+    for death in range(MAX_DEATHS + 1):
+        trial = study.next_trial()
+        assert trial is not None and trial.number == death
+        study.storage.set_trial_intermediate_value(trial._trial_id, 1, 0.5)
+        study._give_up(study.trials()[death], DIED)
+        ended = study.trials()[death]
+        if death < MAX_DEATHS:
+            assert (ended.state, ended.intermediate_values) == (TrialState.FAIL, {1: 0.5})
+            assert "status" not in ended.user_attrs
+    assert (ended.state, ended.user_attrs["status"]) == (TrialState.PRUNED, "failed")
+    assert ended.user_attrs["reason"] == GIVEN_UP
+    assert ended.intermediate_values[1] == 0.5 and math.isnan(ended.intermediate_values[2])
+    assert states(study.trials()) == {"FAIL": MAX_DEATHS, "PRUNED": 1}
+
+
+def test_one_that_died_before_it_had_parameters_is_not_queued(url: str) -> None:
+    study = open_study(url, 9)
+    default = study.next_trial()
+    assert default is not None
+    study.finish(default, Outcome(TrialState.COMPLETE, 1.0, {}))
+    trial = study.study.ask()
+    study._give_up(study.trials()[trial.number], DIED)
+    assert states(study.trials()) == {"COMPLETE": 1, "FAIL": 1}
