@@ -25,7 +25,7 @@ sys.path.insert(0, str(PROJECT))
 
 from src.models import MLP  # noqa: E402, before torch: it says how threads wait
 from src.optimizers import Adam  # noqa: E402
-from src.training.threads import threads_for  # noqa: E402
+from src.training.device import threads_for  # noqa: E402
 
 RUNS: dict[str, tuple[str, ...]] = {
     "digits": ("data=digits",),

@@ -24,9 +24,14 @@ sys.path.insert(0, str(PROJECT))
 
 from hydra import compose, initialize_config_dir  # noqa: E402
 
-from src.config import CONF, parse, register  # noqa: E402
-from src.results import patch, provenance  # noqa: E402
-from src.run import Session, alone, run  # noqa: E402
+from src.composing import register  # noqa: E402
+from src.config import CONF, parse  # noqa: E402
+from src.results import (  # noqa: E402
+    alone,
+    patch,
+    provenance,
+)
+from src.training.run import Session, run  # noqa: E402
 
 spent: list[float] = []  # seconds of each call that wrote a checkpoint
 original = Session.save

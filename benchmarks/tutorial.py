@@ -26,8 +26,11 @@ from torchvision import transforms
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
-from src.config import CONF, Config, parse, register  # noqa: E402
-from src.run import Evaluator, assemble, set_threads, set_up_torch  # noqa: E402
+from src.composing import register  # noqa: E402
+from src.config import CONF, Config, parse  # noqa: E402
+from src.training.build import assemble  # noqa: E402
+from src.training.device import set_threads, set_up_torch  # noqa: E402
+from src.training.evaluation import Evaluator  # noqa: E402
 from src.training.loop import Position, train  # noqa: E402
 
 BATCH, LOG_EVERY = 64, 10_000

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from src.cli import one_line_errors
-from src.config import OUTPUTS, PROJECT, parse, register
+from src.composing import register
+from src.config import OUTPUTS, PROJECT, parse
 from src.errors import InputError
-from src.overrides import command
+from src.overrides import again, override
 
 EPILOG = """Overrides of the comparison: methods=[...], protocol.KEY=VALUE (conf/protocol).
 All others go to every run: data=mnist model.hidden_sizes=[200] trainer.epochs=2 ..."""
@@ -24,15 +25,45 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("overrides", nargs="*", help="KEY=VALUE")
+    parser.add_argument(
+        "--config-dir", "-cd", help="a folder of yours with optimizer/NAME.yaml, sweeps/NAME.yaml"
+    )
+    parser.add_argument(
+        "--cfg", "-c", choices=["job"], help="print what each method would be run with, and leave"
+    )
     arguments = parser.parse_args()
     with one_line_errors():
         register()
+        overrides = [*arguments.overrides, *_found_in(arguments.config_dir)]
+        if arguments.cfg is not None:
+            print(_composed(overrides), end="")
+            return
         try:
-            compare(arguments.overrides)
+            compare(overrides)
         except KeyboardInterrupt:
-            again = command(*arguments.overrides, module="src.compare")
-            print(f"interrupted; this goes on: {again}", file=sys.stderr)
+            print(f"interrupted; this goes on: {again()}", file=sys.stderr)
             raise
+
+
+def _found_in(folder: str | None) -> list[str]:
+    """`--config-dir`, as the override that reaches every run."""
+    if folder is None:
+        return []
+    if not Path(folder).is_dir():
+        raise InputError(f"--config-dir={folder}: no such folder")
+    return [override("hydra.searchpath", [f"file://{Path(folder).absolute()}"])]
+
+
+def _composed(overrides: list[str]) -> str:
+    """What a comparison is asked for, and each method's config, as YAML."""
+    from omegaconf import OmegaConf
+
+    from src.comparing.protocol import plan as make_plan
+
+    plan = make_plan(overrides)
+    runs = {name: OmegaConf.to_container(plan.job(name), resolve=True) for name in plan.methods}
+    protocol = plan.protocol.model_dump()
+    return OmegaConf.to_yaml({"methods": [*plan.methods], "protocol": protocol, "runs": runs})
 
 
 def compare(overrides: list[str]) -> dict[str, Any]:
@@ -107,10 +138,9 @@ def _conduct(plan: Any, folder: Path) -> dict[str, Any]:
     from src.comparing.searching import Searches
     from src.comparing.verdict import judge
     from src.files import write_whole
-    from src.results import provenance
-    from src.run import alone
+    from src.results import alone, provenance
 
-    _try_out(plan)
+    _check(plan)
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder):
         if _differing(folder, plan.settings()):  # of which nothing is left but its searches
@@ -133,13 +163,13 @@ def _conduct(plan: Any, folder: Path) -> dict[str, Any]:
     return comparison
 
 
-def _try_out(plan: Any) -> None:
+def _check(plan: Any) -> None:
     """Build every method and open the database: a mistake is found before a folder is made."""
-    from src.run import try_out
     from src.sweeping.storage import absolute, open_storage
+    from src.training.rehearsal import check
 
     for method in plan.methods:
-        try_out(parse(plan.job(method)))
+        check(parse(plan.job(method)))
         _try_space(plan, method)
     sweeper = plan.configs[plan.methods[0]].hydra.sweeper
     open_storage(absolute(str(sweeper.storage)), sweeper.lease_seconds)
@@ -150,7 +180,7 @@ def _try_space(plan: Any, method: str) -> None:
     from omegaconf import OmegaConf
 
     from src.comparing.refused import sampled
-    from src.run import try_out
+    from src.training.rehearsal import check
 
     reasons = []
     for point in sampled(plan.spaces[method]):
@@ -158,7 +188,7 @@ def _try_space(plan: Any, method: str) -> None:
         for name, value in point.items():
             OmegaConf.update(job, name, value, force_add=True)
         try:
-            try_out(parse(job))
+            check(parse(job))
             return
         except InputError as error:
             reasons.append(str(error))

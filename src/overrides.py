@@ -16,6 +16,7 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 # Words that the grammar reads as text without quotes; `RESERVED` are other values.
 PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_/.+@%-]*", re.ASCII)
 RESERVED = ("null", "true", "false", "inf", "nan")
+ENVIRONMENT = ("FAIRSTEP_ALLOW", "FAIRSTEP_OUTPUTS")  # without which a command is another one
 PATHS = ("config-dir", "config-path", "config-name")
 
 
@@ -52,9 +53,9 @@ def command(*words: str, module: str = "src.train") -> str:
         module: the entry point; for `src.train`, the script that was started in its place, which
             may allow classes of its own.
     """
-    where = os.environ.get("FAIRSTEP_OUTPUTS")
-    setting = [f"FAIRSTEP_OUTPUTS={shlex.quote(where)}"] if where else []
-    return " ".join([*setting, shlex.join(["python", *_entry(module), *words])])
+    given = {name: os.environ.get(name) for name in ENVIRONMENT}
+    settings = [f"{name}={shlex.quote(value)}" for name, value in given.items() if value]
+    return " ".join([*settings, shlex.join(["python", *_entry(module), *words])])
 
 
 def again() -> str:

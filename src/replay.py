@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from src.cli import one_line_errors
-from src.config import CONF, OUTPUTS, parse, register
+from src.composing import register
+from src.config import CONF, OUTPUTS, parse
 from src.errors import InputError
 from src.overrides import literal
-from src.resume import ENDED, Difference, environment, load_config, load_json, threads
+from src.results.folder import ENDED, load_config, load_json
+from src.results.identity import STARTED, Difference, environment, threads
 
 TIMES = ("train_seconds", "wall_seconds")  # of a row; no two runs share them
-KEPT = ("trial", "resume", "logger")  # what a repetition leaves as it is by default
 
 
 def main() -> None:
@@ -53,7 +54,8 @@ def replay(folder: Path, into: Path | None = None, data_root: str | None = None)
     from omegaconf import OmegaConf
 
     from src.results import claim
-    from src.run import run, snapshot, try_out
+    from src.training.rehearsal import check
+    from src.training.run import run, snapshot
 
     cfg = OmegaConf.create({**load_config(folder), "trial": None, "resume": None, "logger": {}})
     if data_root is not None:
@@ -61,14 +63,22 @@ def replay(folder: Path, into: Path | None = None, data_root: str | None = None)
     config, recorded = parse(cfg), _read(folder)
     if not recorded["rows"] and not recorded["result"]:
         raise InputError(f"{folder}: the run left no row and no result to compare with")
-    try_out(config)  # so that a mistake leaves no folder
+    check(config)  # so that a mistake leaves no folder
     place = claim(into or _new_place(folder), exact=into is not None)
     print(f"training again in {place}")
     # A run that was cut short, a pruned trial say, ends here at the row where it ended there.
     finished = recorded["result"].get("status") in set(ENDED) - {"pruned"}
     rows, last = count(1), None if finished else len(recorded["rows"])
     had = threads(recorded["provenance"])
-    run(config, snapshot(cfg), place, lambda row: next(rows) == last, had)
+    run(
+        config,
+        snapshot(cfg),
+        place,
+        stop=lambda row: next(rows) == last,
+        quiet=True,
+        keep_last=False,
+        threads=had,
+    )
     return _compare(recorded, _read(place))
 
 
@@ -159,7 +169,7 @@ def command(folder: Path) -> str:
     own = load_config(folder)
     provenance = load_json(folder, "provenance.json") or {}
     own["trainer"]["threads"] = own["trainer"]["threads"] or threads(provenance)
-    wanted = {key: value for key, value in own.items() if key not in KEPT}
+    wanted = {key: value for key, value in own.items() if key not in STARTED}
     choices = _choices(folder, wanted)
     composed = _compose(choices)
     overrides = [*choices, *_settings(wanted, composed)]
@@ -198,7 +208,7 @@ def _compose(overrides: list[str]) -> dict[str, Any]:
     with initialize_config_dir(str(CONF)):
         composed = OmegaConf.to_container(compose("config", overrides), resolve=True)
     assert isinstance(composed, dict)
-    return {str(key): value for key, value in composed.items() if key not in KEPT}
+    return {str(key): value for key, value in composed.items() if key not in STARTED}
 
 
 def _settings(wanted: dict[str, Any], composed: dict[str, Any], prefix: str = "") -> Iterator[str]:

@@ -13,45 +13,36 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from src.cli import one_line_errors
-from src.config import ALLOWED_TARGETS, CONF, job_config, parse, register
+from src.composing import register
+from src.config import CONF, job_config, parse
 from src.errors import InputError
 from src.overrides import again, command, given_overrides, override, search_path
+from src.targets import ALLOWED_TARGETS
 
 register()
 
 
 @hydra.main(config_path=str(CONF), config_name="config", execution_whitelist=ALLOWED_TARGETS)
 def job(cfg: DictConfig) -> float:
-    """One run; returns the objective's value."""
-    from src.run import run, snapshot  # torch takes seconds to import
+    """One run; returns the objective's value. A sweep runs its trials itself."""
+    from src.training.run import run, snapshot  # torch takes seconds to import
 
     cfg, hydra_config = job_config(cfg), HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
     config = parse(cfg)
-    should_prune = None
-    if config.trial is not None:
-        from src.sweeping.report import TrialReport
-
-        should_prune = TrialReport(hydra_config.sweeper, config, folder).should_prune
     cfg.resume = None  # the snapshot is of the run, however often it was taken up
     try:
-        result = run(config, snapshot(cfg), folder, should_prune)
+        result = run(config, snapshot(cfg), folder)
     except InputError as error:
-        if config.trial is not None:
-            raise  # the sweep goes on
         raise SystemExit(1) from error  # Hydra would add lines of its own
     except KeyboardInterrupt:
-        if config.trial is None:
-            for line in going_on(folder, hydra_config):
-                print(line, file=sys.stderr)
+        for line in going_on(folder, hydra_config):
+            print(line, file=sys.stderr)
         raise
     objective = result["objective"]
-    if should_prune is not None:  # the sweep reports its trials
-        return float(objective["value"])
     print(f"{result['status']}: {objective['metric']} {objective['value']}")
     print(f"result: {folder}")
-    value: float = objective["value"]
-    return value
+    return float(objective["value"])
 
 
 def going_on(folder: Path, hydra_config: HydraConf) -> list[str]:

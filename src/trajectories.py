@@ -72,7 +72,7 @@ def follow(settings: dict[str, Any], surface: Any, steps: int) -> Any:
     """
     import torch
 
-    from src.config import build
+    from src.targets import build
 
     point = torch.tensor(surface.start, dtype=torch.float64, requires_grad=True)
     optimizer = build("optimizer", settings, torch.optim.Optimizer, [point])

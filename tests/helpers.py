@@ -14,7 +14,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from src.config import CONF, PROJECT, register
+from src.composing import register
+from src.config import CONF, PROJECT
 
 MNIST_ROOTS = [PROJECT.parent / "shared" / "data", PROJECT / "data"]
 TIMES = ("train_seconds", "wall_seconds")

@@ -10,8 +10,8 @@ from typing import Any
 
 from coverage import Coverage
 
-import src.run
 import src.train
+import src.training.run
 from tests.helpers import result, timeless
 
 PATIENCE = 60.0

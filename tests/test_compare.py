@@ -15,7 +15,8 @@ from omegaconf import OmegaConf
 
 import src.compare
 from src.config import parse
-from src.run import assemble, weights_sha256
+from src.training.build import assemble
+from src.training.result import weights_sha256
 
 SMALL = ["methods=[sgd,adam]", "trainer.epochs=2", "protocol.n_trials=3", "protocol.seeds=3"]
 
@@ -163,7 +164,7 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
         raise KeyboardInterrupt
 
     given = ["methods=[sgd,adam]", "data.root='a b'"]
-    monkeypatch.setattr(sys, "argv", ["compare", *given])
+    monkeypatch.setattr(sys, "argv", [str(src.compare.__file__), *given])
     monkeypatch.setattr(src.compare, "compare", interrupt)
     monkeypatch.delenv("FAIRSTEP_OUTPUTS", raising=False)
     with pytest.raises((SystemExit, KeyboardInterrupt)):

@@ -11,19 +11,11 @@ from omegaconf import OmegaConf
 from pydantic import ValidationError
 from torch import nn
 
-from src.config import (
-    ALLOWED_TARGETS,
-    CONF,
-    PROJECT,
-    _find,
-    allow,
-    build,
-    check_choices,
-    parse,
-    register,
-)
+from src.composing import _find, check_choices, register
+from src.config import CONF, PROJECT, parse
 from src.errors import InputError
 from src.models import MLP
+from src.targets import ALLOWED_TARGETS, allow, build
 from tests.helpers import MNIST_ROOTS, composed
 
 
@@ -45,7 +37,7 @@ def test_the_groups_are_found() -> None:
 
 @pytest.mark.parametrize(("group", "choice"), ALL, ids=["=".join(pair) for pair in ALL])
 def test_every_file_composes_and_builds(group: str, choice: str) -> None:
-    from src.run import assemble
+    from src.training.build import assemble
 
     config = parse(composed(f"{group}={choice}"))
     if config.data.name != "digits":
@@ -136,7 +128,7 @@ REFUSED_TARGETS = {  # what a config names: what the line must say
     "torch.optim.optimizer.torch.nn.Linear": r"which is torch\.nn\.modules\.linear\.Linear\): not",
     "src.models.alias": r"which is tests\.test_config\.Elsewhere\): not allowed",
     # A path through a module that isn't allowed to one that is.
-    "src.run.Constant": r"_target_=src\.run\.Constant: not allowed",
+    "src.training.build.Constant": r"_target_=src\.training\.build\.Constant: not allowed",
     "tests.test_config.MLP": r"_target_=tests\.test_config\.MLP: not allowed",
     "MLP": "_target_=MLP: not allowed",
     "src.modelsx.MLP": "not allowed",
@@ -180,9 +172,10 @@ def test_a_module_that_is_not_allowed_is_not_even_imported(
 
 
 def test_one_may_allow_a_module_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("src.config.ALLOWED_TARGETS", ["src.models.*"])
+    monkeypatch.setattr("src.targets.ALLOWED_TARGETS", ["src.models.*"])
     target = {"_target_": "tests.test_config.Elsewhere"}
-    with pytest.raises(InputError, match=r"allowed: src\.models\.\* "):
+    way = r"allowed: src\.models\.\*; to .* with FAIRSTEP_ALLOW='tests\.test_config\.\*'"
+    with pytest.raises(InputError, match=way):
         build("model", target, nn.Module, 4, 2)
     allow("tests.test_config.*")
     assert isinstance(build("model", target, nn.Module, 4, 2), Elsewhere)
@@ -243,7 +236,7 @@ class Chained(nn.Module):
 
 
 def test_the_last_cause_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("src.config.ALLOWED_TARGETS", ["tests.test_config.*"])
+    monkeypatch.setattr("src.targets.ALLOWED_TARGETS", ["tests.test_config.*"])
     with pytest.raises(InputError, match=r"Chained\(x=1\): the first reason$"):
         build("model", {"_target_": "tests.test_config.Chained", "x": 1}, nn.Module, 3, 2)
 
@@ -315,10 +308,10 @@ def test_what_may_be_named_and_nothing_else() -> None:
     assert sorted(ALLOWED_TARGETS) == [
         "optuna.pruners.*",
         "optuna.samplers.*",
+        "src.hooks.Check",
         "src.loggers.*",
         "src.models.*",
         "src.optimizers.*",
-        "src.run.Check",
         "src.sweeping.samplers.*",
         "src.training.schedules.*",
         "torch.optim.*",

@@ -41,7 +41,7 @@ def resumed(session: Session, *settings: str) -> Path:
     folder = session.folder / "run"
 
     def action() -> None:
-        from src.run import Session as Run
+        from src.training.run import Session as Run
 
         dying("save", 4)(Run)
         train(*SHORT, *settings, f"hydra.run.dir={folder}")()

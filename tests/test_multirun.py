@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from src.config import register
+from src.composing import register
 from src.overrides import override
 from src.results import Record
 from tests.helpers import Answer, Session, result

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from src.config import ALLOWED_TARGETS
+from src.targets import ALLOWED_TARGETS
 from tests import own_parts
 from tests.helpers import Session, result
 from tests.killing import ended, fork, outcome, train
@@ -19,7 +19,7 @@ SHORT = ("trainer.epochs=2", "trainer.evaluate_every=300", "trainer.checkpoint_e
 
 @pytest.fixture(autouse=True)
 def allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("src.config.ALLOWED_TARGETS", [*ALLOWED_TARGETS, "tests.own_parts.*"])
+    monkeypatch.setattr("src.targets.ALLOWED_TARGETS", [*ALLOWED_TARGETS, "tests.own_parts.*"])
 
 
 def own(group: str, part: type) -> tuple[str, ...]:
@@ -183,7 +183,8 @@ def test_the_trial_leaves_the_weights_as_they_were(session: Session) -> None:
     """The digest of the run's first weights, made by hand."""
     from src.config import parse
     from src.models import MLP
-    from src.run import assemble, weights_sha256
+    from src.training.build import assemble
+    from src.training.result import weights_sha256
     from tests.helpers import composed
 
     torch.manual_seed(4)

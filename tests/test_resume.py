@@ -123,7 +123,7 @@ def killed_before(session: Session, patch: Callable[[], None], *settings: str) -
 WHERE = [  # class, method, call: between all the things that a run writes
     ("src.results.record.Record", "provenance", 1),
     ("src.results.record.Record", "row", 1),
-    ("src.run.Session", "save", 1),
+    ("src.training.run.Session", "save", 1),
     ("src.results.record.Record", "flush", 2),
     ("src.training.checkpoints.Checkpoints", "save", 3),
     ("src.training.checkpoints.Checkpoints", "_tidy", 3),
@@ -291,7 +291,7 @@ def test_killed_while_it_was_lengthened(session: Session) -> None:
 
 
 def _session() -> Any:
-    from src.run import Session
+    from src.training.run import Session
 
     return Session
 
@@ -669,7 +669,7 @@ def test_a_full_disk(
     number: int,
     file: str,
 ) -> None:
-    monkeypatch.setattr("src.run.patch", lambda project: b"")
+    monkeypatch.setattr("src.training.run.patch", lambda project: b"")
     reference = finished(session, name="whole")
     folder = limited(session, owner, name, number, *SHORT)
     (line,) = (session.folder / "log").read_text().splitlines()
@@ -721,28 +721,28 @@ HARMLESS = {"trainer.checkpoint_every", "data.root", "trial", "resume"}
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer")
 def test_every_setting_but_a_few_makes_another_run() -> None:
-    from src import resume
-    from src.loggers import flat
+    from src.config import flatten
+    from src.results import identity
 
     config = parse(composed("scheduler=step", "+search.a=1.0", "logger=tensorboard"))
-    settings = flat(config.model_dump())
+    settings = flatten(config.model_dump())
     assert len(settings) > 40
     assert {*settings} >= {*HARMLESS, "seed", "search.a", "optimizer.betas", "objective.row"}
-    resume.check_config(config, config)
+    identity.check_config(config, config)
     for key in settings:
         other = altered(config, key, "other")
         if key in HARMLESS or key.startswith("logger."):
-            resume.check_config(config, other)
+            identity.check_config(config, other)
             continue
         with pytest.raises(ValueError, match=f"{key}=other"):
-            resume.check_config(config, other)
-    resume.check_config(config, altered(config, "trainer.epochs", 11))
+            identity.check_config(config, other)
+    identity.check_config(config, altered(config, "trainer.epochs", 11))
     with pytest.raises(ValueError, match="epochs=9: a resumed run can only grow from its 10"):
-        resume.check_config(config, altered(config, "trainer.epochs", 9))
+        identity.check_config(config, altered(config, "trainer.epochs", 9))
 
 
 def test_what_differs_in_two_provenances(capsys: pytest.CaptureFixture[str]) -> None:
-    from src.resume import check_environment, environment
+    from src.results.identity import check_environment, environment
 
     every_time = {"command": "a", "working_directory": "b", "resumed": []}
     old = {**every_time, "data_sha256": "1", "python": "3", "packages": {"x": "1", "y": "2"}}

@@ -17,19 +17,12 @@ from torch import nn
 from src.config import parse
 from src.data import load
 from src.errors import InputError
-from src.run import (
-    Session,
-    _one_line,
-    alone,
-    assemble,
-    best_row,
-    diverged,
-    run,
-    set_up_torch,
-    snapshot,
-    weights_sha256,
-)
+from src.results import alone
+from src.training.build import assemble
+from src.training.device import set_up_torch
 from src.training.loop import Position, Row
+from src.training.result import best_row, diverged, weights_sha256
+from src.training.run import Session, _one_line, run, snapshot
 from tests.helpers import composed, result, rows
 from tests.killing import outcome
 
@@ -45,7 +38,11 @@ def settings_of_torch() -> Iterator[None]:
 
 
 def ran(
-    folder: Path, *overrides: str, told: Callable[[Row], bool] | None = None, resume: bool = False
+    folder: Path,
+    *overrides: str,
+    told: Callable[[Row], bool] = lambda row: False,
+    keep_last: bool = True,
+    resume: bool = False,
 ) -> dict[str, Any]:
     """A run's result, as it is returned; two steps an epoch."""
     folder.mkdir(exist_ok=True)
@@ -53,7 +50,7 @@ def ran(
     cfg = composed(*given)
     config = parse(cfg)
     cfg.resume = None
-    return run(config, snapshot(cfg), folder, told)
+    return run(config, snapshot(cfg), folder, stop=told, keep_last=keep_last)
 
 
 ROWS = [
@@ -183,7 +180,7 @@ def script(monkeypatch: pytest.MonkeyPatch, metric: str, values: list[float]) ->
     def evaluate(model: object, split: object) -> tuple[float, float]:
         return (next(left), 1.0) if metric.endswith("_loss") else (1.0, next(left))
 
-    monkeypatch.setattr("src.run.evaluate", evaluate)
+    monkeypatch.setattr("src.training.evaluation.evaluate", evaluate)
 
 
 @pytest.mark.parametrize(
@@ -226,11 +223,12 @@ def test_pruned_when_the_sweep_says_so(tmp_path: Path, at: int, status: str) -> 
         told.append(row)
         return len(told) == at
 
-    end = ran(tmp_path, "trainer.epochs=3", "trainer.checkpoint_every=100", told=prune)
+    settings = ("trainer.epochs=3", "trainer.checkpoint_every=100")
+    end = ran(tmp_path, *settings, told=prune, keep_last=False)
     assert end["status"] == status
     assert told == rows(tmp_path)
     assert len(told) == at
-    assert not (tmp_path / "checkpoints").exists()  # nobody lengthens a trial
+    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_interrupted_and_gone_on_with(tmp_path: Path) -> None:
@@ -274,7 +272,7 @@ def test_interrupted_before_its_first_row(tmp_path: Path, monkeypatch: pytest.Mo
     def interrupt(model: object, split: object) -> tuple[float, float]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("src.run.evaluate", interrupt)
+    monkeypatch.setattr("src.training.evaluation.evaluate", interrupt)
     with pytest.raises(KeyboardInterrupt):
         ran(tmp_path)
     end = result(tmp_path)
@@ -389,7 +387,7 @@ def test_what_has_changed_since_a_run_began_is_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each time, with the step at which it went on; other code with what differs."""
-    monkeypatch.setattr("src.run.patch", lambda project: b"--- a")
+    monkeypatch.setattr("src.training.run.patch", lambda project: b"--- a")
     session = Session(parse(composed(*SMALL)), tmp_path)
     began = {"command": "x", "python": "3", "git": {"commit": "1", "diff_sha256": None}}
     session.at.step = 24

@@ -75,7 +75,12 @@ def touching(target: str, witness: Path) -> dict[str, Any]:
 
 TARGETS = [
     *("os.system", "subprocess.check_output", "subprocess.getoutput", "torch.hub.load"),
-    *("builtins.eval", "builtins.exec", "src.run.os.system", "src.optimizers.base.torch.hub.load"),
+    *(
+        "builtins.eval",
+        "builtins.exec",
+        "src.training.device.os.system",
+        "src.optimizers.base.torch.hub.load",
+    ),
     *("torch.optim.optimizer.torch.serialization.load", "src.loggers.build", "hydra.utils.call"),
     *("src.optimizers.os.system", "src.models.mlp.nn.Linear"),
 ]

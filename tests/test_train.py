@@ -160,7 +160,7 @@ def test_what_a_run_leaves(session: Session) -> None:
 
 
 def test_divergence(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    from src.run import Check
+    from src.hooks import Check
 
     returned = []
     monkeypatch.setattr(

@@ -8,7 +8,8 @@ import pytest
 
 from src.config import parse
 from src.data import load
-from src.run import Evaluator, assemble
+from src.training.build import assemble
+from src.training.evaluation import Evaluator
 from src.training.loop import Position, Row, train
 from tests.helpers import composed
 

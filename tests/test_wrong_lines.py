@@ -74,8 +74,8 @@ class Reached(SystemExit):
 def nothing_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """All checks are made, but nothing is trained, downloaded or drawn."""
     import src.compare
-    import src.run
     import src.sweeping.sweeper
+    import src.training.run
     import src.trajectories
 
     def reached(*_: Any, **__: Any) -> None:
@@ -84,7 +84,7 @@ def nothing_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     monkeypatch.setattr("src.config.OUTPUTS", tmp_path / "outputs")
     monkeypatch.setattr("src.compare.OUTPUTS", tmp_path / "outputs")
     monkeypatch.setattr("src.data.sources._download", reached)
-    monkeypatch.setattr(src.run, "run", reached)
+    monkeypatch.setattr(src.training.run, "run", reached)
     monkeypatch.setattr(src.sweeping.sweeper.StudySweeper, "_sweep", reached)
     monkeypatch.setattr(src.compare, "_conduct", reached)
     monkeypatch.setattr(src.trajectories, "draw_all", reached)

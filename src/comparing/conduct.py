@@ -21,7 +21,8 @@ from src.comparing.ledger import Ledger
 from src.comparing.protocol import Plan
 from src.config import Config, parse
 from src.results import read_rows
-from src.run import run, snapshot
+from src.results.identity import settings
+from src.training.run import run, snapshot
 
 BUSY = 0.1  # of this machine's processors that others may use while seconds are measured
 
@@ -62,7 +63,7 @@ def train(plan: Plan, job: Job, folder: Path, ledger: Ledger) -> dict[str, Any]:
         shutil.rmtree(place, ignore_errors=True)  # of a run that was killed
         place.mkdir(parents=True)
         clock = Others()
-        run(config, snapshot(cfg), place, lambda row: False)
+        run(config, snapshot(cfg), place, quiet=True, keep_last=False)
         (place / "others.json").write_text(json.dumps(clock.share()))
         row = _row(plan, job, place)
     ledger.note("test set evaluated", f"{job.folder_name}, once, at its end")
@@ -113,7 +114,7 @@ def _finished(plan: Plan, job: Job, place: Path, config: Config) -> dict[str, An
 
 def _kept(config: Config) -> dict[str, Any]:
     """All but what may change while a comparison is taken up again."""
-    return config.model_dump(exclude={"logger": True, "data": {"root"}})
+    return settings(config.model_dump(), ("logger", "data.root"))
 
 
 def _row(plan: Plan, job: Job, place: Path) -> dict[str, Any]:

@@ -7,14 +7,16 @@ from functools import cache
 from typing import Annotated, Any
 
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, ValidationError
 
 from src.comparing import refused
-from src.config import CONF, PROJECT, Metric, Section, first_error, job_config, parse
+from src.config import CONF, Metric, Section, first_error, flatten, job_config, parse
 from src.errors import InputError
 from src.results import digest
+from src.results.identity import STARTED, settings
 
 OWN = ("methods", "protocol")
 NAME_BYTES = 255  # of a folder's name, on common file systems
@@ -69,16 +71,12 @@ class Plan:
 
     def settings(self) -> dict[str, Any]:
         """Everything that makes two comparisons the same one, flat."""
-        from src.sweeping.study import flatten
-
         shared = OmegaConf.to_container(self.job(self.methods[0]), resolve=True)
         assert isinstance(shared, dict)
-        for own in ("optimizer", "search", "trial", "resume", "logger", "sweeps"):
-            shared.pop(own, None)
-        shared["data"].pop("root", None)
+        alike = settings(shared, (*STARTED, "optimizer", "search", "sweeps", "data.root"))
         how = self.protocol.model_dump(exclude={"name", "n_jobs"})
         theirs = {name: self.own(name) for name in self.methods}
-        return flatten({"methods": list(self.methods), "protocol": how, **shared, "method": theirs})
+        return flatten({"methods": list(self.methods), "protocol": how, "method": theirs}) | alike
 
     def own(self, method: str) -> dict[str, Any]:
         """What is a method's own: its settings and its search space."""
@@ -123,10 +121,12 @@ def plan(arguments: Sequence[str]) -> Plan:
         refused.check_override(override)
         mine = override.key_or_group.split(".")[0] in OWN
         (own if mine else rest).append(str(override.input_line))
+    found_in = tuple(line for line in rest if line.startswith("hydra.searchpath="))
     with initialize_config_dir(str(CONF)):
         asked = _asked(compose("compare", overrides=own))
+        _check_methods(asked.methods, found_in)
         configs = {name: _compose(name, rest) for name in asked.methods}
-        targets = {name: _target(name) for name in asked.methods}
+        targets = {name: _target(name, found_in) for name in asked.methods}
     for name, config in configs.items():
         refused.check_choices(config)
         refused.check_selection(parse(job_config(config)))
@@ -144,9 +144,9 @@ def _compose(method: str, overrides: Sequence[str]) -> DictConfig:
 
 
 @cache  # composing costs more than all checks together
-def _target(method: str) -> str:
+def _target(method: str, found_in: tuple[str, ...]) -> str:
     """The class that a file of sweeps/ searches."""
-    return str(_compose(method, []).optimizer._target_)
+    return str(_compose(method, found_in).optimizer._target_)
 
 
 def _asked(top: DictConfig) -> Asked:
@@ -156,7 +156,8 @@ def _asked(top: DictConfig) -> Asked:
     except ValidationError as error:
         raise InputError(first_error(error)) from error
     methods, protocol = asked.methods, asked.protocol
-    _check_methods(methods)
+    if len(methods) < 2 or len(set(methods)) != len(methods):
+        raise InputError(f"methods={methods}: must be two different methods or more")
     if protocol.reference is not None and protocol.reference not in methods:
         raise InputError(f"protocol.reference={protocol.reference}: must be one of the methods")
     if protocol.first_seed < protocol.searches:
@@ -167,10 +168,10 @@ def _asked(top: DictConfig) -> Asked:
     return asked
 
 
-def _check_methods(names: Sequence[str]) -> None:
-    known = sorted(path.stem for path in (PROJECT / "sweeps").glob("*.yaml"))
-    if len(names) < 2 or len(set(names)) != len(names):
-        raise InputError(f"methods={[*names]}: must be two different methods or more")
+def _check_methods(names: Sequence[str], found_in: Sequence[str]) -> None:
+    """Each is a file of sweeps/, here or where the command line says."""
+    loader = GlobalHydra.instance().config_loader()
+    known = loader.get_group_options("sweeps", config_name="config", overrides=[*found_in])
     for name in names:
         if name not in known:
             raise InputError(

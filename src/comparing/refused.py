@@ -7,8 +7,9 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, ValidationError
 
-from src.config import Config, Section, build, first_error, job_config, parse
+from src.config import Config, Section, first_error, job_config, parse
 from src.errors import InputError
+from src.targets import build
 
 # What a comparison sets itself, and where it takes it from.
 RESERVED = {

@@ -30,12 +30,12 @@ from src.comparing.protocol import Plan
 from src.config import parse
 from src.errors import InputError
 from src.results import digest
-from src.run import try_out
 from src.sweeping.progress import wide_console
 from src.sweeping.show import importances, load
 from src.sweeping.storage import AWAY, absolute, open_storage
 from src.sweeping.study import BAD, COUNTED, LOST, is_failed
 from src.sweeping.workers import MAX_RESTARTS, PARENT, POLL_SECONDS, end, last_words
+from src.training.rehearsal import check
 
 STATES = {
     TrialState.COMPLETE: "complete",
@@ -110,7 +110,7 @@ class Searches:
         cfg = copy.deepcopy(self.plan.job(method))
         OmegaConf.update(cfg, name, value, force_add=True)
         try:
-            try_out(parse(cfg))
+            check(parse(cfg))
         except InputError:
             return False
         return True

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from src.config import build
+from src.targets import build
 
 
 class Logger(Protocol):
@@ -73,15 +73,6 @@ def metrics(row: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of a row but its counters."""
     counters = ("step", "epoch", "sample_in_epoch")
     return {name: float(value) for name, value in row.items() if name not in counters}
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings with dotted keys."""
-    items: dict[str, Any] = {}
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        items |= flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
-    return items
 
 
 def read_id(place: Path) -> str | None:

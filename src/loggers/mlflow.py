@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from src.loggers import flat, metrics, read_id
+from src.config import flatten
+from src.loggers import metrics, read_id
 
 STATES = {"interrupted": "KILLED", "failed": "FAILED"}
 
@@ -38,7 +39,7 @@ class MLflow:
         self.run = known or self._new(folder)
         if known is None:
             (folder / ".mlflow-id").write_text(self.run)
-            params = [Param(key, str(value)) for key, value in flat(config).items()]
+            params = [Param(key, str(value)) for key, value in flatten(config).items()]
             self.client.log_batch(self.run, params=params)
         self.client.set_tag(self.run, "folder", str(folder))
 

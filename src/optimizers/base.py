@@ -29,6 +29,15 @@ State = dict[str, Any]
 BLOCK = 2**19
 
 
+def plain(name: str) -> Any:
+    """A method of torch's Optimizer without its wrapper for torch.compile.
+
+    The first call of a wrapper imports torch's compiler, which nothing here uses and which takes
+    almost as long as torch itself.
+    """
+    return inspect.unwrap(getattr(Optimizer, name))
+
+
 class Method(Optimizer):
     """A torch optimizer that loops; the subclass checks settings, makes state and updates.
 
@@ -39,6 +48,10 @@ class Method(Optimizer):
 
     elementwise: ClassVar[bool] = True
     allows_complex: ClassVar[bool] = True
+
+    zero_grad = plain("zero_grad")
+    state_dict = plain("state_dict")
+    load_state_dict = plain("load_state_dict")
 
     def __init__(self, params: ParamsT, defaults: Group) -> None:
         self._check(defaults)
@@ -66,7 +79,7 @@ class Method(Optimizer):
     def add_param_group(self, param_group: Group) -> None:
         """Add a group whose settings stand above the defaults, once they are found in range."""
         self._check({**self.defaults, **param_group})
-        super().add_param_group(param_group)
+        plain("add_param_group")(self, param_group)
         for param in self.param_groups[-1]["params"]:
             if param.is_complex() and not self.allows_complex:
                 self.param_groups.pop()

@@ -3,10 +3,13 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from src.errors import InputError
 from src.files import flush, inside, write_whole
@@ -41,6 +44,26 @@ def claim(folder: Path, *, exact: bool, name: str = "hydra.run.dir") -> Path:
         except OSError as error:
             raise InputError(f"{name}={place}: {error.strerror}") from error
     raise AssertionError("unreachable")
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """No other process works in the folder meanwhile; the system ends the claim of a dead one.
+
+    Raises:
+        InputError: one does already.
+    """
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise InputError(f"{folder}: another process is working there") from error
+    except OSError as error:
+        raise InputError(f"{folder}: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def refuse_used(folder: Path) -> None:

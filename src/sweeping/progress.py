@@ -161,7 +161,7 @@ def report_result(
     console.print(f"best: trial {best.number}, {best.value:.6g}, in {best.user_attrs['folder']}")
     told = {"train it:": command(*search_path(), *overrides)}
     if folder == OUTPUTS / "sweeps" / study.name:
-        told["or:"] = command(override("experiment", f"{study.name}/best"))
+        told["or:"] = command(*search_path(), override("experiment", f"{study.name}/best"))
     where = [] if study.url == absolute(DEFAULT_STORAGE) else ["--storage", shown(study.url)]
     told["as YAML:"] = str(place)
     told["look at it:"] = command(study.name, *where, module="src.studies")

@@ -11,8 +11,9 @@ import sqlalchemy
 from omegaconf import DictConfig
 from optuna.trial import FrozenTrial, TrialState
 
-from src.config import Config, build
+from src.config import Config
 from src.sweeping.storage import absolute, open_storage, shown
+from src.targets import build
 
 
 class TrialReport:

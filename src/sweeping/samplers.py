@@ -10,7 +10,7 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from src.config import build
+from src.targets import build
 
 # These walk a fixed sequence, whose place they keep in the study: one seed for all trials.
 SEQUENCES = (optuna.samplers.QMCSampler, optuna.samplers.GridSampler)

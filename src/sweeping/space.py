@@ -17,10 +17,9 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from src.config import parse
+from src.config import flatten, parse
 from src.errors import InputError
 from src.overrides import literal, parsed
-from src.sweeping.study import flatten
 
 # What is a setting of the method or the model. What is measured, on what data, for how long and
 # from which seed makes trials comparable: a search over it would choose the luckiest.

@@ -390,16 +390,6 @@ def inside(default: Mapping[str, Any], space: Space) -> bool:
         return False
 
 
-def flatten(value: Any, key: str = "") -> dict[str, Any]:
-    """Nested mappings as one, with dotted keys."""
-    if not isinstance(value, Mapping):
-        return {key: value}
-    items: dict[str, Any] = {}
-    for name, item in value.items():
-        items |= flatten(item, f"{key}.{name}" if key else str(name))
-    return items
-
-
 def describe_space(space: Space) -> dict[str, str]:
     return {name: distribution_to_json(item) for name, item in space.items()}
 

@@ -13,33 +13,30 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
-from hydra.types import HydraContext, TaskFunction
 from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf
 from optuna.trial import Trial, TrialState
 
-from src.config import Config, build, job_config, parse
+from src.config import Config, job_config, parse
 from src.errors import InputError
 from src.files import check_writable
 from src.overrides import again, override, parsed
 from src.results import digest, refuse_used
-from src.run import try_out
+from src.results.identity import FOUND, STARTED, WHERE, settings
 from src.sweeping.failures import cannot_go_on, failure
 from src.sweeping.progress import SweepProgress, report_result
+from src.sweeping.report import TrialReport
 from src.sweeping.samplers import grid_size, make_sampler
 from src.sweeping.space import fixed_lines, read_space
 from src.sweeping.storage import AWAY, absolute
-from src.sweeping.study import Lease, Outcome, SharedStudy, describe_space, flatten
+from src.sweeping.study import Lease, Outcome, SharedStudy, describe_space
 from src.sweeping.workers import WORKER, in_turn, is_orphan, run_workers
+from src.targets import build
+from src.training.rehearsal import check
+from src.training.run import run, snapshot
 
-# What trials may differ in and still be compared: how they are found, how fast they run, where.
-INCOMPARABLE = (
-    *("sampler", "pruner", "search", "trial", "resume", "logger"),
-    *("data.root", "trainer.threads", "trainer.checkpoint_every"),
-)
 COMPLETE = ("completed", "early_stopped")
 STATES = {
     **dict.fromkeys(COMPLETE, TrialState.COMPLETE),
@@ -90,12 +87,6 @@ class StudySweeper(OptunaSweeperImpl):
         )
         self.max_failures, self.lease_seconds = max_failures, lease_seconds
         self.study: SharedStudy | None = None
-
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
-        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
-        self.task_function = task_function
 
     def sweep(self, arguments: list[str]) -> None:
         """Run trials until the study is complete.
@@ -149,7 +140,7 @@ class StudySweeper(OptunaSweeperImpl):
     def _open(self) -> SharedStudy:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         config = parse(self.job)
-        signature = comparable(config, self.space, try_out(config).data.sha256)
+        signature = comparable(config, self.space, check(config).sha256)
         folders = self._folders()
         sampler, pruner = config.sampler, config.pruner
         points = grid_size(sampler, self.space)  # refuses a sampler before there is a study
@@ -237,16 +228,16 @@ class StudySweeper(OptunaSweeperImpl):
                     )
 
     def _run(self, study: SharedStudy, trial: Trial) -> Outcome:
-        """Train one trial in this process, and read what it left."""
+        """Train one trial in this process."""
         started = time.perf_counter()
         folder = self.folder / f"trial-{trial.number}"
         lines = [*self.fixed, *self._lines(self._values(trial))]
         study.note(trial, {"folder": str(folder), "overrides": lines})
         with Lease(study, trial):
             try:
-                value = self._train(trial, folder)
-                result = json.loads((folder / "result.json").read_text())
-                status, facts = result["status"], {key: result[key] for key in ("status", "steps")}
+                result = self._train(trial, folder)
+                status, value = result["status"], result["objective"]["value"]
+                facts = {key: result[key] for key in ("status", "steps")}
                 ended = Outcome(STATES[status], value if status in COMPLETE else None, facts)
             except Exception as error:
                 ended = failure(error, folder)
@@ -262,26 +253,27 @@ class StudySweeper(OptunaSweeperImpl):
         added = {key for key, one in self.dimensions.items() if one.added}
         return [f"{'++' * (key in added)}{override(key, item)}" for key, item in values.items()]
 
-    def _train(self, trial: Trial, folder: Path) -> float:
-        """Do for the trial what Hydra's launcher would do, without composing and copying it all.
+    def _train(self, trial: Trial, folder: Path) -> dict[str, Any]:
+        """Run the trial and leave in its folder what Hydra's launcher would leave.
 
         The config differs from the others' in nothing but values, so composing it anew would be
         most of what a trial costs beside its training.
         """
-        config = copy.deepcopy(self.job)
+        cfg = copy.deepcopy(self.job)
         values = {**self._values(trial), "trial": trial.number}
         for name, value in values.items():
-            OmegaConf.update(config, name, value, force_add=True)
+            OmegaConf.update(cfg, name, value, force_add=True)
         hydra_folder = folder / ".hydra"
         hydra_folder.mkdir(parents=True)
-        (hydra_folder / "config.yaml").write_text(OmegaConf.to_yaml(config))
+        (hydra_folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg))
         (hydra_folder / "hydra.yaml").write_text(self.snapshot)
         overrides = [*self.fixed, *self._lines(values)]
         (hydra_folder / "overrides.yaml").write_text(OmegaConf.to_yaml(overrides))
-        runtime: Any = HydraConfig.get().runtime
-        with read_write(runtime), open_dict(runtime):
-            runtime.output_dir = str(folder)
-        return float(self.task_function(config))
+        config = parse(cfg)
+        report = TrialReport(self.base.hydra.sweeper, config, folder)
+        return run(
+            config, snapshot(cfg), folder, stop=report.should_prune, quiet=True, keep_last=False
+        )
 
 
 def _is_of(folder: Path, study: str, begun: set[int]) -> bool:
@@ -296,12 +288,7 @@ def _is_of(folder: Path, study: str, begun: set[int]) -> bool:
 
 def comparable(config: Config, space: Any, data_sha256: str) -> dict[str, Any]:
     """Everything that makes trials of a study comparable, flat, with its digest."""
-    flat = flatten(config.model_dump())
-    kept = {
-        key: value
-        for key, value in flat.items()
-        if not key.startswith(INCOMPARABLE) and key not in space
-    }
+    kept = settings(config.model_dump(), (*STARTED, *FOUND, *WHERE, *space))
     kept |= {f"space.{name}": text for name, text in describe_space(space).items()}
     kept["data.sha256"] = data_sha256
     return {**kept, "hash": digest(kept)}

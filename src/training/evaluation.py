@@ -1,10 +1,14 @@
 """Loss and accuracy over whole sets."""
 
+import time
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from src.data import Split
+from src.training.build import Parts
 
 BATCH = 2048  # large enough to fill the cores, small enough for its activations to stay in cache
 
@@ -21,3 +25,20 @@ def evaluate(model: nn.Module, data: Split) -> tuple[float, float]:
         correct += int((logits.argmax(1) == targets).sum())
     model.train(was_training)
     return loss / len(data), correct / len(data)
+
+
+class Evaluator:
+    """Evaluates the sets that the config names, and counts the seconds it takes."""
+
+    def __init__(self, parts: Parts, names: Sequence[str]) -> None:
+        self.model = parts.model
+        self.splits = {name: getattr(parts.data, name) for name in names}
+        self.seconds = 0.0
+
+    def __call__(self) -> dict[str, float]:
+        started = time.perf_counter()
+        values = {}
+        for name, split in self.splits.items():
+            values[f"{name}_loss"], values[f"{name}_accuracy"] = evaluate(self.model, split)
+        self.seconds += time.perf_counter() - started
+        return values

@@ -1,47 +1,93 @@
 """A run in small, before anything is written: what would fail in it fails here.
 
-The functions raise what the model or the optimizer raises, and ValueError.
+Below `check`, the functions raise what the model or the optimizer raises, and ValueError.
 """
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.parameter import is_lazy
 
-from src.data import Split
+from src.config import Config
+from src.data import Split, Splits, sizes
+from src.errors import InputError
+from src.loggers import Loggers
+from src.targets import blaming, build
+from src.training.build import build_pair, load_data, steps_in_all
+from src.training.device import find_device
 from src.training.evaluation import evaluate
 from src.training.leaves import ADVICE, difference, moved
 from src.training.loop import Position, train
+from src.training.schedules import Constant
 from src.training.state import Pair, set_global_generators
 
 BATCH = 2  # batch norm refuses one
 
 
+def check(config: Config) -> Splits:
+    """Refuse what a run of the config would fail at, before it has a folder.
+
+    Returns:
+        The data that it would train on, on the CPU.
+
+    Raises:
+        InputError: a part can't be built, or fails where it is used.
+    """
+    model = _rehearse(config)
+    data = load_data(config)
+    build("scheduler", config.scheduler, Constant, total_steps=steps_in_all(config, data))
+    _check_last_batch(config, data, model)
+    return data
+
+
+def _rehearse(config: Config) -> nn.Module:
+    """Refuse what a part refuses, before any data is read or downloaded.
+
+    Much shows only in use: in a forward pass, a step, or a step after a checkpoint.
+
+    Returns:
+        The model that it was tried with.
+    """
+    device = find_device(config.trainer.device)
+    build("scheduler", config.scheduler, Constant, total_steps=sys.maxsize)
+    Loggers(config.logger)
+    shape, num_classes = sizes(config.data.name)
+    pair = Pair(*build_pair(config, device, shape, num_classes))
+    data = samples(shape, num_classes).to(device)
+    with blaming("model", config.model):
+        try_model(pair.model, data, num_classes)
+    with blaming("optimizer", config.optimizer):
+        try_steps(pair, data)
+    if config.trainer.checkpoint_every is not None:
+        state, twin = pair.state_dict(), Pair(*build_pair(config, device, shape, num_classes))
+        with blaming("optimizer", config.optimizer):
+            try_checkpoint(pair, twin, state)
+    return pair.model
+
+
+def _check_last_batch(config: Config, data: Splits, model: nn.Module) -> None:
+    """Refuse a last batch of one sample for a model that can't train on one (batch norm, say)."""
+    size, batch_size = len(data.train), config.data.batch_size
+    if size % batch_size != 1 and batch_size != 1:
+        return
+    try:
+        one = samples(data.shape, data.num_classes, 1).to(next(model.parameters()).device)
+        try_model(model, one, data.num_classes)
+    except Exception as error:  # own classes raise what they like
+        other = next((n for n in range(batch_size + 1, size + 1) if size % n != 1), None)
+        choose = f"choose data.batch_size={other}, say" if other else "train on more"
+        raise InputError(
+            f"data.batch_size={batch_size}: leaves a batch of 1 of the {size} training samples, "
+            f"which {config.model['_target_']} refuses ({' '.join(str(error).split())}); {choose}"
+        ) from error
+
+
 def samples(shape: Sequence[int], num_classes: int, count: int = 2 * BATCH) -> Split:
     """Made-up data of the real data's shape."""
     return Split(torch.rand(count, *shape), torch.arange(count) % num_classes)
-
-
-def give_shapes(model: nn.Module, shape: Sequence[int]) -> None:
-    """Let lazy layers see an input, so that an optimizer can be given their parameters.
-
-    It draws their weights from torch's global generator; a model without any isn't touched.
-    """
-    if not _lazy(model):
-        return
-    with torch.no_grad():
-        model.eval()(torch.zeros(BATCH, *shape))
-    model.train()
-    if names := _lazy(model):
-        raise ValueError(f"{names[0]} has no shape even after a forward pass")
-
-
-def _lazy(model: nn.Module) -> list[str]:
-    tensors = (*model.named_parameters(), *model.named_buffers())
-    return [name for name, tensor in tensors if is_lazy(tensor)]
 
 
 def try_model(model: nn.Module, data: Split, num_classes: int) -> None:

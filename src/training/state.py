@@ -1,5 +1,6 @@
 """What a checkpoint holds: all that training changes in a model and its optimizer."""
 
+import inspect
 from collections.abc import Mapping, Set
 from functools import cache
 from typing import Any, Literal
@@ -152,10 +153,14 @@ def _set_generator(owner: Any, key: str, state: Tensor) -> None:
     _attributes(owner)[key].set_state(state)
 
 
+class _Plain(Optimizer):
+    add_param_group = inspect.unwrap(Optimizer.add_param_group)  # the wrapper imports a compiler
+
+
 @cache
 def _usual(kind: type) -> frozenset[str]:
     """What every module, or every optimizer, holds; their state dicts keep of it what counts."""
-    usual = nn.Module() if kind is nn.Module else Optimizer([torch.zeros(1)], {})
+    usual = nn.Module() if kind is nn.Module else _Plain([torch.zeros(1)], {})
     return frozenset(vars(usual))
 
 

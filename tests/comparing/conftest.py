@@ -43,7 +43,7 @@ class Here:
 def compared(session: Session, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Calls `src.compare.compare` with a small budget; returns its result and its folder."""
     from src import compare
-    from src.config import register
+    from src.composing import register
 
     outputs = session.folder / "outputs"
     monkeypatch.setattr("src.compare.OUTPUTS", outputs)

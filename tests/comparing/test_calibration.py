@@ -5,8 +5,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from src.comparing.statistics import compare
-from src.config import CONF, job_config, parse, register
-from src.run import run, snapshot
+from src.composing import register
+from src.config import CONF, job_config, parse
+from src.training.run import run, snapshot
 
 SEEDS = 80
 
@@ -22,7 +23,7 @@ def losses(tmp_path_factory):
             cfg = job_config(compose("config", overrides=[*settings, f"seed={seed}"]))
             place = folder / str(seed)
             place.mkdir()
-            result = run(parse(cfg), snapshot(cfg), place, lambda row: False)
+            result = run(parse(cfg), snapshot(cfg), place, quiet=True, keep_last=False)
             found.append(result["at_end"]["test_loss"])
     return np.array(found)
 

@@ -13,7 +13,7 @@ from src.comparing import conduct
 from src.comparing.conduct import Job, Others, finite, jobs, train
 from src.comparing.ledger import Ledger
 from src.comparing.protocol import Plan, plan
-from src.config import register
+from src.composing import register
 from tests.comparing.conftest import made_plan
 from tests.helpers import Session, result, rows
 
@@ -32,9 +32,9 @@ def counted(session: Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[
     """The folders of the runs that were trained, one after another."""
     trained: list[Path] = []
 
-    def run(config: Any, snapshot: str, place: Path, *more: Any) -> Any:
+    def run(config: Any, snapshot: str, place: Path, **settings: Any) -> Any:
         trained.append(place)
-        return real(config, snapshot, place, *more)
+        return real(config, snapshot, place, **settings)
 
     real = conduct.run
     monkeypatch.setattr(conduct, "run", run)

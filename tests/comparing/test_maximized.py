@@ -25,7 +25,7 @@ def both(compared: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Both:
         _, accuracy = evaluate(*parts)
         return 1 - accuracy, accuracy
 
-    monkeypatch.setattr("src.run.evaluate", error)
+    monkeypatch.setattr("src.training.evaluation.evaluate", error)
     given = ("protocol.n_trials=4", "pruner=asha", "trainer.evaluate_every=100")
     return compared(*given, "protocol.name=low"), compared(*given, *MAXIMIZE)
 

@@ -8,7 +8,7 @@ import pytest
 
 from src.comparing.ledger import Ledger
 from src.comparing.protocol import plan
-from src.config import register
+from src.composing import register
 from src.errors import InputError
 
 METHODS = "methods=[adam,adamw]"

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from src.cli import describe
 from src.comparing.protocol import plan
 from src.comparing.refused import check_override, sampled
-from src.config import register
+from src.composing import register
 from src.errors import InputError
 from src.overrides import parsed
 

@@ -19,7 +19,7 @@ from src.comparing import searching
 from src.comparing.ledger import Ledger
 from src.comparing.protocol import Plan, plan
 from src.comparing.searching import Searches, read_search, widened
-from src.config import register
+from src.composing import register
 from src.errors import InputError
 from src.sweeping import storage
 from tests.comparing.test_checks import search, trial

@@ -1,6 +1,5 @@
 """Data on disk: verified, and downloaded from a real server on this machine when missing."""
 
-import copy
 import gzip
 import hashlib
 import http.server
@@ -116,20 +115,34 @@ def test_reads_what_is_there(tmp_path: Path, small: None) -> None:
     assert (raw.test_images.shape, raw.test_images.max()) == ((2, 28, 28), 1)
 
 
-def test_the_digest_is_of_pictures_and_labels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the digits, one pixel and one label at a time; it is the same where they are."""
-    bunch = sklearn.datasets.load_digits()
+def test_the_digits_are_those_of_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which reads them in its own way; the digest is of its arrays."""
+    bunch, raw = sklearn.datasets.load_digits(), sources.digits(None)
+    content = bunch.images.tobytes() + bunch.target.tobytes()
+    assert raw.sha256 == hashlib.sha256(content).hexdigest()
+    monkeypatch.setattr(sources, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="scikit-learn has no digits"):
+        sources.digits(None)
 
-    def digest(change: str = "", place: tuple[int, ...] = ()) -> str:
-        changed = copy.deepcopy(bunch)
-        if change:
-            changed[change][place] += 1
-        monkeypatch.setattr(sklearn.datasets, "load_digits", lambda: changed)
+
+def test_the_digest_is_of_pictures_and_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the digits, one pixel and one label at a time; it is the same where they are."""
+    lines = gzip.decompress(sources._of_sklearn("digits.csv.gz").read_bytes()).splitlines()
+    monkeypatch.setattr(sources, "_of_sklearn", lambda name: tmp_path / name)
+
+    def digest(row: int = 0, column: int | None = None) -> str:
+        changed = [line.split(b",") for line in lines]
+        if column is not None:
+            changed[row][column] = b"%d" % (float(changed[row][column]) + 1)
+        text = b"\n".join(map(b",".join, changed))
+        (tmp_path / "digits.csv.gz").write_bytes(gzip.compress(text))
         return sources.digits(None).sha256
 
     assert digest() == digest()
-    found = {digest(), digest("images", (0, 0, 0)), digest("images", (1796, 7, 7))}
-    assert len({*found, digest("target", (0,)), digest("target", (1796,))}) == 5
+    found = {digest(), digest(0, 0), digest(1796, 63)}
+    assert len({*found, digest(0, 64), digest(1796, 64)}) == 5
 
 
 @pytest.mark.parametrize("class_name", ["FashionMNIST", "KMNIST"])

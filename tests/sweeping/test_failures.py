@@ -22,12 +22,13 @@ from filelock import Timeout
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from src import run, train
+from src import train
 from src.errors import InputError
 from src.sweeping import failures, storage
 from src.sweeping.progress import SweepProgress, summary
 from src.sweeping.study import DIED, GIVEN_UP, INTERRUPTED, MAX_DEATHS, Outcome, SharedStudy
 from src.sweeping.workers import last_words
+from src.training import run
 from tests.killing import ended as ended_child
 from tests.killing import fork
 from tests.sweeping.conftest import (
@@ -51,7 +52,7 @@ def caused(error: Exception, cause: BaseException) -> Exception:
 
 
 def refusal(name: str, **settings: object) -> Exception:
-    from src.config import build
+    from src.targets import build
 
     target = {"_target_": f"src.models.{name}", **settings}
     with pytest.raises(InputError) as caught:
@@ -191,8 +192,8 @@ def failing(
     """Trials whose learning rate lies beyond a limit raise an error, after some rows."""
     real = run._ending
 
-    def instead(config: Any, session: Any, row: Any, should_prune: Any) -> str | None:
-        ended = real(config, session, row, should_prune)
+    def instead(config: Any, session: Any, row: Any, stop: Any) -> str | None:
+        ended = real(config, session, row, stop)
         if config.optimizer["lr"] > beyond and len(session.record.rows) > rows:
             raise error
         return ended

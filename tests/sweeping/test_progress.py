@@ -17,7 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from src.config import CONF, job_config, register
+from src.composing import register
+from src.config import CONF, job_config
 from src.sweeping import DEFAULT_STORAGE, progress
 from src.sweeping.progress import (
     SweepProgress,

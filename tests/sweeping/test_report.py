@@ -9,9 +9,10 @@ import pytest
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
-from src.config import build, parse
+from src.config import parse
 from src.sweeping.report import TrialReport
 from src.sweeping.study import DIED, Outcome
+from src.targets import build
 from tests.helpers import composed
 from tests.sweeping.conftest import open_study
 

@@ -12,7 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
-from src.config import CONF, PROJECT, job_config, parse, register
+from src.composing import register
+from src.config import CONF, PROJECT, job_config, parse
 from tests.sweeping.conftest import Project, Sweep
 
 FILES = sorted(path.stem for path in (PROJECT / "sweeps").glob("*.yaml"))

@@ -15,6 +15,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial, TrialState
 
+from src.config import flatten
 from src.errors import InputError
 from src.sweeping import storage
 from src.sweeping import study as study_module
@@ -27,7 +28,6 @@ from src.sweeping.study import (
     Lease,
     Outcome,
     SharedStudy,
-    flatten,
     inside,
     is_failed,
 )

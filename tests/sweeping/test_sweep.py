@@ -20,11 +20,12 @@ from omegaconf import OmegaConf
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from src import run, train
-from src.config import PROJECT, parse, register
+from src import train
+from src.composing import register
+from src.config import PROJECT, flatten, parse
 from src.sweeping import sweeper
-from src.sweeping.study import flatten
 from src.sweeping.sweeper import _is_of, comparable
+from src.training import run
 from tests.helpers import Session, composed, result_folder
 from tests.sweeping.conftest import QUICK, Sweep, states, trials_of
 
@@ -216,8 +217,6 @@ def test_a_sweep_in_which_all_trials_diverge_ends(sweep: Sweep) -> None:
 def test_a_sweep_that_only_fails_ends_with_the_reason(
     sweep: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from src import run
-
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("the disk is on fire")
 
@@ -240,15 +239,13 @@ def test_a_sweep_that_only_fails_ends_with_the_reason(
 def test_some_failures_do_not_end_a_sweep_or_count(
     sweep: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from src import run
-
     train_, calls = run._train, []
 
-    def flaky(*arguments: object) -> str:
+    def flaky(*arguments: object, **settings: object) -> str:
         calls.append(1)
         if len(calls) % 2:
             raise RuntimeError("now and then")
-        return train_(*arguments)  # type: ignore[arg-type]
+        return train_(*arguments, **settings)  # type: ignore[arg-type]
 
     monkeypatch.setattr(run, "_train", flaky)
     ended = sweep("sweeps=sgd", "n_trials=3", "pruner=none", "hydra.sweeper.max_failures=2")
@@ -258,8 +255,6 @@ def test_some_failures_do_not_end_a_sweep_or_count(
 def test_ctrl_c_puts_the_trial_back_and_names_the_command(
     sweep: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from src import run
-
     def interrupt(*_: object, **__: object) -> str:
         raise KeyboardInterrupt
 
@@ -651,11 +646,11 @@ def test_failures_in_a_row_are_counted_from_the_last_success(
 ) -> None:
     real, calls = run._train, []
 
-    def flaky(*arguments: object) -> str:
+    def flaky(*arguments: object, **settings: object) -> str:
         calls.append(1)
         if len(calls) in (1, 2, 4, 5, 7, 8, 9):
             raise RuntimeError(f"the {len(calls)}th")
-        return real(*arguments)  # type: ignore[arg-type]
+        return real(*arguments, **settings)  # type: ignore[arg-type]
 
     monkeypatch.setattr(run, "_train", flaky)
     ended = sweep("sweeps=sgd", "n_trials=9", "pruner=none", "hydra.sweeper.max_failures=3")
@@ -674,12 +669,12 @@ def test_a_worker_prints_nothing_and_ends_without_its_controller(
     assert not (ended.folder / "best.yaml").exists()
     real = run._train
 
-    def interrupted(*_: object) -> str:
+    def interrupted(*_: object, **__: object) -> str:
         raise KeyboardInterrupt
 
-    def abandoned(*arguments: object) -> str:
+    def abandoned(*arguments: object, **settings: object) -> str:
         monkeypatch.setenv("FAIRSTEP_PARENT", str(os.getppid() + 1))
-        return real(*arguments)  # type: ignore[arg-type]
+        return real(*arguments, **settings)  # type: ignore[arg-type]
 
     monkeypatch.setattr(run, "_train", interrupted)
     ended = sweep("sweeps=sgd", "n_trials=3", "n_jobs=7")

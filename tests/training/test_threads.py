@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from src import resume
 from src.config import parse
-from src.run import set_threads
-from src.training.threads import threads_for
+from src.results import identity
+from src.training.device import set_threads, threads_for
 from tests.helpers import composed
 
 
@@ -45,7 +44,7 @@ def test_sizes(batch_size: int, parameters: int, threads: int) -> None:
     ],
 )
 def test_those_that_a_run_had(recorded: Mapping[str, Any], threads: int | None) -> None:
-    assert resume.threads(recorded) == threads
+    assert identity.threads(recorded) == threads
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from src.reporting.progress import RunProgress
+from src.training.progress import RunProgress
 
 ROW: dict[str, Any] = {
     "epoch": 1,

@@ -1,0 +1,106 @@
+"""Hydra's callback: what is checked before a run or a sweep has a folder."""
+
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf, read_write
+
+from src.composing import check_choices
+from src.config import job_config, parse
+from src.errors import InputError
+from src.overrides import command, override, parsed
+from src.results import claim
+from src.resuming import prepare
+
+
+class Check(Callback):
+    """Builds everything once before Hydra makes a folder, so that bad input leaves nothing.
+
+    Hydra turns a callback's exceptions into warnings, so a mistake leaves as SystemExit with the
+    InputError as its cause; the entry point says it in one line.
+    """
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        try:
+            if config.get("resume") is not None:
+                prepare(config)
+                _check(config)
+                return
+            check_choices(config)
+            _refuse_search(config)
+            _check(config)
+            _claim(config, "run")
+        except InputError as error:
+            raise SystemExit(1) from error
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        import src.sweeping.sweeper  # noqa: F401, registers it before Hydra looks for it
+
+        try:
+            if config.get("resume") is not None:
+                raise InputError("resume: not with -m; a sweep goes on when it is started again")
+            check_choices(config)
+            sweeper = OmegaConf.select(config, "hydra.sweeper._target_")
+            if not str(sweeper).endswith(".StudySweeper"):
+                _refuse_searches(config)
+                _claim(config, "sweep")
+        except InputError as error:
+            raise SystemExit(1) from error
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        try:
+            if OmegaConf.select(config, "hydra.job.num") is not None:  # of a multirun
+                check_choices(config)
+                _check(config)
+        except InputError as error:
+            raise SystemExit(1) from error
+
+
+def _check(config: DictConfig) -> None:
+    """What the schema refuses is said before torch, which takes seconds, is imported."""
+    checked = parse(job_config(config))
+    from src.training.rehearsal import check
+
+    check(checked)
+
+
+def _refuse_search(config: DictConfig) -> None:
+    """Refuse a file of sweeps/ without -m, unless the command line sets all that it searches."""
+    name = config.hydra.runtime.choices.get("sweeps")
+    if name is None:
+        return
+    from src.sweeping.space import read_space
+
+    given = parsed(config.hydra.overrides.task)
+    if read_space(job_config(config), config.hydra.sweeper.params, given):
+        raise InputError(f"sweeps={name}: nothing is searched without -m; add it, or leave sweeps=")
+
+
+def _refuse_searches(config: DictConfig) -> None:
+    """Refuse what would be several studies, and jobs that would share a folder."""
+    for line in config.hydra.overrides.task:
+        if line.startswith("sweeps="):
+            names = line.removeprefix("sweeps=")
+            comparing = command(f"methods=[{names}]", module="src.compare")
+            raise InputError(
+                f"{line}: one study per method: start one after another, or compare: {comparing}"
+            )
+    sweep = OmegaConf.to_container(config.hydra.sweep, resolve=False)
+    subdir = sweep["subdir"]  # type: ignore[index, call-overload]
+    if "hydra.job.num" not in str(subdir) or ".." in Path(str(subdir)).parts:
+        raise InputError(
+            f"hydra.sweep.subdir={subdir}: must hold ${{hydra.job.num}} and no .., so that every "
+            "job has a folder of its own"
+        )
+
+
+def _claim(config: DictConfig, kind: str) -> None:
+    """Make the folder of a run or a multirun its own."""
+    key, overrides = f"hydra.{kind}.dir", config.hydra.overrides.hydra
+    given = any(item.lstrip("+").startswith(f"{key}=") for item in overrides)
+    folder = claim(Path(config.hydra[kind].dir), exact=given, name=key)
+    with read_write(config.hydra[kind]), read_write(config.hydra.overrides):
+        config.hydra[kind].dir = str(folder)
+        if kind == "sweep":  # each job is composed anew from these
+            overrides.append(override(key, str(folder)))

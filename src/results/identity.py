@@ -1,0 +1,126 @@
+"""Is it the same experiment? What may differ in a run's config and in its surroundings."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from src.config import Config, flatten
+from src.errors import InputError
+
+STARTED = ("trial", "resume", "logger")  # how a run was started
+FOUND = ("sampler", "pruner", "search")  # how its settings were found
+WHERE = ("data.root", "trainer.threads", "trainer.checkpoint_every")  # where it ran, and how fast
+# What may be given with a run that goes on; all else makes it another one.
+CHANGEABLE = ("trainer.epochs", "trainer.checkpoint_every", "data.root", "logger")
+Difference = tuple[str, Any, Any]  # what, recorded, now
+ABSENT = object()
+
+
+def settings(config: Mapping[Any, Any], without: Iterable[str]) -> dict[str, Any]:
+    """A config, flat, without some of its keys and what stands below them."""
+    left_out = tuple(without)
+    below = tuple(f"{key}." for key in left_out)
+    return {
+        key: value
+        for key, value in flatten(config).items()
+        if key not in left_out and not key.startswith(below)
+    }
+
+
+def check_config(recorded: Config, now: Config) -> None:
+    """Go on only with the settings that a checkpoint was made with.
+
+    Args:
+        recorded: in the checkpoint.
+        now: what config.yaml and the overrides beside `resume` say.
+
+    Raises:
+        ValueError: they differ in more than may be given beside `resume`.
+    """
+    if reason := another_length(recorded, now.trainer.epochs):
+        raise ValueError(reason)
+    old, new = (settings(each.model_dump(), (*CHANGEABLE, *STARTED)) for each in (recorded, now))
+    for key in sorted({*old, *new}):
+        _check_setting(key, old.get(key, ABSENT), new.get(key, ABSENT))
+
+
+def another_length(recorded: Config, epochs: object) -> str | None:
+    """Why a run can't be lengthened to so many epochs."""
+    old = recorded.trainer.epochs
+    if type(epochs) is not int or epochs < old:
+        return f"trainer.epochs={epochs}: a resumed run can only grow from its {old}"
+    target = str(recorded.scheduler.get("_target_")).split(".")[-1]
+    if epochs > old and target not in ("Constant", "Step"):
+        return (
+            f"trainer.epochs={epochs}: the {target} schedule of this run depends on its length "
+            f"({old} epochs), so a longer one is another run"
+        )
+    return None
+
+
+def check_group(
+    settings: Mapping[str, Any], saved: Mapping[str, Any], group: Mapping[str, Any]
+) -> None:
+    """The same for a checkpoint that holds no config: by what its optimizer was given.
+
+    Args:
+        settings: the optimizer's, of config.yaml.
+        saved: a group of its parameters in the checkpoint.
+        group: the same as config.yaml builds it.
+    """
+    old = {**saved, "lr": saved.get("initial_lr", saved.get("lr"))}  # a schedule changes lr
+    for key in sorted(settings.keys() & group.keys() & old.keys()):
+        _check_setting(f"optimizer.{key}", old[key], group[key])
+
+
+def _check_setting(key: str, old: object, new: object) -> None:
+    if old == new:
+        return
+    says = f"lacks {key}" if new is ABSENT else f"says {key}={_shown(new)}"
+    made = "without it" if old is ABSENT else f"with {_shown(old)}"
+    raise ValueError(f"config.yaml {says}, they were made {made}")
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def threads(recorded: Mapping[str, Any]) -> int | None:
+    """The number of threads in a run's provenance, 1 to 1024; None where there is none."""
+    had = recorded.get("threads")
+    return had if type(had) is int and 1 <= had <= 1024 else None
+
+
+def check_environment(folder: Path, recorded: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Warn of whatever could make a resumed run another one.
+
+    Args:
+        folder: of the run.
+        recorded: its provenance; empty where it was killed before it left any.
+        now: that of this process.
+
+    Raises:
+        InputError: the data are other data.
+    """
+    if not recorded:
+        return
+    was, are = recorded.get("data_sha256"), now["data_sha256"]
+    if was != are:
+        raise InputError(f"{folder}: the data have changed: their SHA-256 is {are}, it was {was}")
+    changed = [f"{what}: {old} -> {new}" for what, old, new in environment(recorded, now)]
+    if changed:
+        print(
+            f"warning: not as when the run began, so it may end otherwise than it would have: "
+            f"{'; '.join(changed)}",
+            file=sys.stderr,
+        )
+
+
+def environment(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
+    """What differs in the provenance, but for what differs every time."""
+    old, new = flatten(recorded), flatten(now)
+    for key in sorted({*old, *new} - {"command", "working_directory", "resumed"}):
+        if old.get(key) != new.get(key):
+            yield key, old.get(key, "absent"), new.get(key, "absent")

@@ -1,0 +1,95 @@
+"""What a config may name, and how it is built."""
+
+import inspect
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from pkgutil import resolve_name
+from typing import Any, TypeVar
+
+from src.errors import InputError
+
+# The security boundary: a config may name only classes below these. Classes of one's own are
+# allowed by the environment, FAIRSTEP_ALLOW='my_methods.*,theirs.optim.*', or by a script that
+# calls `allow` before `main`; config alone can never widen this list.
+ALLOWED_TARGETS = [
+    "src.optimizers.*",
+    "src.models.*",
+    "src.training.schedules.*",
+    "src.hooks.Check",
+    "src.loggers.*",
+    "src.sweeping.samplers.*",
+    "torch.optim.*",
+    "optuna.samplers.*",
+    "optuna.pruners.*",
+    *os.environ.get("FAIRSTEP_ALLOW", "").replace(",", " ").split(),
+]
+
+T = TypeVar("T")
+
+
+def allow(pattern: str) -> None:
+    """Let configs name the classes of a module of your own, such as `my_methods.*`."""
+    ALLOWED_TARGETS.append(pattern)
+
+
+def build(group: str, settings: dict[str, Any], kind: type[T], *args: Any, **kwargs: Any) -> T:
+    """Make the object that an open group's `_target_` names.
+
+    Args:
+        group: the group's name, for messages.
+        settings: the group's config; everything but `_target_` goes to the class.
+        kind: the class that the object must be an instance of.
+
+    Raises:
+        InputError: the target isn't allowed or isn't a `kind`, or the class refuses a setting.
+    """
+    target = str(settings.get("_target_"))
+    _check_allowed(group, target, target)
+    given = {key: value for key, value in settings.items() if key != "_target_"}
+    try:
+        found = resolve_name(target)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"{group}._target_={target}: {_reason(error)}") from error
+    # Where it really lives: a path through an allowed module can lead anywhere.
+    module, name = getattr(found, "__module__", "?"), getattr(found, "__qualname__", "?")
+    _check_allowed(group, target, f"{module}.{name}")
+    if not isinstance(found, type) or not issubclass(found, kind):
+        raise InputError(f"{group}._target_={target}: not a {kind.__module__}.{kind.__name__}")
+    with blaming(group, settings):
+        _check_flags(found, given)
+        return found(*args, **kwargs, **given)
+
+
+def _check_flags(found: type, given: dict[str, Any]) -> None:
+    """Refuse a word for an argument whose default is true or false: "no" would mean yes."""
+    for name, argument in inspect.signature(found).parameters.items():
+        if isinstance(argument.default, bool) and isinstance(given.get(name), str):
+            raise ValueError(f"{name} must be true or false, got {given[name]!r}")
+
+
+@contextmanager
+def blaming(group: str, settings: dict[str, Any]) -> Iterator[None]:
+    """Turn what a class says against its settings into an InputError of one line."""
+    try:
+        yield
+    except Exception as error:
+        shown = ", ".join(f"{key}={value}" for key, value in settings.items() if key != "_target_")
+        raise InputError(f"{group}: {settings['_target_']}({shown}): {_reason(error)}") from error
+
+
+def _check_allowed(group: str, target: str, place: str) -> None:
+    if not any(fnmatchcase(place, pattern) for pattern in ALLOWED_TARGETS):
+        which = target if place == target else f"{target} (which is {place})"
+        raise InputError(
+            f"{group}._target_={which}: not allowed; allowed: {', '.join(ALLOWED_TARGETS)}; to "
+            f"allow it, begin the command with FAIRSTEP_ALLOW='{place.rpartition('.')[0]}.*'"
+        )
+
+
+def _reason(error: BaseException) -> str:
+    """What the class said, without what Hydra wrapped around it, in one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join((str(error) or type(error).__name__).split())

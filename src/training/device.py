@@ -1,0 +1,63 @@
+"""The device and the CPU threads that a run computes with."""
+
+import os
+
+import torch
+from torch import nn
+
+from src.config import Config
+from src.errors import InputError
+
+LARGE = 2**26  # multiply-adds of one forward pass; docs/benchmarks.md has the figures
+
+
+def find_device(name: str) -> torch.device:
+    available = {"cpu": True, "cuda": torch.cuda.is_available()}
+    available["mps"] = torch.backends.mps.is_available()
+    if name == "auto":
+        name = next(device for device in ("cuda", "mps", "cpu") if available[device])
+    if not available[name]:
+        usable = ", ".join(device for device, there in available.items() if there)
+        raise InputError(f"trainer.device={name}: not available here; available: auto, {usable}")
+    return torch.device(name)
+
+
+def device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def set_up_torch(config: Config) -> None:
+    """Determinism, for the whole process, and one thread, so that a model is built the same."""
+    torch.set_num_threads(1)
+    if config.trainer.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs it to repeat
+    # As use_deterministic_algorithms does, which would import torch's compiler first.
+    torch.set_deterministic_debug_mode("error" if config.trainer.deterministic else "default")
+    # It would also fill every new tensor, an aid against code that reads memory it never wrote.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def set_threads(config: Config, model: nn.Module, had: int | None = None) -> None:
+    """The threads that a run trains with, for the whole process; never the machine's number.
+
+    The config's, else those that the run had before, because another number adds up in another
+    order, else those that follow from the size of the work.
+    """
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    follow = threads_for(config.data.batch_size, parameters)
+    torch.set_num_threads(config.trainer.threads or had or follow)
+
+
+def threads_for(batch_size: int, parameters: int) -> int:
+    """The number of threads where the config names none: two for a large model, else one.
+
+    It follows from the config and the data's shapes alone. Another number of threads adds up in
+    another order, so a number taken from the machine would give each machine other bits. Threads
+    of a small model spend their time waiting for each other, and beside busy processes much more.
+
+    Args:
+        batch_size: samples in a step, >= 1.
+        parameters: numbers in the model, >= 0. Times the batch they make the multiply-adds of a
+            forward pass, exactly so for linear layers.
+    """
+    return 2 if batch_size * parameters >= LARGE else 1

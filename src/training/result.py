@@ -1,0 +1,76 @@
+"""What a run came to: the contents of its result.json."""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from src.config import Config
+from src.results import digest
+from src.training.loop import Row
+
+
+def result(
+    config: Config,
+    status: str,
+    rows: Sequence[Row],
+    at_end: Mapping[str, float],
+    eval_seconds: float,
+    model: nn.Module,
+) -> dict[str, Any]:
+    """What `result.json` holds of a run.
+
+    Args:
+        status: how it ended.
+        rows: all of its evaluations.
+        at_end: what was evaluated once, when it had ended.
+        eval_seconds: spent on the rows.
+        model: with its last weights.
+    """
+    objective = config.objective
+    best, final = best_row(rows, objective.metric, objective.direction), rows[-1] if rows else None
+    counted = best if objective.row == "best" else final
+    value = counted[objective.metric] if counted else None
+    if status == "diverged":
+        value = math.inf if objective.direction == "minimize" else -math.inf
+    return {
+        "status": status,
+        "objective": {**objective.model_dump(), "value": value},
+        "at_end": at_end,
+        "best": best,
+        "final": final,
+        "steps": final["step"] if final else 0,
+        "samples": final["samples"] if final else 0,
+        "train_seconds": final["train_seconds"] if final else 0.0,
+        "eval_seconds": eval_seconds,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "weights_sha256": weights_sha256(model),
+        "config_sha256": digest({**config.model_dump(), "resume": None}),
+        "seed": config.seed,
+    }
+
+
+def best_row(rows: Sequence[Row], metric: str, direction: str) -> Row | None:
+    """The first row with the best finite value of the metric."""
+    finite = [row for row in rows if math.isfinite(row[metric])]
+    sign = 1 if direction == "minimize" else -1
+    return min(finite, key=lambda row: sign * row[metric], default=None)
+
+
+def diverged(row: Row) -> bool:
+    """Whether any loss of the row is NaN or infinite."""
+    return not all(math.isfinite(value) for name, value in row.items() if name.endswith("_loss"))
+
+
+def weights_sha256(model: nn.Module) -> str:
+    """Digest of every tensor of the state dict, names, types and shapes included."""
+    total = hashlib.sha256()
+    state = {name: item for name, item in model.state_dict().items() if isinstance(item, Tensor)}
+    for name, tensor in sorted(state.items()):
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        flat = tensor.detach().cpu().reshape(-1)  # a scalar has no bytes to view
+        total.update(flat.view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()

@@ -1,0 +1,269 @@
+"""One run: built from its config, trained to its end, and recorded in its folder."""
+
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from src.config import PROJECT, Config
+from src.errors import InputError
+from src.loggers import Loggers
+from src.overrides import override
+from src.results import Record, alone, identity, patch, provenance, refuse_used
+from src.results.folder import load_json
+from src.training.build import assemble
+from src.training.checkpoints import Checkpoints
+from src.training.device import device_name, set_threads, set_up_torch
+from src.training.evaluation import Evaluator
+from src.training.loop import Position, Row, train
+from src.training.progress import RunProgress
+from src.training.result import diverged, result
+from src.training.state import Pair, State
+from src.training.stopping import EarlyStopper
+
+
+def run(
+    config: Config,
+    snapshot: str,
+    folder: Path,
+    *,
+    stop: Callable[[Row], bool] = lambda row: False,
+    quiet: bool = False,
+    keep_last: bool = True,
+    threads: int | None = None,
+) -> dict[str, Any]:
+    """Train as the config says and leave the record in `folder`.
+
+    Args:
+        config: checked; with `resume`, the folder's own, and the run goes on where it stopped.
+        snapshot: the resolved config as YAML, kept as `config.yaml`.
+        folder: exists and is this run's alone.
+        stop: is told every row, and tells whether the run ends there, as pruned.
+        quiet: no progress is shown.
+        keep_last: write a checkpoint at the end, from which the run can be lengthened.
+        threads: how many the run had that this one repeats; used where the config names none.
+
+    Returns:
+        What `result.json` holds, with the objective's value not yet rounded to JSON (a run that
+        diverged has an infinite one).
+
+    Raises:
+        KeyboardInterrupt: after the record is complete.
+    """
+    with alone(folder), _one_line(folder):
+        if config.resume is None:
+            refuse_used(folder)
+        recorded = load_json(folder, "provenance.json") or {} if config.resume else {}
+        set_up_torch(config)
+        session = Session(config, folder)
+        set_threads(config, session.parts.model, threads or identity.threads(recorded))
+        facts = session.facts()
+        if config.resume is not None:
+            rows = session.restore()
+            identity.check_environment(folder, recorded, facts)
+            session.record.take_up(rows)
+        session.describe(snapshot, recorded, facts)
+        status = _train(config, session, stop, quiet=quiet, keep_last=keep_last)
+        ended = session.result(status)
+        session.record.result(ended)
+    if session.interrupt is not None:
+        raise session.interrupt
+    return ended
+
+
+@contextmanager
+def _one_line(folder: Path) -> Iterator[None]:
+    """A disk that is full, say, ends the run with one line that says how to go on."""
+    try:
+        yield
+    except OSError as error:
+        reason = f"{error.filename or folder}: {error.strerror or error}"
+        newest = next((place.name for place in Checkpoints(folder).places()), "the start")
+        if (folder / "config.yaml").is_file():
+            reason += f"; {shlex.quote(override('resume', str(folder)))} goes on from {newest}"
+        raise InputError(reason) from error
+
+
+class Session:
+    """A run under way: what was built, how far it is, and what it has written."""
+
+    def __init__(self, config: Config, folder: Path) -> None:
+        self.config, self.parts = config, assemble(config)
+        self.pair = Pair(self.parts.model, self.parts.optimizer)
+        self.evaluator = Evaluator(self.parts, config.trainer.evaluate)
+        stopping = config.trainer.early_stopping
+        maximize = config.objective.direction == "maximize"
+        self.stopper = EarlyStopper(stopping.patience, stopping.min_delta, maximize=maximize)
+        self.at = Position()
+        self.record, self.checkpoints = Record(folder), Checkpoints(folder)
+        self.saved_at = 0.0  # training seconds
+        self.ended: str | None = None  # how, for a run that was killed after its last row
+        self.interrupt: KeyboardInterrupt | None = None
+
+    def rows(self, tick: Callable[[int, Tensor], None]) -> Iterator[Row]:
+        """Train on; each row is recorded before it is yielded."""
+        config, parts = self.config, self.parts
+        for row in train(
+            parts.model,
+            parts.optimizer,
+            parts.schedule,
+            parts.data.train,
+            self.evaluator,
+            self.at,
+            seed=config.seed,
+            epochs=config.trainer.epochs,
+            batch_size=config.data.batch_size,
+            evaluate_every=config.trainer.evaluate_every,
+            tick=tick,
+        ):
+            self.record.row(row)
+            yield row
+
+    def result(self, status: str) -> dict[str, Any]:
+        """What the run came to; evaluates what is evaluated once, unless it was interrupted."""
+        names = self.config.trainer.evaluate_at_end if status != "interrupted" else []
+        at_end, seconds = Evaluator(self.parts, names)(), self.evaluator.seconds
+        return result(self.config, status, self.record.rows, at_end, seconds, self.parts.model)
+
+    def facts(self) -> dict[str, Any]:
+        """Where this run comes from."""
+        return {
+            **provenance(PROJECT),
+            "data_sha256": self.parts.data.sha256,
+            "device": device_name(self.parts.device),
+            "threads": torch.get_num_threads(),
+            "seed": self.config.seed,
+        }
+
+    def describe(self, snapshot: str, recorded: dict[str, Any], facts: dict[str, Any]) -> None:
+        """Write config.yaml and where this run comes from.
+
+        Of a run that goes on, what it began with stays, and what differs now is added.
+        """
+        self.record.config(snapshot)
+        if not recorded:
+            self.record.patch(patch(PROJECT))
+            self.record.provenance(facts)
+            return
+        changed = {what: new for what, _, new in identity.environment(recorded, facts)}
+        if "git.diff_sha256" in changed:
+            self.record.patch(patch(PROJECT), f"provenance-{self.at.step}.patch")
+        entry = {"step": self.at.step, "command": facts["command"], **changed}
+        before = recorded.get("resumed", [])
+        self.record.provenance({**recorded, "resumed": [*before, entry]})
+
+    def save(self, ended: str | None, *, force: bool = False) -> None:
+        """Write a checkpoint, if it is time for one; called at an evaluation."""
+        every = self.config.trainer.checkpoint_every
+        if every is None or (self.at.train_seconds - self.saved_at < every and not force):
+            return
+        self.saved_at = self.at.train_seconds
+        self.record.flush()
+        state = {
+            **self.pair.state_dict(),
+            "config": {**self.config.model_dump(), "resume": None},
+            "position": asdict(self.at),
+            "stopper": {"best": self.stopper.best, "waited": self.stopper.waited},
+            "rows": len(self.record.rows),
+            "ended": ended,
+            "eval_seconds": self.evaluator.seconds,
+        }
+        self.checkpoints.save(self.at.step, state)
+
+    def restore(self) -> int:
+        """Go back to the newest checkpoint; to the start, where there is none yet.
+
+        Returns:
+            How many rows there were.
+
+        Raises:
+            InputError: there are some, and none can be read or is this run's.
+        """
+        kept, folder = self.checkpoints.load(), self.checkpoints.folder
+        if kept is None:
+            return 0
+        try:
+            state = State.model_validate(kept)
+            self._check_config(state)
+            return self._restore(state)
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as e:
+            reason = " ".join(str(e).split())[:400]
+            raise InputError(f"{folder}: not checkpoints of this run: {reason}") from e
+
+    def _check_config(self, state: State) -> None:
+        """Refuse a checkpoint that was made with other settings."""
+        if state.config is not None:
+            identity.check_config(Config.model_validate(state.config), self.config)
+            return
+        groups = self.parts.optimizer.param_groups
+        for group, saved in zip(groups, state.optimizer["param_groups"], strict=True):
+            identity.check_group(self.config.optimizer, saved, group)
+
+    def _restore(self, state: State) -> int:
+        """Put everything in its place; return how many rows there were."""
+        self.pair.load_state_dict(vars(state))
+        self.at = Position(**state.position)  # type: ignore[arg-type]
+        self.saved_at = self.at.train_seconds
+        best, waited = state.stopper["best"], state.stopper["waited"]
+        self.stopper = replace(self.stopper, best=best, waited=waited)  # type: ignore[arg-type]
+        self.evaluator.seconds = state.eval_seconds
+        # A completed run can be lengthened; the others stay as they ended.
+        self.ended = state.ended if state.ended != "completed" else None
+        return state.rows
+
+
+def _train(
+    config: Config,
+    session: Session,
+    stop: Callable[[Row], bool],
+    *,
+    quiet: bool,
+    keep_last: bool,
+) -> str:
+    """Train until the run ends; return how it ended."""
+    if session.ended is not None:
+        return session.ended
+    loggers, status = Loggers(config.logger), "failed"
+    progress = RunProgress(config.trainer.epochs, len(session.parts.data.train), quiet=quiet)
+    try:
+        loggers.start(session.record.folder, config.model_dump(), session.at.step)
+        with progress:
+            for row in session.rows(progress.tick):
+                loggers.row(row)
+                progress.row(row)
+                ended = _ending(config, session, row, stop)
+                session.save(ended, force=ended is not None and keep_last)
+                if ended is not None:
+                    status = ended
+                    break
+            else:
+                status = "completed"  # all that was to do was done before
+    except KeyboardInterrupt as interrupt:
+        status, session.interrupt = "interrupted", interrupt
+    finally:
+        loggers.close(status)
+    return status
+
+
+def _ending(config: Config, session: Session, row: Row, stop: Callable[[Row], bool]) -> str | None:
+    """How the run ends at this row, if it does."""
+    waited = session.stopper.should_stop(row[config.objective.metric])
+    if diverged(row):
+        return "diverged"
+    if waited:
+        return "early_stopped"
+    pruned = stop(row)
+    if row["samples"] == config.trainer.epochs * len(session.parts.data.train):
+        return "completed"
+    return "pruned" if pruned else None
+
+
+def snapshot(cfg: DictConfig) -> str:
+    """The config with everything interpolated, as YAML."""
+    return OmegaConf.to_yaml(cfg, resolve=True)

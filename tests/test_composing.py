@@ -1,0 +1,77 @@
+"""Search spaces and past studies are found when they are asked for, and not before."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from omegaconf import OmegaConf
+
+from src.composing import Beside, place, register
+from src.config import CONF, PROJECT
+
+BEST = "# @package _global_\noptimizer:\n  lr: 0.25\n"
+
+
+@pytest.fixture
+def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("src.config.OUTPUTS", tmp_path)
+    for name, file in {"one": "best.yaml", "two": "best.yaml", "none": "other.yaml"}.items():
+        folder = tmp_path / "sweeps" / name
+        folder.mkdir(parents=True)
+        (folder / file).write_text(BEST)
+    register()
+    return tmp_path
+
+
+def test_what_is_there(outputs: Path) -> None:
+    beside = Beside("fairstep", "fairstep://")
+    assert beside.available()
+    assert beside.list("", None) == beside.list("", ObjectType.GROUP) == ["experiment", "sweeps"]
+    assert beside.list("", ObjectType.CONFIG) == []
+    assert beside.list("experiment", ObjectType.CONFIG) == ["one/best", "two/best"]
+    assert beside.list("experiment", ObjectType.GROUP) == []
+    assert beside.list("sweeps", None) == sorted(
+        path.stem for path in (PROJECT / "sweeps").iterdir()
+    )
+    assert all(beside.is_group(name) for name in ("", "/", "sweeps", "experiment"))
+    assert not any(beside.is_group(name) for name in ("optimizer", "experiment/one", "sweeps/adam"))
+    configs = ("sweeps/adam", "sweeps/adam.yaml", "experiment/one/best", "experiment/two/best.yaml")
+    assert all(beside.is_config(name) for name in configs)
+    for name in ("sweeps/nowhere", "sweeps", "experiment/none/best", "experiment/none/other",
+                 "experiment/one", "experiment/../best", "sweeps/../sweeps/adam", "optimizer/adam",
+                 "experiment/one/../two/best"):  # fmt: skip
+        assert not beside.is_config(name), name
+    assert place("experiment/one/best") == outputs / "sweeps" / "one" / "best.yaml"
+
+
+def test_a_study_that_ends_meanwhile_is_found(outputs: Path) -> None:
+    with initialize_config_dir(str(CONF)):
+        assert compose("config", ["experiment=two/best"]).optimizer.lr == 0.25
+        late = outputs / "sweeps" / "late"
+        late.mkdir()
+        (late / "best.yaml").write_text(BEST.replace("0.25", "0.5"))
+        assert compose("config", ["experiment=late/best"]).optimizer.lr == 0.5
+        loader = GlobalHydra.instance().config_loader()
+        choices = loader.get_group_options("experiment")
+        assert choices == ["late/best", "one/best", "tutorial", "two/best"]
+
+
+def test_no_file_is_read_before_it_is_asked_for(
+    outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    load = OmegaConf.load
+
+    def watched(file: object) -> object:
+        read.append(str(getattr(file, "name", file)))
+        return load(file)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(OmegaConf, "load", watched)
+    register()
+    with initialize_config_dir(str(CONF)):
+        compose("config", ["sweeps=adam"])
+        compose("config", ["experiment=one/best"])
+    beside = [name for name in read if "sweeps" in Path(name).parts]
+    assert beside == [str(PROJECT / "sweeps" / "adam.yaml"), str(outputs / "sweeps/one/best.yaml")]
