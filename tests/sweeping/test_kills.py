@@ -61,7 +61,8 @@ def storm(project: Project, n_jobs: int, n_trials: int, kills: int, seed: int) -
 
 def seconds_of_a_trial(project: Project) -> float:
     """So that about half of the kills hit the trial that was waited for, on any machine."""
-    taken = [one.user_attrs["seconds"] for one in project.trials(STUDY) if one.value is not None]
+    attributes = [one.user_attrs for one in project.trials(STUDY) if one.value is not None]
+    taken = [each["seconds"] for each in attributes if "seconds" in each]  # it reads meanwhile
     return statistics.median(taken) if taken else 1.0
 
 
