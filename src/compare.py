@@ -24,17 +24,17 @@ def main() -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("overrides", nargs="*", help="KEY=VALUE")
+    parser.add_argument("overrides", nargs="*", default=[], help="KEY=VALUE")
     parser.add_argument(
         "--config-dir", "-cd", help="a folder of yours with optimizer/NAME.yaml, sweeps/NAME.yaml"
     )
     parser.add_argument(
         "--cfg", "-c", choices=["job"], help="print what each method would be run with, and leave"
     )
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     with one_line_errors():
         register()
-        overrides = [*arguments.overrides, *_found_in(arguments.config_dir)]
+        overrides = [*arguments.overrides, *_found_in(arguments)]
         if arguments.cfg is not None:
             print(_composed(overrides), end="")
             return
@@ -45,10 +45,13 @@ def main() -> None:
             raise
 
 
-def _found_in(folder: str | None) -> list[str]:
+def _found_in(given: argparse.Namespace) -> list[str]:
     """`--config-dir`, as the override that reaches every run."""
+    folder = given.config_dir
     if folder is None:
         return []
+    if any(line.startswith("hydra.searchpath=") for line in given.overrides):
+        raise InputError(f"--config-dir={folder}: give it or hydra.searchpath, not both")
     if not Path(folder).is_dir():
         raise InputError(f"--config-dir={folder}: no such folder")
     return [override("hydra.searchpath", [f"file://{Path(folder).absolute()}"])]

@@ -1,17 +1,20 @@
 """How configs are composed: resolvers, where files are found, and which choices go together."""
 
 import builtins
+import os
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
-from hydra.plugins.config_source import ConfigResult
+from hydra.plugins.config_source import ConfigLoadError, ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
 
 from src import config as places
 from src.errors import InputError
@@ -67,10 +70,14 @@ class Beside(FileConfigSource):
         return SCHEME
 
     def load_config(self, config_path: str) -> ConfigResult:
-        return super().load_config(str(place(config_path)))
+        file = place(config_path)
+        try:
+            return super().load_config(str(file))
+        except (OSError, ValueError, YAMLError) as error:
+            raise InputError(f"{file}: {' '.join(str(error).split())}") from error
 
     def is_config(self, config_path: str) -> bool:
-        return place(config_path.removesuffix(".yaml")).is_file()
+        return os.path.isfile(place(config_path.removesuffix(".yaml")))  # of any name, however long
 
     def is_group(self, config_path: str) -> bool:
         return config_path.strip("/") in ("", "sweeps", "experiment")
@@ -100,7 +107,7 @@ def place(config_path: str) -> Path:
 
 
 class SearchPath(SearchPathPlugin):
-    """Adds them to where Hydra looks, behind conf/ and whatever the command line names."""
+    """Adds them to where Hydra looks: behind conf/, before what the command line names."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         search_path.append(provider="fairstep", path=f"{SCHEME}://")
@@ -119,7 +126,7 @@ def check_choices(config: DictConfig) -> None:
     """
     chosen = config.hydra.runtime.choices
     for kind in ("experiment", "sweeps"):
-        found = _find(config, kind, chosen.get(kind))
+        found = find(config, kind, chosen.get(kind))
         expected = _overridden(found.pop("defaults", []))
         for group, node in found.items():
             whole = isinstance(node, dict) and ("_target_" in node or "name" in node)
@@ -136,15 +143,26 @@ def _overridden(defaults: list[Any]) -> dict[str, str | None]:
     return {str(key).removeprefix("override /"): choice for key, choice in items}
 
 
-def _find(config: DictConfig, group: str, name: str | None) -> dict[str, Any]:
-    """A file of a group, as it stands there; empty where there is none."""
+def find(config: DictConfig, group: str, name: str | None) -> dict[str, Any]:
+    """A file of a group, as it stands there; empty where there is none.
+
+    Raises:
+        InputError: there are two, of which Hydra takes the first.
+    """
     if not isinstance(name, str):
         return {}
+    found = []
     for source in config.hydra.runtime.config_sources:
         files = {"file": Path(source.path, group, f"{name}.yaml"), SCHEME: place(f"{group}/{name}")}
-        if source.schema in files and files[source.schema].is_file():
-            return _plain(OmegaConf.load(files[source.schema]))
-    return {}
+        if source.schema in files and os.path.isfile(files[source.schema]):
+            found.append(files[source.schema])
+    if len(found) > 1:
+        raise InputError(f"{group}={name}: there are two, {found[0]} and {found[1]}; rename yours")
+    try:
+        stored = None if found else ConfigStore.instance().load(f"{group}/{name}.yaml").node
+    except ConfigLoadError:
+        return {}
+    return _plain(OmegaConf.load(found[0]) if found else stored)
 
 
 def _plain(loaded: Any) -> dict[str, Any]:

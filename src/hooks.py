@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from src.composing import check_choices
 from src.config import job_config, parse
 from src.errors import InputError
-from src.overrides import command, override, parsed
+from src.overrides import command, override, parsed, search_path
 from src.results import claim
 from src.resuming import prepare
 
@@ -28,6 +28,7 @@ class Check(Callback):
                 _check(config)
                 return
             check_choices(config)
+            _refuse_environment(config)
             _refuse_search(config)
             _check(config)
             _claim(config, "run")
@@ -41,6 +42,7 @@ class Check(Callback):
             if config.get("resume") is not None:
                 raise InputError("resume: not with -m; a sweep goes on when it is started again")
             check_choices(config)
+            _refuse_environment(config)
             sweeper = OmegaConf.select(config, "hydra.sweeper._target_")
             if not str(sweeper).endswith(".StudySweeper"):
                 _refuse_searches(config)
@@ -60,9 +62,18 @@ class Check(Callback):
 def _check(config: DictConfig) -> None:
     """What the schema refuses is said before torch, which takes seconds, is imported."""
     checked = parse(job_config(config))
+    if checked.trial is not None:
+        raise InputError(f"trial={checked.trial}: a sweep numbers its trials itself")
     from src.training.rehearsal import check
 
     check(checked)
+
+
+def _refuse_environment(config: DictConfig) -> None:
+    """A config may be from somebody else: it sets nothing that widens what is allowed."""
+    for name in OmegaConf.select(config, "hydra.job.env_set", default={}):
+        if str(name).startswith("FAIRSTEP_"):
+            raise InputError(f"hydra.job.env_set.{name}: only the environment itself sets it")
 
 
 def _refuse_search(config: DictConfig) -> None:
@@ -82,7 +93,9 @@ def _refuse_searches(config: DictConfig) -> None:
     for line in config.hydra.overrides.task:
         if line.startswith("sweeps="):
             names = line.removeprefix("sweeps=")
-            comparing = command(f"methods=[{names}]", module="src.compare")
+            comparing = command(
+                *search_path("config-dir"), f"methods=[{names}]", module="src.compare"
+            )
             raise InputError(
                 f"{line}: one study per method: start one after another, or compare: {comparing}"
             )

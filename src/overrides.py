@@ -53,9 +53,13 @@ def command(*words: str, module: str = "src.train") -> str:
         module: the entry point; for `src.train`, the script that was started in its place, which
             may allow classes of its own.
     """
+    return " ".join([*environment(), shlex.join(["python", *_entry(module), *words])])
+
+
+def environment() -> list[str]:
+    """What stands before a command, as a shell reads it: where things are, what is allowed."""
     given = {name: os.environ.get(name) for name in ENVIRONMENT}
-    settings = [f"{name}={shlex.quote(value)}" for name, value in given.items() if value]
-    return " ".join([*settings, shlex.join(["python", *_entry(module), *words])])
+    return [f"{name}={shlex.quote(value)}" for name, value in given.items() if value]
 
 
 def again() -> str:
@@ -85,8 +89,8 @@ def given_overrides() -> list[Override]:
     return parsed(given.overrides)
 
 
-def search_path() -> list[str]:
-    """The flags of the command line that say where else configs are."""
+def search_path(*names: str) -> list[str]:
+    """The flags of the command line that say where else configs are; all, or some."""
     given, _ = get_args_parser().parse_known_args()
-    flags = {f"--{name}": getattr(given, name.replace("-", "_")) for name in PATHS}
+    flags = {f"--{name}": getattr(given, name.replace("-", "_")) for name in names or PATHS}
     return [word for flag, value in flags.items() if value for word in (flag, value)]

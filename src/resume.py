@@ -19,7 +19,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run", type=Path, help="the run's folder")
-    parser.add_argument("overrides", nargs="*", help="KEY=VALUE")
+    parser.add_argument("overrides", nargs="*", default=[], help="KEY=VALUE")
     given = parser.parse_args()
     sys.argv[1:] = [override("resume", str(given.run)), *given.overrides]
     train.main()

@@ -2,6 +2,8 @@
 
 import inspect
 import os
+import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -23,10 +25,16 @@ ALLOWED_TARGETS = [
     "torch.optim.*",
     "optuna.samplers.*",
     "optuna.pruners.*",
-    *os.environ.get("FAIRSTEP_ALLOW", "").replace(",", " ").split(),
 ]
 
 T = TypeVar("T")
+
+
+def _from_environment() -> list[str]:
+    return os.environ.get("FAIRSTEP_ALLOW", "").replace(",", " ").split()
+
+
+ALLOWED_TARGETS += _from_environment()
 
 
 def allow(pattern: str) -> None:
@@ -83,9 +91,18 @@ def _check_allowed(group: str, target: str, place: str) -> None:
     if not any(fnmatchcase(place, pattern) for pattern in ALLOWED_TARGETS):
         which = target if place == target else f"{target} (which is {place})"
         raise InputError(
-            f"{group}._target_={which}: not allowed; allowed: {', '.join(ALLOWED_TARGETS)}; to "
-            f"allow it, begin the command with FAIRSTEP_ALLOW='{place.rpartition('.')[0]}.*'"
+            f"{group}._target_={which}: not allowed; allowed: {', '.join(ALLOWED_TARGETS)}"
+            f"{_permission(place)}"
         )
+
+
+def _permission(place: str) -> str:
+    """How to allow a class, if its name is one: it may be from somebody else's config."""
+    module, _, name = place.rpartition(".")
+    if not re.fullmatch(r"\w+(\.\w+)*", module, re.ASCII) or not name.isidentifier():
+        return ""
+    patterns = ",".join([*_from_environment(), f"{module}.*"])
+    return f"; if you trust it, begin the command with FAIRSTEP_ALLOW={shlex.quote(patterns)}"
 
 
 def _reason(error: BaseException) -> str:

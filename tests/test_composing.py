@@ -8,8 +8,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from omegaconf import OmegaConf
 
-from src.composing import Beside, place, register
+from src.composing import Beside, check_choices, place, register
 from src.config import CONF, PROJECT
+from src.errors import InputError
 
 BEST = "# @package _global_\noptimizer:\n  lr: 0.25\n"
 
@@ -75,3 +76,23 @@ def test_no_file_is_read_before_it_is_asked_for(
         compose("config", ["experiment=one/best"])
     beside = [name for name in read if "sweeps" in Path(name).parts]
     assert beside == [str(PROJECT / "sweeps" / "adam.yaml"), str(outputs / "sweeps/one/best.yaml")]
+
+
+def test_of_two_files_of_a_name_neither_is_taken_silently(outputs: Path, tmp_path: Path) -> None:
+    """Hydra would take the project's, and one's own would be passed over."""
+    (tmp_path / "mine" / "sweeps").mkdir(parents=True)
+    (tmp_path / "mine" / "sweeps" / "adam.yaml").write_text(BEST)
+    with initialize_config_dir(str(CONF)):
+        where = f"hydra.searchpath=[file://{tmp_path}/mine]"
+        config = compose("config", ["sweeps=adam", where], return_hydra_config=True)
+    with pytest.raises(InputError, match=r"sweeps=adam: there are two, .*; rename yours"):
+        check_choices(config)
+
+
+def test_files_that_cannot_be_read_are_one_line(outputs: Path) -> None:
+    (outputs / "sweeps" / "one" / "best.yaml").write_text("a: [\n")
+    beside = Beside("fairstep", "fairstep://")
+    assert not beside.is_config(f"experiment/{'a' * 300}/best")
+    with pytest.raises(InputError, match=r"one/best\.yaml: while parsing") as error:
+        beside.load_config("experiment/one/best")
+    assert "\n" not in str(error.value)

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from pydantic import ValidationError
 from torch import nn
 
-from src.composing import _find, check_choices, register
+from src.composing import check_choices, find, register
 from src.config import CONF, PROJECT, parse
 from src.errors import InputError
 from src.models import MLP
@@ -174,7 +174,7 @@ def test_a_module_that_is_not_allowed_is_not_even_imported(
 def test_one_may_allow_a_module_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("src.targets.ALLOWED_TARGETS", ["src.models.*"])
     target = {"_target_": "tests.test_config.Elsewhere"}
-    way = r"allowed: src\.models\.\*; to .* with FAIRSTEP_ALLOW='tests\.test_config\.\*'"
+    way = r"allowed: src\.models\.\*; if you trust it.* FAIRSTEP_ALLOW='tests\.test_config\.\*'$"
     with pytest.raises(InputError, match=way):
         build("model", target, nn.Module, 4, 2)
     allow("tests.test_config.*")
@@ -252,9 +252,9 @@ def test_a_choice_that_no_source_holds_says_nothing() -> None:
     register()
     with initialize_config_dir(str(CONF)):
         cfg = compose("config", return_hydra_config=True)
-    assert _find(cfg, "experiment", "nowhere/best") == {}
-    assert _find(cfg, "experiment", None) == {}
-    assert _find(cfg, "sweeps", "adam")["search"]
+    assert find(cfg, "experiment", "nowhere/best") == {}
+    assert find(cfg, "experiment", None) == {}
+    assert find(cfg, "sweeps", "adam")["search"]
 
 
 MINE = """# @package _global_
@@ -316,3 +316,25 @@ def test_what_may_be_named_and_nothing_else() -> None:
         "src.training.schedules.*",
         "torch.optim.*",
     ]
+
+
+@pytest.mark.parametrize(
+    ("target", "advice"),
+    [
+        ("theirs.optim.A", "begin the command with FAIRSTEP_ALLOW='mine.*,theirs.optim.*'"),
+        ("x'; touch PWNED; '.y", ""),
+        ("$(touch PWNED).y", ""),
+        ("adam", ""),
+        ("a b.c", ""),
+        ("*.A", ""),
+    ],
+)
+def test_how_to_allow_a_class_is_said_of_names_only(
+    monkeypatch: pytest.MonkeyPatch, target: str, advice: str
+) -> None:
+    """A target may be from somebody else's config, and people paste what they read."""
+    monkeypatch.setenv("FAIRSTEP_ALLOW", "mine.*")
+    with pytest.raises(InputError) as error:
+        build("model", {"_target_": target}, nn.Module, 4, 2)
+    _, _, said = str(error.value).partition("; if you trust it, ")
+    assert said == advice

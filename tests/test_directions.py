@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "resuming.py": {"config", "overrides", "results"},
     "training": {"config", "data", "loggers", "overrides", "results", "targets"},
     "sweeping": {"config", "overrides", "results", "targets", "training"},
-    "comparing": {"config", "results", "sweeping", "targets", "training"},
+    "comparing": {"composing", "config", "overrides", "results", "sweeping", "targets", "training"},
 }
 ENTRIES = ("compare", "hooks", "replay", "report", "resume", "studies", "train", "trajectories")
 WITHOUT_TORCH = ("reporting", "results", "cli.py", "composing.py", "config.py", "errors.py",

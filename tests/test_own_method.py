@@ -12,6 +12,7 @@ import pytest
 
 from src.config import PROJECT
 from src.targets import ALLOWED_TARGETS
+from tests.helpers import Session
 
 METHOD = '''
 import torch
@@ -124,6 +125,8 @@ def test_it_is_trained_gone_on_with_and_repeated(mine: Path) -> None:
     assert json.loads((Path(run) / "result.json").read_text())["final"]["epoch"] == 2
     repeated = call(mine, "-m", "src.replay", run)
     assert repeated.stdout.splitlines()[-1] == "identical: 2 rows and the weights"
+    said = call(mine, "-m", "src.replay", run, "--config-only").stdout
+    assert said.startswith("FAIRSTEP_ALLOW='my_methods.*' FAIRSTEP_OUTPUTS='")
     for words in (("src.resume", run, "trainer.epochs=3"), ("src.replay", run)):
         refused = call(mine, "-m", *words, allow="")
         assert refused.returncode == 1
@@ -137,6 +140,9 @@ def test_what_each_method_would_be_run_with(mine: Path) -> None:
     for line in ("    optimizer:", "      _target_: my_methods.Mine", "  n_trials: 2"):
         assert line in shown.stdout.splitlines()
     assert not (mine / "outputs").exists()
+    both = call(mine, "-m", "src.compare", SMALL[0], "--config-dir", "conf", "hydra.searchpath=[]")
+    assert (both.returncode, both.stdout) == (1, "")
+    assert both.stderr == "error: --config-dir=conf: give it or hydra.searchpath, not both\n"
     missing = call(mine, "-m", "src.compare", "--config-dir", "nowhere", *SMALL)
     assert (missing.returncode, missing.stdout) == (1, "")
     assert missing.stderr == "error: --config-dir=nowhere: no such folder\n"
@@ -153,3 +159,23 @@ def test_what_the_environment_allows(tmp_path: Path, given: str, patterns: list[
     code = "import json, src.targets; print(json.dumps(src.targets.ALLOWED_TARGETS))"
     allowed = json.loads(call(tmp_path, "-c", code, allow=given).stdout)
     assert allowed == [*ALLOWED_TARGETS, *patterns]
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("trial=7", "trial=7: a sweep numbers its trials itself"),
+        ("+hydra.job.env_set.FAIRSTEP_ALLOW='os.*'", "hydra.job.env_set.FAIRSTEP_ALLOW: only the"),
+    ],
+)
+def test_what_no_config_sets(session: Session, override: str, says: str) -> None:
+    for words in ((), ("-m", "seed=1,2")):
+        answer = session.train(*words, *QUICK, override)
+        assert answer.status == 1 and answer.err.startswith(f"error: {says}"), answer
+        assert len(answer.err.splitlines()) == 1
+
+
+def test_several_sweeps_name_the_comparison_with_its_folder(mine: Path) -> None:
+    said = call(mine, "-m", "src.train", "--config-dir", "conf", "-m", "sweeps=adam,mine")
+    assert said.returncode == 1
+    assert "python -m src.compare --config-dir conf 'methods=[adam,mine]'" in said.stderr

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, ValidationError
 
 from src.comparing import refused
+from src.composing import find
 from src.config import CONF, Metric, Section, first_error, flatten, job_config, parse
 from src.errors import InputError
 from src.results import digest
@@ -129,6 +130,7 @@ def plan(arguments: Sequence[str]) -> Plan:
         targets = {name: _target(name, found_in) for name in asked.methods}
     for name, config in configs.items():
         refused.check_choices(config)
+        find(config, "sweeps", name)  # one's own of the same name would be passed over
         refused.check_selection(parse(job_config(config)))
         refused.check_method(name, config, targets[name])
     given = [one for one in parsed if one.key_or_group.split(".")[0] not in (*OWN, "hydra")]

@@ -29,6 +29,7 @@ from src.comparing.ledger import Ledger
 from src.comparing.protocol import Plan
 from src.config import parse
 from src.errors import InputError
+from src.overrides import environment as before
 from src.results import digest
 from src.sweeping.progress import wide_console
 from src.sweeping.show import importances, load
@@ -123,7 +124,8 @@ class Searches:
         command = ["-m", "src.train", "-m", f"sweeps={method}", *given]
         self._carry_out(command, name, method)
         with self.writing:
-            self.ledger.note("searched", f"{name}: python {shlex.join(command)}")
+            line = " ".join([*before(), "python", shlex.join(command)])
+            self.ledger.note("searched", f"{name}: {line}")
         return read_search(self.plan, method, number, name)
 
     def _carry_out(self, command: list[str], name: str, method: str) -> None:

@@ -79,7 +79,8 @@ class Method(Optimizer):
     def add_param_group(self, param_group: Group) -> None:
         """Add a group whose settings stand above the defaults, once they are found in range."""
         self._check({**self.defaults, **param_group})
-        plain("add_param_group")(self, param_group)
+        add: Any = super().add_param_group  # a mixin's, say
+        inspect.unwrap(add.__func__)(self, param_group)
         for param in self.param_groups[-1]["params"]:
             if param.is_complex() and not self.allows_complex:
                 self.param_groups.pop()

@@ -31,7 +31,8 @@ def set_up_torch(config: Config) -> None:
     torch.set_num_threads(1)
     if config.trainer.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs it to repeat
-    # As use_deterministic_algorithms does, which would import torch's compiler first.
+        os.environ.setdefault("TORCHINDUCTOR_DETERMINISTIC", "1")  # for models that are compiled
+    # Not by use_deterministic_algorithms, which would import torch's compiler.
     torch.set_deterministic_debug_mode("error" if config.trainer.deterministic else "default")
     # It would also fill every new tensor, an aid against code that reads memory it never wrote.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

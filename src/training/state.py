@@ -182,7 +182,7 @@ def _saves_itself(owner: Any) -> bool:
     """Whether its class decides what its state dict holds, and in what form."""
     if isinstance(owner, nn.Module):
         return type(owner).get_extra_state is not nn.Module.get_extra_state
-    return type(owner).state_dict is not Optimizer.state_dict
+    return inspect.unwrap(type(owner).state_dict) is not inspect.unwrap(Optimizer.state_dict)
 
 
 def _set(owner: Any, key: str, value: Any) -> None:

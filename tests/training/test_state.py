@@ -1,5 +1,6 @@
 """What a model and its optimizer save beside their state dicts, and how it comes back."""
 
+import random
 import warnings
 from typing import Any
 
@@ -8,6 +9,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from src.errors import InputError
+from src.optimizers import Momentum
 from src.training.leaves import difference, moved, storage, unkept, walk
 from src.training.state import Pair, State
 
@@ -185,3 +188,23 @@ def test_what_a_checkpoint_gives_back() -> None:
         "x[0]: a tensor that shares a parameter's memory"
     )
     assert storage(sparse) == 0 and storage(dense) == dense.data_ptr()
+
+
+class Drawing(Momentum):
+    """One of the project's methods with a generator of Python's, which no checkpoint keeps."""
+
+    def __init__(self, params: list[Tensor]) -> None:
+        super().__init__(params, lr=0.1)
+        self.random = random.Random(0)
+
+    def step(self, closure: Any = None) -> Any:
+        self.random.random()
+        return super().step(closure)
+
+
+def test_what_a_method_of_the_project_cannot_keep_is_refused() -> None:
+    pair = made(Drawing)
+    pair.state_dict()  # it is as it was made
+    stepped(pair, 1)
+    with pytest.raises(InputError, match=r"optimizer\.random: a random\.Random can't be kept"):
+        pair.state_dict()
