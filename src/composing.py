@@ -151,18 +151,22 @@ def find(config: DictConfig, group: str, name: str | None) -> dict[str, Any]:
     """
     if not isinstance(name, str):
         return {}
-    found = []
-    for source in config.hydra.runtime.config_sources:
-        files = {"file": Path(source.path, group, f"{name}.yaml"), SCHEME: place(f"{group}/{name}")}
-        if source.schema in files and os.path.isfile(files[source.schema]):
-            found.append(files[source.schema])
+    beside = place(f"{group}/{name}")
+    files = [
+        beside if source.schema == SCHEME else Path(source.path, group, f"{name}.yaml")
+        for source in config.hydra.runtime.config_sources
+        if source.schema in (SCHEME, "file")
+    ]
+    # A folder may be named twice.
+    found = list(dict.fromkeys(file.resolve() for file in files if os.path.isfile(file)))
     if len(found) > 1:
         raise InputError(f"{group}={name}: there are two, {found[0]} and {found[1]}; rename yours")
+    if found:
+        return _plain(OmegaConf.load(found[0]))
     try:
-        stored = None if found else ConfigStore.instance().load(f"{group}/{name}.yaml").node
+        return _plain(ConfigStore.instance().load(f"{group}/{name}.yaml").node)
     except ConfigLoadError:
         return {}
-    return _plain(OmegaConf.load(found[0]) if found else stored)
 
 
 def _plain(loaded: Any) -> dict[str, Any]:

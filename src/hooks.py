@@ -1,5 +1,7 @@
 """Hydra's callback: what is checked before a run or a sweep has a folder."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +17,27 @@ from src.resuming import prepare
 
 
 class Check(Callback):
-    """Builds everything once before Hydra makes a folder, so that bad input leaves nothing.
+    """Tries everything before Hydra makes a folder, so that bad input leaves nothing.
 
     Hydra turns a callback's exceptions into warnings, so a mistake leaves as SystemExit with the
     InputError as its cause; the entry point says it in one line.
     """
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        try:
+        with _leaving():
             if config.get("resume") is not None:
                 prepare(config)
                 _check(config)
                 return
             check_choices(config)
-            _refuse_environment(config)
             _refuse_search(config)
             _check(config)
             _claim(config, "run")
-        except InputError as error:
-            raise SystemExit(1) from error
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         import src.sweeping.sweeper  # noqa: F401, registers it before Hydra looks for it
 
-        try:
+        with _leaving():
             if config.get("resume") is not None:
                 raise InputError("resume: not with -m; a sweep goes on when it is started again")
             check_choices(config)
@@ -47,20 +46,25 @@ class Check(Callback):
             if not str(sweeper).endswith(".StudySweeper"):
                 _refuse_searches(config)
                 _claim(config, "sweep")
-        except InputError as error:
-            raise SystemExit(1) from error
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        try:
+        with _leaving():
             if OmegaConf.select(config, "hydra.job.num") is not None:  # of a multirun
                 check_choices(config)
                 _check(config)
-        except InputError as error:
-            raise SystemExit(1) from error
+
+
+@contextmanager
+def _leaving() -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        raise SystemExit(1) from error
 
 
 def _check(config: DictConfig) -> None:
     """What the schema refuses is said before torch, which takes seconds, is imported."""
+    _refuse_environment(config)
     checked = parse(job_config(config))
     if checked.trial is not None:
         raise InputError(f"trial={checked.trial}: a sweep numbers its trials itself")

@@ -53,13 +53,14 @@ def command(*words: str, module: str = "src.train") -> str:
         module: the entry point; for `src.train`, the script that was started in its place, which
             may allow classes of its own.
     """
-    return " ".join([*environment(), shlex.join(["python", *_entry(module), *words])])
+    return python(*_entry(module), *words)
 
 
-def environment() -> list[str]:
-    """What stands before a command, as a shell reads it: where things are, what is allowed."""
+def python(*words: str) -> str:
+    """`python` with these words, fit for a shell, behind the settings of this environment."""
     given = {name: os.environ.get(name) for name in ENVIRONMENT}
-    return [f"{name}={shlex.quote(value)}" for name, value in given.items() if value]
+    settings = [f"{name}={shlex.quote(value)}" for name, value in given.items() if value]
+    return " ".join([*settings, shlex.join(["python", *words])])
 
 
 def again() -> str:

@@ -13,8 +13,7 @@ from src.cli import one_line_errors
 from src.composing import register
 from src.config import CONF, OUTPUTS, parse
 from src.errors import InputError
-from src.overrides import environment as environment_of_commands
-from src.overrides import literal
+from src.overrides import literal, python
 from src.results.folder import ENDED, load_config, load_json
 from src.results.identity import STARTED, Difference, environment, threads
 
@@ -176,8 +175,7 @@ def command(folder: Path) -> str:
     overrides = [*choices, *_settings(wanted, composed)]
     if _compose(overrides) != wanted:
         raise InputError(f"{folder}: config.yaml can't be said in overrides")
-    line = shlex.join(["python", *_script(provenance), *overrides])
-    return " ".join([*environment_of_commands(), line])
+    return python(*_script(provenance), *overrides)
 
 
 def _script(provenance: dict[str, Any]) -> list[str]:

@@ -87,6 +87,9 @@ def test_of_two_files_of_a_name_neither_is_taken_silently(outputs: Path, tmp_pat
         config = compose("config", ["sweeps=adam", where], return_hydra_config=True)
     with pytest.raises(InputError, match=r"sweeps=adam: there are two, .*; rename yours"):
         check_choices(config)
+    with initialize_config_dir(str(CONF)):
+        where = f"hydra.searchpath=[file://{CONF},file://{CONF}/../conf]"  # the same, three times
+        check_choices(compose("config", ["experiment=tutorial", where], return_hydra_config=True))
 
 
 def test_files_that_cannot_be_read_are_one_line(outputs: Path) -> None:

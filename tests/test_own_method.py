@@ -175,6 +175,19 @@ def test_what_no_config_sets(session: Session, override: str, says: str) -> None
         assert len(answer.err.splitlines()) == 1
 
 
+def test_no_job_of_a_multirun_widens_what_is_allowed(session: Session) -> None:
+    """Each job is composed anew, and may choose another file."""
+    folder = session.folder / "theirs" / "experiment"
+    folder.mkdir(parents=True)
+    text = "# @package _global_\nhydra:\n  job:\n    env_set: {FAIRSTEP_ALLOW: 'os.*'}\n"
+    (folder / "evil.yaml").write_text(text)
+    where = ("--config-dir", str(folder.parent))
+    for words in (("experiment=evil",), ("-m", "experiment=evil,tutorial")):
+        answer = session.train(*where, *words, *QUICK)
+        assert answer.status == 1
+        assert "error: hydra.job.env_set.FAIRSTEP_ALLOW: only the environment" in answer.err
+
+
 def test_several_sweeps_name_the_comparison_with_its_folder(mine: Path) -> None:
     said = call(mine, "-m", "src.train", "--config-dir", "conf", "-m", "sweeps=adam,mine")
     assert said.returncode == 1

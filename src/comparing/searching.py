@@ -7,7 +7,6 @@ after a kill to those that it would have found.
 
 import copy
 import os
-import shlex
 import subprocess
 import sys
 import time
@@ -29,7 +28,7 @@ from src.comparing.ledger import Ledger
 from src.comparing.protocol import Plan
 from src.config import parse
 from src.errors import InputError
-from src.overrides import environment as before
+from src.overrides import python
 from src.results import digest
 from src.sweeping.progress import wide_console
 from src.sweeping.show import importances, load
@@ -124,8 +123,7 @@ class Searches:
         command = ["-m", "src.train", "-m", f"sweeps={method}", *given]
         self._carry_out(command, name, method)
         with self.writing:
-            line = " ".join([*before(), "python", shlex.join(command)])
-            self.ledger.note("searched", f"{name}: {line}")
+            self.ledger.note("searched", f"{name}: {python(*command)}")
         return read_search(self.plan, method, number, name)
 
     def _carry_out(self, command: list[str], name: str, method: str) -> None:
