@@ -1,44 +1,19 @@
 """AdaGrad."""
 
-import torch
 from torch import Tensor
-from torch.optim.optimizer import ParamsT
 
-from src.optimizers.base import (
-    Group,
-    Method,
-    Scalar,
-    State,
-    add_l2,
-    add_quotient_,
-    blockwise,
-    check_not_negative,
-    check_positive,
-    epsilon,
-    fusible,
-    modulus,
-    next_steps,
-    not_zero,
-    real_zeros,
-)
+from src.optimizers.directions import Quotient
+from src.optimizers.formulas import Scalar, epsilon, modulus, real_zeros
+from src.optimizers.kernels import Group, State, fused_adagrad
+from src.optimizers.method import Method, Rule
+from src.optimizers.settings import not_negative, positive, table
 
 
-def adagrad(
-    param: Tensor,
-    grad: Tensor,
-    total: Tensor,
-    step: int,
-    lr: Scalar,
-    lr_decay: Scalar,
-    eps: Scalar,
-    weight_decay: Scalar,
-) -> None:
-    """Step number ``step``, counted from 1, in place."""
-    grad = add_l2(grad, param, weight_decay)
+def adagrad(grad: Tensor, sum: Tensor, step: int, lr_decay: Scalar, eps: Scalar) -> Quotient:
+    """g / (√s + ε), and ever less of it where the learning rate decays."""
     size = modulus(grad)
-    total.addcmul_(size, size)
-    step_size = lr / (1 + (step - 1) * lr_decay)
-    add_quotient_(param, -step_size, grad, total.sqrt().add_(epsilon(eps, param)))
+    sum.addcmul_(size, size)
+    return Quotient(grad, sum.sqrt().add_(epsilon(eps, grad)), 1 + (step - 1) * lr_decay)
 
 
 class AdaGrad(Method):
@@ -70,73 +45,18 @@ class AdaGrad(Method):
     constant δ where ε stands here, and knows no lr_decay. Deviations from torch.optim.Adagrad:
     ε is not 0; no sparse gradients; s begins to exist with the first step; a complex element has
     one s, the sum of |g|².
-    An ε too small for the parameter's precision is read as its smallest normal number.
     """
 
-    def __init__(
-        self,
-        params: ParamsT,
-        lr: float | Tensor = 1e-2,
-        lr_decay: float = 0.0,
-        eps: float = 1e-10,
-        weight_decay: float = 0.0,
-        initial_accumulator_value: float = 0.0,
-        *,
-        maximize: bool = False,
-        fused: bool = True,
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "lr_decay": lr_decay,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "initial_accumulator_value": initial_accumulator_value,
-            "maximize": maximize,
-            "fused": fused,
-        }
-        super().__init__(params, defaults)
-
-    def check(self, group: Group) -> None:
-        names = ("lr", "lr_decay", "weight_decay", "initial_accumulator_value")
-        check_not_negative(**{name: group[name] for name in names})
-        check_positive(eps=group["eps"])
+    settings = table(
+        lr=not_negative(1e-2),
+        lr_decay=not_negative(0.0),
+        eps=positive(1e-10),
+        weight_decay=not_negative(0.0),
+        initial_accumulator_value=not_negative(0.0),
+    )
+    rule = Rule(adagrad, {"sum": real_zeros}, kernel=fused_adagrad)
 
     def initial_state(self, param: Tensor, group: Group) -> State:
-        return {"step": 0, "sum": real_zeros(param).add_(group["initial_accumulator_value"])}
-
-    def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
-        state["step"] += 1
-        blockwise(
-            adagrad,
-            (param, grad, state["sum"]),
-            state["step"],
-            group["lr"],
-            group["lr_decay"],
-            group["eps"],
-            group["weight_decay"],
-        )
-
-    def update_all(
-        self, params: list[Tensor], grads: list[Tensor], states: list[State], group: Group
-    ) -> None:
-        if group["fused"] and fusible(params, grads, states):
-            fused_adagrad(params, grads, states, group)
-        else:
-            super().update_all(params, grads, states, group)
-
-
-def fused_adagrad(
-    params: list[Tensor], grads: list[Tensor], states: list[State], group: Group
-) -> None:
-    """Torch's kernel for AdaGrad."""
-    torch._fused_adagrad_(
-        params,
-        grads,
-        [state["sum"] for state in states],
-        next_steps(states, params[0].device),
-        lr=group["lr"],
-        lr_decay=group["lr_decay"],
-        weight_decay=group["weight_decay"],
-        eps=float(not_zero(group["eps"], params[0])),
-        maximize=group["maximize"],
-    )
+        state = super().initial_state(param, group)
+        state["sum"].add_(group["initial_accumulator_value"])
+        return state

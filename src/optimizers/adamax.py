@@ -2,46 +2,27 @@
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import ParamsT
 
-from src.optimizers.base import (
-    Group,
-    Method,
-    Scalar,
-    State,
-    add_l2,
-    add_quotient_,
-    blockwise,
-    cast,
-    check_betas,
-    check_not_negative,
-    check_positive,
-    epsilon,
-    power,
-    real_zeros,
-    zeros,
-)
+from src.optimizers.directions import Quotient
+from src.optimizers.formulas import Scalar, cast, epsilon, power, real_zeros, zeros
+from src.optimizers.method import Method, Rule
+from src.optimizers.settings import fractions, not_negative, positive, table
 
 
 def adamax(
-    param: Tensor,
     grad: Tensor,
     exp_avg: Tensor,
     exp_inf: Tensor,
     step: int,
-    lr: Scalar,
-    beta1: Scalar,
-    beta2: Scalar,
+    betas: tuple[Scalar, Scalar],
     eps: Scalar,
-    weight_decay: Scalar,
-) -> None:
-    """Step number ``step``, counted from 1, in place."""
-    grad = add_l2(grad, param, weight_decay)
-    exp_avg.lerp_(grad, cast(1 - beta1, param))
-    exp_inf.mul_(cast(beta2, param))
-    torch.maximum(exp_inf, grad.abs().add_(epsilon(eps, param)), out=exp_inf)
-    step_size = lr / (1 - power(beta1, step))
-    add_quotient_(param, -step_size, exp_avg, exp_inf)
+) -> Quotient:
+    """m̂ / u."""
+    beta1, beta2 = betas
+    exp_avg.lerp_(grad, cast(1 - beta1, grad))
+    exp_inf.mul_(cast(beta2, grad))
+    torch.maximum(exp_inf, grad.abs().add_(epsilon(eps, grad)), out=exp_inf)
+    return Quotient(exp_avg, exp_inf, 1 - power(beta1, step))
 
 
 class AdaMax(Method):
@@ -71,44 +52,12 @@ class AdaMax(Method):
     Deviation from the paper: ε, as in torch, which keeps a gradient of 0 from giving 0/0, and the
     L2 penalty. Deviations from torch.optim.Adamax: ε is not 0; a complex element has one u, from
     the gradient's absolute value.
-    An ε too small for the parameter's precision is read as its smallest normal number.
     """
 
-    def __init__(
-        self,
-        params: ParamsT,
-        lr: float | Tensor = 2e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        *,
-        maximize: bool = False,
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "maximize": maximize,
-        }
-        super().__init__(params, defaults)
-
-    def check(self, group: Group) -> None:
-        check_not_negative(lr=group["lr"], weight_decay=group["weight_decay"])
-        check_betas(betas=group["betas"])
-        check_positive(eps=group["eps"])
-
-    def initial_state(self, param: Tensor, group: Group) -> State:
-        return {"step": 0, "exp_avg": zeros(param), "exp_inf": real_zeros(param)}
-
-    def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
-        state["step"] += 1
-        blockwise(
-            adamax,
-            (param, grad, state["exp_avg"], state["exp_inf"]),
-            state["step"],
-            group["lr"],
-            *group["betas"],
-            group["eps"],
-            group["weight_decay"],
-        )
+    settings = table(
+        lr=not_negative(2e-3),
+        betas=fractions(0.9, 0.999),
+        eps=positive(1e-8),
+        weight_decay=not_negative(0.0),
+    )
+    rule = Rule(adamax, {"exp_avg": zeros, "exp_inf": real_zeros})

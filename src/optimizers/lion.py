@@ -1,38 +1,19 @@
 """Lion."""
 
-from typing import ClassVar
-
 from torch import Tensor
-from torch.optim.optimizer import ParamsT
 
-from src.optimizers.base import (
-    Group,
-    Method,
-    Scalar,
-    State,
-    add_scaled_,
-    blockwise,
-    cast,
-    check_betas,
-    check_not_negative,
-    zeros,
-)
+from src.optimizers.directions import decoupled
+from src.optimizers.formulas import Scalar, cast, zeros
+from src.optimizers.method import Method, Rule
+from src.optimizers.settings import fractions, not_negative, table
 
 
-def lion(
-    param: Tensor,
-    grad: Tensor,
-    exp_avg: Tensor,
-    lr: Scalar,
-    beta1: Scalar,
-    beta2: Scalar,
-    weight_decay: Scalar,
-) -> None:
-    """One step, in place."""
-    update = exp_avg.lerp(grad, cast(1 - beta1, param)).sign_()
-    param.mul_(cast(1 - lr * weight_decay, param))
-    add_scaled_(param, -lr, update)
-    exp_avg.lerp_(grad, cast(1 - beta2, param))
+def lion(grad: Tensor, exp_avg: Tensor, betas: tuple[Scalar, Scalar]) -> Tensor:
+    """sign(c)."""
+    beta1, beta2 = betas
+    update = exp_avg.lerp(grad, cast(1 - beta1, grad)).sign_()
+    exp_avg.lerp_(grad, cast(1 - beta2, grad))
+    return update
 
 
 class Lion(Method):
@@ -60,37 +41,10 @@ class Lion(Method):
     Complex parameters are refused: the paper defines no sign for them. torch.optim has no Lion.
     """
 
-    allows_complex: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        params: ParamsT,
-        lr: float | Tensor = 1e-4,
-        betas: tuple[float, float] = (0.9, 0.99),
-        weight_decay: float = 0.0,
-        *,
-        maximize: bool = False,
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "weight_decay": weight_decay,
-            "maximize": maximize,
-        }
-        super().__init__(params, defaults)
-
-    def check(self, group: Group) -> None:
-        check_not_negative(lr=group["lr"], weight_decay=group["weight_decay"])
-        check_betas(betas=group["betas"])
-
-    def initial_state(self, param: Tensor, group: Group) -> State:
-        return {"exp_avg": zeros(param)}
-
-    def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
-        blockwise(
-            lion,
-            (param, grad, state["exp_avg"]),
-            group["lr"],
-            *group["betas"],
-            group["weight_decay"],
-        )
+    settings = table(
+        lr=not_negative(1e-4),
+        betas=fractions(0.9, 0.99),
+        weight_decay=not_negative(0.0),
+    )
+    rule = Rule(lion, {"exp_avg": zeros}, decay=decoupled)
+    allows_complex = False

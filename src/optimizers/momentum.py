@@ -1,32 +1,16 @@
 """Gradient descent with momentum."""
 
 from torch import Tensor
-from torch.optim.optimizer import ParamsT
 
-from src.optimizers.base import (
-    Group,
-    Method,
-    Scalar,
-    State,
-    add_l2,
-    add_scaled_,
-    blockwise,
-    cast,
-    check_fraction,
-    check_not_negative,
-    fusible,
-    zeros,
-)
-from src.optimizers.sgd import fused_sgd
+from src.optimizers.formulas import Scalar, cast, zeros
+from src.optimizers.kernels import fused_momentum
+from src.optimizers.method import Method, Rule
+from src.optimizers.settings import fraction, not_negative, table
 
 
-def momentum(
-    param: Tensor, grad: Tensor, buffer: Tensor, lr: Scalar, mu: Scalar, weight_decay: Scalar
-) -> None:
-    """One step, in place."""
-    grad = add_l2(grad, param, weight_decay)
-    buffer.mul_(cast(mu, param)).add_(grad)
-    add_scaled_(param, -lr, buffer)
+def heavy_ball(grad: Tensor, momentum_buffer: Tensor, momentum: Scalar) -> Tensor:
+    """The sum of the gradients so far, which are slowly forgotten."""
+    return momentum_buffer.mul_(cast(momentum, grad)).add_(grad)
 
 
 class Momentum(Method):
@@ -56,46 +40,9 @@ class Momentum(Method):
     is the same while lr is constant. Deviation from torch.optim.SGD: no dampening, and μ < 1.
     """
 
-    def __init__(
-        self,
-        params: ParamsT,
-        lr: float | Tensor = 1e-3,
-        momentum: float = 0.9,
-        weight_decay: float = 0.0,
-        *,
-        maximize: bool = False,
-        fused: bool = True,
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "momentum": momentum,
-            "weight_decay": weight_decay,
-            "maximize": maximize,
-            "fused": fused,
-        }
-        super().__init__(params, defaults)
-
-    def check(self, group: Group) -> None:
-        check_not_negative(lr=group["lr"], weight_decay=group["weight_decay"])
-        check_fraction(momentum=group["momentum"])
-
-    def initial_state(self, param: Tensor, group: Group) -> State:
-        return {"momentum_buffer": zeros(param)}
-
-    def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
-        blockwise(
-            momentum,
-            (param, grad, state["momentum_buffer"]),
-            group["lr"],
-            group["momentum"],
-            group["weight_decay"],
-        )
-
-    def update_all(
-        self, params: list[Tensor], grads: list[Tensor], states: list[State], group: Group
-    ) -> None:
-        if group["fused"] and group["momentum"] and fusible(params, grads, states):
-            buffers = [state["momentum_buffer"] for state in states]
-            fused_sgd(params, grads, buffers, group)
-        else:
-            super().update_all(params, grads, states, group)
+    settings = table(
+        lr=not_negative(1e-3),
+        momentum=fraction(0.9),
+        weight_decay=not_negative(0.0),
+    )
+    rule = Rule(heavy_ball, {"momentum_buffer": zeros}, kernel=fused_momentum)

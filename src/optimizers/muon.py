@@ -2,30 +2,26 @@
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
+from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import ParamsT
 
-from src.optimizers.adamw import adamw
-from src.optimizers.base import (
-    Group,
-    Method,
-    State,
-    blockwise,
-    check_betas,
-    check_fraction,
-    check_not_negative,
-    check_numbers,
-    check_positive,
-    real_zeros,
-    smallest_normal,
-    zeros,
+from src.optimizers.adamw import AdamW
+from src.optimizers.directions import decoupled
+from src.optimizers.formulas import smallest_normal, zeros
+from src.optimizers.method import Method, Rule
+from src.optimizers.settings import (
+    choice,
+    flag,
+    fraction,
+    fractions,
+    not_negative,
+    numbers,
+    positive,
+    table,
+    whole,
 )
-
-ADJUSTMENTS = ("original", "match_rms_adamw", "spectral_unclamped")
-
 
 # Beyond bfloat16's range is inf, and inf / inf is NaN; the squares of what is smaller are 0.
 LARGEST = torch.finfo(torch.bfloat16).max
@@ -49,23 +45,32 @@ def orthogonalize(matrix: Tensor, coefficients: Sequence[float], steps: int, eps
     return x.T if tall else x
 
 
-def adjusted(lr: float | Tensor, adjustment: str, rows: int, columns: int) -> float | Tensor:
-    """The learning rate for a matrix of this shape."""
+def scale(adjustment: str, rows: int, columns: int) -> float:
+    """s: what the step of a matrix of this shape is multiplied by."""
     if adjustment == "match_rms_adamw":
-        return lr * 0.2 * math.sqrt(max(rows, columns))
+        return 0.2 * math.sqrt(max(rows, columns))
     ratio = rows / columns
-    return lr * math.sqrt(max(1.0, ratio) if adjustment == "original" else ratio)
+    return math.sqrt(max(1.0, ratio) if adjustment == "original" else ratio)
 
 
-def muon(param: Tensor, grad: Tensor, buffer: Tensor, group: Group) -> None:
-    """One step with one matrix, in place."""
-    buffer.lerp_(grad, 1 - group["momentum"])
-    update = grad.lerp(buffer, group["momentum"]) if group["nesterov"] else buffer
+def muon(
+    grad: Tensor,
+    momentum_buffer: Tensor,
+    momentum: float,
+    nesterov: bool,
+    ns_coefficients: Sequence[float],
+    ns_steps: int,
+    eps: float,
+    adjust_lr_fn: str,
+) -> Tensor:
+    """s·X."""
+    if not grad.numel():
+        return grad
+    momentum_buffer.lerp_(grad, 1 - momentum)
+    update = grad.lerp(momentum_buffer, momentum) if nesterov else momentum_buffer
     matrix = update.flatten(1)
-    update = orthogonalize(matrix, group["ns_coefficients"], group["ns_steps"], group["eps"])
-    lr = adjusted(group["lr"], group["adjust_lr_fn"], *matrix.shape)
-    param.mul_(1 - group["lr"] * group["weight_decay"])
-    param.sub_(update.to(param.dtype).mul_(lr).reshape(param.shape))
+    update = orthogonalize(matrix, ns_coefficients, ns_steps, eps).to(grad.dtype)
+    return update.mul_(scale(adjust_lr_fn, *matrix.shape)).reshape(grad.shape)
 
 
 class Muon(Method):
@@ -115,83 +120,18 @@ class Muon(Method):
     at the least, below which squares vanish; AdamW's β₂ and ε are read as AdamW reads them.
     """
 
-    elementwise: ClassVar[bool] = False
-    allows_complex: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        params: ParamsT,
-        lr: float | Tensor = 1e-3,
-        weight_decay: float = 0.1,
-        momentum: float = 0.95,
-        nesterov: bool = True,
-        ns_coefficients: tuple[float, float, float] = (3.4445, -4.775, 2.0315),
-        eps: float = 1e-7,
-        ns_steps: int = 5,
-        adjust_lr_fn: str = "match_rms_adamw",
-        adamw_betas: tuple[float, float] = (0.9, 0.95),
-        adamw_eps: float = 1e-8,
-        *,
-        maximize: bool = False,
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "weight_decay": weight_decay,
-            "momentum": momentum,
-            "nesterov": nesterov,
-            "ns_coefficients": ns_coefficients,
-            "eps": eps,
-            "ns_steps": ns_steps,
-            "adjust_lr_fn": adjust_lr_fn,
-            "adamw_betas": adamw_betas,
-            "adamw_eps": adamw_eps,
-            "maximize": maximize,
-        }
-        super().__init__(params, defaults)
-
-    def check(self, group: Group) -> None:
-        check_not_negative(lr=group["lr"], weight_decay=group["weight_decay"])
-        check_fraction(momentum=group["momentum"])
-        check_positive(eps=group["eps"], adamw_eps=group["adamw_eps"])
-        check_betas(adamw_betas=group["adamw_betas"])
-        check_iteration(group["ns_steps"], group["ns_coefficients"])
-        if group["adjust_lr_fn"] not in ADJUSTMENTS:
-            allowed = ", ".join(ADJUSTMENTS)
-            raise ValueError(
-                f"adjust_lr_fn must be one of {allowed}, got {group['adjust_lr_fn']!r}"
-            )
-
-    def initial_state(self, param: Tensor, group: Group) -> State:
-        if param.ndim >= 2:
-            return {"momentum_buffer": zeros(param)}
-        return {"step": 0, "exp_avg": zeros(param), "exp_avg_sq": real_zeros(param)}
-
-    def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
-        if param.ndim < 2:
-            self._update_rest(param, grad, state, group)
-        elif param.numel():
-            muon(param, grad, state["momentum_buffer"], group)
-
-    def _update_rest(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
-        state["step"] += 1
-        blockwise(
-            adamw,
-            (param, grad, state["exp_avg"], state["exp_avg_sq"]),
-            state["step"],
-            group["lr"],
-            *group["adamw_betas"],
-            group["adamw_eps"],
-            group["weight_decay"],
-        )
-
-
-def check_iteration(steps: object, coefficients: object) -> None:
-    """Raise ValueError unless these are a number of steps and three coefficients."""
-    if not isinstance(steps, int) or isinstance(steps, bool) or not 1 <= steps <= 99:
-        raise ValueError(f"ns_steps must be a whole number from 1 to 99, got {steps!r}")
-    if isinstance(coefficients, str) or not isinstance(coefficients, Sequence):
-        raise ValueError(f"ns_coefficients must be three numbers, got {coefficients!r}")
-    if len(coefficients) != 3:
-        raise ValueError(f"ns_coefficients must be three numbers, got {coefficients!r}")
-    named = {f"ns_coefficients[{index}]": value for index, value in enumerate(coefficients)}
-    check_numbers("a finite number", lambda value: True, named)
+    settings = table(
+        lr=not_negative(1e-3),
+        weight_decay=not_negative(0.1),
+        momentum=fraction(0.95),
+        nesterov=flag(True),
+        ns_coefficients=numbers(3.4445, -4.775, 2.0315),
+        eps=positive(1e-7),
+        ns_steps=whole(5, 1, 99),
+        adjust_lr_fn=choice("match_rms_adamw", "original", "spectral_unclamped"),
+        adamw_betas=fractions(0.9, 0.95),
+        adamw_eps=positive(1e-8),
+    )
+    rule = Rule(muon, {"momentum_buffer": zeros}, decay=decoupled, elementwise=False)
+    rest = replace(AdamW.rule, kernel=None, renamed={"betas": "adamw_betas", "eps": "adamw_eps"})
+    allows_complex = False

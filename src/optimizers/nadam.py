@@ -1,26 +1,20 @@
 """NAdam."""
 
 from torch import Tensor
-from torch.optim.optimizer import ParamsT
 
-from src.optimizers.base import (
-    Group,
-    Method,
+from src.optimizers.directions import Quotient
+from src.optimizers.formulas import (
     Scalar,
-    State,
-    add_l2,
-    add_quotient_,
     average_square_,
-    blockwise,
     cast,
-    check_betas,
-    check_not_negative,
-    check_positive,
     epsilon,
     power,
     real_zeros,
     zeros,
 )
+from src.optimizers.kernels import Group, State
+from src.optimizers.method import Method, Rule
+from src.optimizers.settings import fractions, not_negative, positive, table
 
 
 def momentum_at(step: int, beta1: Scalar, momentum_decay: Scalar) -> Scalar:
@@ -29,29 +23,27 @@ def momentum_at(step: int, beta1: Scalar, momentum_decay: Scalar) -> Scalar:
 
 
 def nadam(
-    param: Tensor,
     grad: Tensor,
     exp_avg: Tensor,
     exp_avg_sq: Tensor,
     step: int,
-    lr: Scalar,
-    beta1: Scalar,
-    beta2: Scalar,
-    eps: Scalar,
-    weight_decay: Scalar,
-    momentum_decay: Scalar,
     mu_product: Scalar,
-) -> None:
-    """Step number ``step``, counted from 1, in place; ``mu_product`` is μ₁·…·μₜ."""
-    grad = add_l2(grad, param, weight_decay)
+    betas: tuple[Scalar, Scalar],
+    eps: Scalar,
+    momentum_decay: Scalar,
+) -> list[Quotient]:
+    """m̂ / (√v̂ + ε); ``mu_product`` is μ₁·…·μₜ."""
+    beta1, beta2 = betas
     mu = momentum_at(step, beta1, momentum_decay)
     mu_next = momentum_at(step + 1, beta1, momentum_decay)
-    exp_avg.lerp_(grad, cast(1 - beta1, param))
+    exp_avg.lerp_(grad, cast(1 - beta1, grad))
     average_square_(exp_avg_sq, grad, beta2)
-    correction = cast(1 - power(beta2, step), param)
-    denom = (exp_avg_sq / correction).sqrt_().add_(epsilon(eps, param))
-    add_quotient_(param, -lr * mu_next / (1 - mu_product * mu_next), exp_avg, denom)
-    add_quotient_(param, -lr * (1 - mu) / (1 - mu_product), grad, denom)
+    correction = cast(1 - power(beta2, step), grad)
+    denom = (exp_avg_sq / correction).sqrt_().add_(epsilon(eps, grad))
+    return [
+        Quotient(exp_avg, denom, 1 - mu_product * mu_next, factor=mu_next),
+        Quotient(grad, denom, 1 - mu_product, factor=1 - mu),
+    ]
 
 
 class NAdam(Method):
@@ -84,60 +76,20 @@ class NAdam(Method):
     Deviation from the paper: the L2 penalty. Deviations from torch.optim.NAdam: no decoupled
     weight decay; ε is not 0; the product is kept in double; a complex element has one v, the
     average of |g|².
-    A β₂ of 0, and an ε too small for the parameter's precision, are read as its smallest normal
-    number.
     """
 
-    def __init__(
-        self,
-        params: ParamsT,
-        lr: float | Tensor = 2e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        momentum_decay: float = 4e-3,
-        *,
-        maximize: bool = False,
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "momentum_decay": momentum_decay,
-            "maximize": maximize,
-        }
-        super().__init__(params, defaults)
-
-    def check(self, group: Group) -> None:
-        check_not_negative(
-            lr=group["lr"],
-            weight_decay=group["weight_decay"],
-            momentum_decay=group["momentum_decay"],
-        )
-        check_betas(betas=group["betas"])
-        check_positive(eps=group["eps"])
-
-    def initial_state(self, param: Tensor, group: Group) -> State:
-        return {
-            "step": 0,
-            "mu_product": 1.0,
-            "exp_avg": zeros(param),
-            "exp_avg_sq": real_zeros(param),
-        }
+    settings = table(
+        lr=not_negative(2e-3),
+        betas=fractions(0.9, 0.999),
+        eps=positive(1e-8),
+        weight_decay=not_negative(0.0),
+        momentum_decay=not_negative(4e-3),
+    )
+    rule = Rule(
+        nadam, {"mu_product": lambda param: 1.0, "exp_avg": zeros, "exp_avg_sq": real_zeros}
+    )
 
     def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
-        state["step"] += 1
-        mu = momentum_at(state["step"], group["betas"][0], group["momentum_decay"])
+        mu = momentum_at(state["step"] + 1, group["betas"][0], group["momentum_decay"])
         state["mu_product"] *= mu
-        blockwise(
-            nadam,
-            (param, grad, state["exp_avg"], state["exp_avg_sq"]),
-            state["step"],
-            group["lr"],
-            *group["betas"],
-            group["eps"],
-            group["weight_decay"],
-            group["momentum_decay"],
-            state["mu_product"],
-        )
+        super().update(param, grad, state, group)

@@ -2,27 +2,20 @@
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import ParamsT
 
-from src.optimizers.base import (
-    Group,
-    Method,
+from src.optimizers.directions import Quotient
+from src.optimizers.formulas import (
     Scalar,
-    State,
-    add_l2,
-    add_quotient_,
     average_square_,
-    blockwise,
     cast,
-    check_betas,
-    check_not_negative,
-    check_positive,
     epsilon,
     power,
     real_zeros,
     root,
     zeros,
 )
+from src.optimizers.method import Method, Rule
+from src.optimizers.settings import fractions, not_negative, positive, table
 
 
 def sample_length(step: int, beta2: Scalar) -> Scalar:
@@ -38,30 +31,25 @@ def rectification(length: Scalar, beta2: Scalar) -> Scalar:
 
 
 def radam(
-    param: Tensor,
     grad: Tensor,
     exp_avg: Tensor,
     exp_avg_sq: Tensor,
     step: int,
-    lr: Scalar,
-    beta1: Scalar,
-    beta2: Scalar,
+    betas: tuple[Scalar, Scalar],
     eps: Scalar,
-    weight_decay: Scalar,
-) -> None:
-    """Step number ``step``, counted from 1, in place."""
-    grad = add_l2(grad, param, weight_decay)
-    exp_avg.lerp_(grad, cast(1 - beta1, param))
+) -> Quotient:
+    """r·m̂ / (√v̂ + ε), or m̂."""
+    beta1, beta2 = betas
+    exp_avg.lerp_(grad, cast(1 - beta1, grad))
     average_square_(exp_avg_sq, grad, beta2)
-    step_size = lr / (1 - power(beta1, step))
     length = sample_length(step, beta2)
-    denom = param.real.new_ones(())
+    denom = grad.real.new_ones(())
     if isinstance(length, Tensor) or length > 5:
         gain = rectification(length, beta2) * root(1 - power(beta2, step))
-        denom = exp_avg_sq.sqrt().add_(epsilon(eps, param)).div_(cast(gain, param))
+        denom = exp_avg_sq.sqrt().add_(epsilon(eps, grad)).div_(cast(gain, grad))
     if isinstance(length, Tensor):
-        denom = torch.where((length > 5).to(param.device), denom, 1.0)
-    add_quotient_(param, -step_size, exp_avg, denom)
+        denom = torch.where((length > 5).to(grad.device), denom, 1.0)
+    return Quotient(exp_avg, denom, 1 - power(beta1, step))
 
 
 class RAdam(Method):
@@ -95,45 +83,12 @@ class RAdam(Method):
     Deviation from the paper: it starts at ρ > 4 and has no ε; 5 and ε are those of its authors'
     code and of torch. Deviations from torch.optim.RAdam: no decoupled weight decay; ε is not 0; a
     complex element has one v, the average of |g|².
-    A β₂ of 0, and an ε too small for the parameter's precision, are read as its smallest normal
-    number.
     """
 
-    def __init__(
-        self,
-        params: ParamsT,
-        lr: float | Tensor = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        *,
-        maximize: bool = False,
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "maximize": maximize,
-        }
-        super().__init__(params, defaults)
-
-    def check(self, group: Group) -> None:
-        check_not_negative(lr=group["lr"], weight_decay=group["weight_decay"])
-        check_betas(betas=group["betas"])
-        check_positive(eps=group["eps"])
-
-    def initial_state(self, param: Tensor, group: Group) -> State:
-        return {"step": 0, "exp_avg": zeros(param), "exp_avg_sq": real_zeros(param)}
-
-    def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
-        state["step"] += 1
-        blockwise(
-            radam,
-            (param, grad, state["exp_avg"], state["exp_avg_sq"]),
-            state["step"],
-            group["lr"],
-            *group["betas"],
-            group["eps"],
-            group["weight_decay"],
-        )
+    settings = table(
+        lr=not_negative(1e-3),
+        betas=fractions(0.9, 0.999),
+        eps=positive(1e-8),
+        weight_decay=not_negative(0.0),
+    )
+    rule = Rule(radam, {"exp_avg": zeros, "exp_avg_sq": real_zeros})

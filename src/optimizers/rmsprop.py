@@ -5,55 +5,43 @@ from functools import cache
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import ParamsT
 
-from src.optimizers.base import (
-    Group,
-    Method,
+from src.optimizers.directions import Direction, Quotient
+from src.optimizers.formulas import (
     Scalar,
-    State,
-    add_l2,
-    add_quotient_,
-    add_scaled_,
     average_square_,
-    blockwise,
     cast,
-    check_fraction,
-    check_not_negative,
-    check_positive,
     epsilon,
     modulus,
     real_zeros,
     zeros,
 )
+from src.optimizers.kernels import Group, State
+from src.optimizers.method import Method, Rule
+from src.optimizers.settings import flag, fraction, not_negative, positive, table
 
 
 def rmsprop(
-    param: Tensor,
     grad: Tensor,
     square_avg: Tensor,
     grad_avg: Tensor | None,
-    buffer: Tensor | None,
-    lr: Scalar,
+    momentum_buffer: Tensor | None,
     alpha: Scalar,
     eps: Scalar,
-    mu: Scalar,
-    weight_decay: Scalar,
-) -> None:
-    """One step, in place; centred if there is a ``grad_avg``, with momentum if a ``buffer``."""
-    grad = add_l2(grad, param, weight_decay)
+    momentum: Scalar,
+    centered: bool,
+) -> Direction:
+    """b, which is d itself as long as there has been no momentum."""
     average_square_(square_avg, grad, alpha)
-    if grad_avg is None:
-        denom = square_avg.sqrt()
-    else:
-        grad_avg.lerp_(grad, cast(1 - alpha, param))
+    if centered and grad_avg is not None:
+        grad_avg.lerp_(grad, cast(1 - alpha, grad))
         denom = spread(square_avg, modulus(grad_avg))
-    denom.add_(epsilon(eps, param))
-    if buffer is None:
-        add_quotient_(param, -lr, grad, denom)
     else:
-        buffer.mul_(cast(mu, param)).addcdiv_(grad, denom)
-        add_scaled_(param, -lr, buffer)
+        denom = square_avg.sqrt()
+    denom.add_(epsilon(eps, grad))
+    if momentum_buffer is None:
+        return Quotient(grad, denom)
+    return momentum_buffer.mul_(cast(momentum, grad)).addcdiv_(grad, denom)
 
 
 def spread(square_avg: Tensor, mean: Tensor) -> Tensor:
@@ -105,55 +93,26 @@ class RMSProp(Method):
     torch.optim.RMSprop: ε is not 0, α and μ are below 1, the variance is kept from falling below
     0, where rounding takes it when gradients are nearly constant and torch gives NaN; a complex
     element has one v, the average of |g|²; a is kept small enough for its square to be finite.
-    An α of 0, and an ε too small for the parameter's precision, are read as its smallest normal
-    number.
     """
 
-    def __init__(
-        self,
-        params: ParamsT,
-        lr: float | Tensor = 1e-2,
-        alpha: float = 0.99,
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        momentum: float = 0.0,
-        centered: bool = False,
-        *,
-        maximize: bool = False,
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "alpha": alpha,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "momentum": momentum,
-            "centered": centered,
-            "maximize": maximize,
-        }
-        super().__init__(params, defaults)
-
-    def check(self, group: Group) -> None:
-        check_not_negative(lr=group["lr"], weight_decay=group["weight_decay"])
-        check_fraction(alpha=group["alpha"], momentum=group["momentum"])
-        check_positive(eps=group["eps"])
+    settings = table(
+        lr=not_negative(1e-2),
+        alpha=fraction(0.99),
+        eps=positive(1e-8),
+        weight_decay=not_negative(0.0),
+        momentum=fraction(0.0),
+        centered=flag(False),
+    )
+    rule = Rule(rmsprop, {"square_avg": real_zeros, "grad_avg": zeros, "momentum_buffer": zeros})
 
     def initial_state(self, param: Tensor, group: Group) -> State:
         return {"square_avg": real_zeros(param)}
 
     def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
-        mu = group["momentum"]
+        """Take one step; the mean and the buffer begin to exist when they are first needed."""
+        momentum = group["momentum"]
         if group["centered"] and "grad_avg" not in state:
             state["grad_avg"] = zeros(param)
-        if "momentum_buffer" not in state and (isinstance(mu, Tensor) or mu):
+        if "momentum_buffer" not in state and (isinstance(momentum, Tensor) or momentum):
             state["momentum_buffer"] = zeros(param)
-        mean = state["grad_avg"] if group["centered"] else None
-        averages = state["square_avg"], mean, state.get("momentum_buffer")
-        blockwise(
-            rmsprop,
-            (param, grad, *averages),
-            group["lr"],
-            group["alpha"],
-            group["eps"],
-            mu,
-            group["weight_decay"],
-        )
+        super().update(param, grad, state, group)

@@ -21,7 +21,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
-from src.optimizers import base
+from src.optimizers import kernels, method
 from tests.optimizers.methods import (
     CONF,
     METHODS,
@@ -41,7 +41,7 @@ from tests.optimizers.methods import (
 DECOUPLED = ("adamw", "lion", "muon")
 COUPLED = [name for name in METHODS if decay(name, 0.0) and name not in DECOUPLED]
 COMPLEX = [name for name in METHODS if class_of(name).allows_complex]
-ELEMENTWISE = [name for name in METHODS if class_of(name).elementwise]
+ELEMENTWISE = [name for name in METHODS if class_of(name).rule.elementwise]
 FUSED = [name for name in METHODS if "fused" in build(name, [torch.zeros(1)]).defaults]
 FORMS = [pytest.param(name, {}, id=name) for name in METHODS] + [
     pytest.param(name, {"fused": False}, id=f"{name}-plain") for name in FUSED
@@ -522,7 +522,7 @@ def test_blocks_change_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     shapes = [(7, 5), (64,), (3,)]
     whole, pieces = tensors(0, shapes=shapes), tensors(0, shapes=shapes)
     run(build(name, whole, **form), whole, STEPS)
-    monkeypatch.setattr(base, "BLOCK", 16)
+    monkeypatch.setattr(method, "BLOCK", 16)
     run(build(name, pieces, **form), pieces, STEPS)
     assert distance(pieces, whole) < 1e-7
 
@@ -561,5 +561,5 @@ def test_torch_classes_work_from_yaml(name: str) -> None:
 
 def test_kernels_take_tensors_of_one_device_only() -> None:
     here, away = torch.zeros(2), torch.zeros(2, device="meta")
-    assert base.fusible([here, here], [here, here], [{}, {}])
-    assert not base.fusible([here, away], [here, away], [{}, {}])
+    assert kernels.fusible([here, here], [here, here], [{}, {}])
+    assert not kernels.fusible([here, away], [here, away], [{}, {}])

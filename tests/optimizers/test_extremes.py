@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tests.optimizers.methods import METHODS, build, class_of, give, same, settings_of
 
-ELEMENTWISE = [name for name in METHODS if class_of(name).elementwise]
+ELEMENTWISE = [name for name in METHODS if class_of(name).rule.elementwise]
 FORMS = [pytest.param(name, {}, id=name) for name in METHODS] + [
     pytest.param(name, {"fused": False}, id=f"{name}-plain")
     for name in METHODS

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.optimizers.base import power
+from src.optimizers.formulas import power
 from tests.optimizers.methods import (
     SHAPES,
     build,

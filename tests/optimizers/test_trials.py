@@ -26,7 +26,7 @@ VARIANTS: dict[str, list[Settings]] = {
 CASES = [
     (name, variant)
     for name in METHODS
-    if class_of(name).elementwise
+    if class_of(name).rule.elementwise
     for variant in VARIANTS.get(name, [{}])
 ]
 STEPS = 9  # RAdam rectifies from the sixth on, for some of the trials

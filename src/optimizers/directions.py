@@ -1,0 +1,75 @@
+"""What a rule returns, and what several methods make of it."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from src.optimizers.formulas import Scalar, add_quotient_, add_scaled, add_scaled_, cast
+
+
+class Quotient(NamedTuple):
+    """The direction factor/divisor · top/bottom, which a step takes in one pass over the memory."""
+
+    top: Tensor
+    bottom: Tensor
+    divisor: Scalar = 1.0
+    factor: Scalar = 1.0
+
+
+Direction = Tensor | Quotient | list[Quotient]  # of several, each is taken after the other
+
+
+def descend(param: Tensor, direction: Direction, lr: Scalar) -> None:
+    """θ ← θ − lr·direction."""
+    if isinstance(direction, Tensor):
+        add_scaled_(param, -lr, direction)
+        return
+    for part in direction if isinstance(direction, list) else [direction]:
+        add_quotient_(param, -lr * part.factor / part.divisor, part.top, part.bottom)
+
+
+def tensor(direction: Direction) -> Tensor:
+    """The direction in a tensor of its own."""
+    if isinstance(direction, Tensor):
+        return direction.clone()
+    parts = direction if isinstance(direction, list) else [direction]
+    total = torch.zeros_like(parts[0].top)
+    descend(total, direction, -1.0)
+    return total
+
+
+def coupled(param: Tensor, grad: Tensor, lr: Scalar, weight_decay: Scalar) -> Tensor:
+    """The gradient of the loss with (λ/2)·|θ|² added: g + λ·θ."""
+    return add_scaled(grad, weight_decay, param)
+
+
+def decoupled(param: Tensor, grad: Tensor, lr: Scalar, weight_decay: Scalar) -> Tensor:
+    """θ ← (1 − lr·λ)·θ; the gradient stays as it is."""
+    param.mul_(cast(1 - lr * weight_decay, param))
+    return grad
+
+
+def cautious(direction: Direction, grad: Tensor) -> Tensor:
+    """The direction where it agrees with the gradient in sign, and more of it there.
+
+    With k = [u·g > 0], u·k / max(mean k, 10⁻³): what the other elements lose the others get.
+
+    Reference: Liang et al., Cautious Optimizers: Improving Training with One Line of Code, 2024,
+    https://arxiv.org/abs/2411.16085
+    """
+    update = tensor(direction)
+    agrees = (update * grad > 0).to(grad.dtype)
+    return update.mul_(agrees.div_(agrees.mean().clamp_(min=1e-3)))
+
+
+def trust_ratio(direction: Direction, param: Tensor) -> Tensor:
+    """The direction with the parameter's norm: u·‖θ‖ / ‖u‖, or u where one of them is 0.
+
+    Reference: You, Gitman and Ginsburg, Large Batch Training of Convolutional Networks, 2017,
+    https://arxiv.org/abs/1708.03888
+    """
+    update = tensor(direction)
+    size, length = param.norm(), update.norm()
+    ratio = torch.where((size > 0) & (length > 0), size / length, 1.0)
+    return update.mul_(ratio)

@@ -1,0 +1,138 @@
+"""Torch's fused kernels, for the methods whose formula they compute.
+
+The kernels (torch._fused_adam_ and its like) are called directly: the functions around them sort
+the tensors by device and count in one tensor per parameter, which takes as long as a small
+network's whole update. The tests compare each with its rule and with torch.optim.
+
+A kernel takes a step with every parameter of a group and returns True, or does nothing and returns
+False where it would not give what the rule gives.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from src.optimizers.formulas import not_zero
+
+Group = dict[str, Any]
+State = dict[str, Any]
+Kernel = Callable[[list[Tensor], list[Tensor], list[State], Group], bool]
+
+
+def fusible(params: list[Tensor], grads: list[Tensor], states: list[State]) -> bool:
+    """Whether the kernels, which know only flat real memory, give what the rule gives."""
+    dtype, device = params[0].dtype, params[0].device
+    if dtype not in (torch.float32, torch.float64) or device.type not in ("cpu", "cuda"):
+        return False
+    if any(param.device != device for param in params):
+        return False
+    kept = [value for state in states for value in state.values() if isinstance(value, Tensor)]
+    for tensor in (*params, *grads, *kept):
+        if not tensor.is_contiguous() or tensor.dtype is not dtype:
+            return False
+    return True
+
+
+def _next_steps(states: list[State], device: torch.device) -> list[Tensor]:
+    """Count one step more in every state; the numbers in the form the kernels want."""
+    for state in states:
+        state["step"] += 1
+    counts = {state["step"] for state in states}
+    made = {count: torch.tensor(float(count), device=device) for count in counts}
+    return [made[state["step"]] for state in states]
+
+
+def _adam(
+    kernel: Callable[..., None],
+    params: list[Tensor],
+    grads: list[Tensor],
+    states: list[State],
+    group: Group,
+) -> bool:
+    """Adam's family; with the maxima of AMSGrad where they are kept."""
+    if not fusible(params, grads, states):
+        return False
+    maxima = [state["max_exp_avg_sq"] for state in states if "max_exp_avg_sq" in state]
+    kernel(
+        params,
+        grads,
+        [state["exp_avg"] for state in states],
+        [state["exp_avg_sq"] for state in states],
+        maxima,
+        _next_steps(states, params[0].device),
+        amsgrad=bool(maxima),
+        lr=group["lr"],
+        beta1=group["betas"][0],
+        beta2=not_zero(group["betas"][1], params[0]),
+        weight_decay=group["weight_decay"],
+        eps=not_zero(group["eps"], params[0]),
+        maximize=group["maximize"],
+    )
+    return True
+
+
+fused_adam = partial(_adam, torch._fused_adam_)
+fused_adamw = partial(_adam, torch._fused_adamw_)
+
+
+def fused_adagrad(
+    params: list[Tensor], grads: list[Tensor], states: list[State], group: Group
+) -> bool:
+    """AdaGrad."""
+    if not fusible(params, grads, states):
+        return False
+    torch._fused_adagrad_(
+        params,
+        grads,
+        [state["sum"] for state in states],
+        _next_steps(states, params[0].device),
+        lr=group["lr"],
+        lr_decay=group["lr_decay"],
+        weight_decay=group["weight_decay"],
+        eps=float(not_zero(group["eps"], params[0])),
+        maximize=group["maximize"],
+    )
+    return True
+
+
+def fused_sgd(params: list[Tensor], grads: list[Tensor], states: list[State], group: Group) -> bool:
+    """Gradient descent; without a decay it is an addition, for any kind of tensor."""
+    if group["weight_decay"]:
+        return _sgd(params, grads, states, group)
+    lr = group["lr"]
+    torch._foreach_add_(params, grads, alpha=lr if group["maximize"] else -lr)
+    return True
+
+
+def _sgd(
+    params: list[Tensor],
+    grads: list[Tensor],
+    states: list[State],
+    group: Group,
+    *,
+    nesterov: bool = False,
+) -> bool:
+    """Gradient descent and its momenta; the kernel leaves a buffer as it is where μ is 0."""
+    buffers = [state["momentum_buffer"] for state in states if state]
+    if (buffers and not group["momentum"]) or not fusible(params, grads, states):
+        return False
+    torch._fused_sgd_(
+        params,
+        grads,
+        buffers,
+        weight_decay=group["weight_decay"],
+        momentum=group["momentum"] if buffers else 0.0,
+        lr=group["lr"],
+        dampening=0.0,
+        nesterov=nesterov,
+        maximize=group["maximize"],
+        is_first_step=False,
+    )
+    return True
+
+
+fused_momentum = partial(_sgd)
+fused_nesterov = partial(_sgd, nesterov=True)

@@ -1,0 +1,294 @@
+"""What the methods share: a method is a rule and a table of settings.
+
+A rule is a function that returns the direction of a step, as its paper writes it. What is around it
+stands here, once: the loop over groups and parameters, weight decay, the learning rate, `maximize`,
+state, checks and torch's fused kernels.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from functools import cached_property, wraps
+from typing import Any, ClassVar, overload
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import increment_version
+from torch.optim import Optimizer, optimizer
+from torch.optim.optimizer import ParamsT
+
+from src.optimizers.directions import Direction, coupled, descend
+from src.optimizers.formulas import Scalar
+from src.optimizers.kernels import Group, Kernel, State
+from src.optimizers.settings import Setting, flag
+
+# Elements handled at once. A method's tensors of this size fit in the cache that the cores share,
+# so that a rule of ten operations reads the memory once, not ten times.
+BLOCK = 2**19
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a parameter moves, and what that needs.
+
+    Args:
+        direction: the rule. Its arguments are named after what it wants: `param`, `grad`, the
+            state and the settings by their names, and `step`, which counts from 1. It updates the
+            state in place and returns the direction; the step is −lr times that.
+        state: makes what is remembered of a parameter, before its first step.
+        decay: what the setting `weight_decay` does, if there is one: `coupled`, `decoupled`, or
+            None where the rule itself does it.
+        elementwise: whether every element moves for itself; then a large tensor is handled in
+            pieces that fit in the cache.
+        kernel: takes the step by torch's fused kernel; the method then has a setting `fused`.
+        renamed: the settings for those arguments of the rule that are called otherwise.
+    """
+
+    direction: Callable[..., Direction]
+    state: Mapping[str, Callable[[Tensor], Any]] = field(default_factory=dict)
+    decay: Callable[[Tensor, Tensor, Scalar, Scalar], Tensor] | None = coupled
+    elementwise: bool = True
+    kernel: Kernel | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def arguments(self) -> tuple[str, ...]:
+        """What the rule wants, in its order."""
+        return tuple(inspect.signature(self.direction).parameters)
+
+    def initial_state(self, param: Tensor) -> State:
+        """What is remembered of a parameter before its first step."""
+        if self._stateless:
+            return {}
+        count = {"step": 0} if "step" in self.arguments else {}
+        return {**count, **{name: make(param) for name, make in self.state.items()}}
+
+    @cached_property
+    def _stateless(self) -> bool:
+        return not self.state and "step" not in self.arguments
+
+    def step(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
+        """Move the parameter; a piece of state that doesn't exist is None for the rule."""
+        values = {**group, **state, "param": param, "grad": grad}
+        for name, setting in self.renamed.items():
+            values[name] = group[setting]
+        if param.numel() <= BLOCK or not self._divisible(values):
+            self._step(values)
+            return
+        for piece in self._pieces(values):
+            self._step(piece)
+
+    def _step(self, values: dict[str, Any]) -> None:
+        param, lr, weight_decay = values["param"], values["lr"], values.get("weight_decay", 0.0)
+        if self.decay is not None and (isinstance(weight_decay, Tensor) or weight_decay):
+            values["grad"] = self.decay(param, values["grad"], lr, weight_decay)
+        direction = self.direction(*[values.get(name) for name in self.arguments])
+        descend(param, direction, lr)
+
+    def _tensors(self, values: dict[str, Any]) -> dict[str, Tensor]:
+        """What has a value for every element of the parameter."""
+        named = {name: values.get(name) for name in ("param", "grad", *self.state)}
+        return {name: value for name, value in named.items() if isinstance(value, Tensor)}
+
+    def _divisible(self, values: dict[str, Any]) -> bool:
+        """Whether pieces of the tensors' memory may be handled one after the other."""
+        tensors = self._tensors(values)
+        names = {"lr", "weight_decay", *self.arguments} - tensors.keys()
+        scalars = [each for name in names for each in _each(values.get(name))]
+        stacked = any(isinstance(scalar, Tensor) for scalar in scalars)  # a value per trial
+        contiguous = all(tensor.is_contiguous() for tensor in tensors.values())
+        return self.elementwise and contiguous and not stacked
+
+    def _pieces(self, values: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        tensors = self._tensors(values)
+        split = [tensor.view(-1).split(BLOCK) for tensor in tensors.values()]
+        for piece in zip(*split, strict=True):
+            yield {**values, **dict(zip(tensors, piece, strict=True))}
+
+
+def _each(value: Any) -> Sequence[Any]:
+    """The numbers of a setting, which may have several."""
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+def plain(name: str) -> Any:
+    """A method of torch's Optimizer without its wrapper for torch.compile.
+
+    The first call of a wrapper imports torch's compiler, which nothing here uses and which takes
+    almost as long as torch itself.
+    """
+    return inspect.unwrap(getattr(Optimizer, name))
+
+
+class Method(Optimizer):
+    """A torch optimizer made of a rule and a table of settings.
+
+    Its constructor takes the parameters, or groups of them with settings of their own, and then
+    the settings of the table by position or by name; `maximize`, and `fused` where the rule has a
+    kernel, by name.
+
+    Raises:
+        ValueError: a setting is outside its range; or a parameter is complex, where the method
+            allows none.
+        RuntimeError: a gradient is sparse (from `step`).
+    """
+
+    settings: ClassVar[Mapping[str, Setting]] = {}
+    rule: ClassVar[Rule]
+    rest: ClassVar[Rule | None] = None  # for vectors and numbers, where `rule` is for matrices
+    group_state: ClassVar[Mapping[str, Any]] = {}  # what is remembered of a group, at its start
+    allows_complex: ClassVar[bool] = True
+    __signature__: ClassVar[inspect.Signature]
+
+    zero_grad = plain("zero_grad")
+    state_dict = plain("state_dict")
+    load_state_dict = plain("load_state_dict")
+
+    def __init_subclass__(cls) -> None:
+        """Give the class the signature of its table, and see that its rule gets what it wants."""
+        super().__init_subclass__()
+        flags = {"maximize": flag(False)}
+        if cls.rule.kernel is not None:
+            flags["fused"] = flag(True)
+        cls.settings = {**cls.settings, **flags}
+        for rule in (cls.rule, *([cls.rest] if cls.rest else [])):
+            known = {"param", "grad", "step", *rule.state, *rule.renamed}
+            known |= {*cls.settings, *cls.group_state}
+            if unknown := set(rule.arguments) - known:
+                raise TypeError(
+                    f"{cls.__name__}: its rule wants {', '.join(sorted(unknown))}, which is "
+                    "neither among its state nor among its settings"
+                )
+        cls.__signature__ = _signature(cls, keywords=flags)
+
+    def __init__(self, params: ParamsT, *args: Any, **settings: Any) -> None:
+        bound = self.__signature__.bind(params, *args, **settings)
+        bound.apply_defaults()
+        defaults = {name: bound.arguments[name] for name in self.settings}
+        self.check(defaults)
+        super().__init__(params, defaults)
+
+    def check(self, group: Group) -> None:
+        """Raise ValueError for settings outside their range."""
+        for name, setting in self.settings.items():
+            setting.check(name, group[name])
+
+    def rule_of(self, param: Tensor) -> Rule:
+        """The rule by which a parameter moves."""
+        return self.rule if self.rest is None or param.ndim >= 2 else self.rest
+
+    def initial_state(self, param: Tensor, group: Group) -> State:
+        """What the method remembers of a parameter before its first step."""
+        return self.rule_of(param).initial_state(param)
+
+    def begin(self, params: list[Tensor], grads: list[Tensor], group: Group) -> None:
+        """Prepare a step with a group, once, before any of its parameters moves."""
+
+    def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
+        """Take one step with one parameter."""
+        if "step" in state:
+            state["step"] += 1
+        self.rule_of(param).step(param, grad, state, group)
+
+    def update_all(
+        self, params: list[Tensor], grads: list[Tensor], states: list[State], group: Group
+    ) -> None:
+        """Take one step with every parameter of a group."""
+        kernel = self.rule.kernel
+        if kernel is not None and group["fused"] and kernel(params, grads, states, group):
+            return
+        for param, grad, state in zip(params, grads, states, strict=True):
+            self.update(param, -grad if group["maximize"] else grad, state, group)
+
+    def add_param_group(self, param_group: Group) -> None:
+        """Add a group whose settings stand above the defaults, once they are found in range."""
+        self.check({**self.defaults, **param_group})
+        add: Any = super().add_param_group  # a mixin's, say
+        inspect.unwrap(add.__func__)(self, param_group)
+        group = self.param_groups[-1]
+        for param in group["params"]:
+            if param.is_complex() and not self.allows_complex:
+                self.param_groups.pop()
+                raise ValueError(f"{type(self).__name__} needs real parameters, got {param.dtype}")
+        for name, value in self.group_state.items():
+            group.setdefault(name, deepcopy(value))
+
+    @staticmethod
+    def profile_hook_step(func: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap ``step`` as torch does, but only where there is a profiler or a hook to serve.
+
+        Torch labels every step for its profiler, which takes a tenth of a small network's step.
+        """
+        served = Optimizer.profile_hook_step(func)
+
+        @wraps(func)
+        def step(self: "Method", *args: Any, **kwargs: Any) -> Any:
+            if (
+                torch.autograd.profiler._is_profiler_enabled
+                or self._optimizer_step_pre_hooks
+                or self._optimizer_step_post_hooks
+                or optimizer._global_optimizer_pre_hooks
+                or optimizer._global_optimizer_post_hooks
+            ):
+                return served(self, *args, **kwargs)
+            return func(self, *args, **kwargs)
+
+        return step
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Update every parameter that has a gradient; return the closure's loss, if given."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            self._step_group(group)
+        return loss
+
+    def _step_group(self, group: Group) -> None:
+        params = [param for param in group["params"] if param.grad is not None]
+        if not params:
+            return
+        grads = [param.grad for param in params]
+        states = self._states(params, grads, group)
+        if self.group_state:
+            self.begin(params, grads, group)
+        if isinstance(group["lr"], Tensor):  # reading it waits for the device it is on
+            group = {**group, "lr": group["lr"].item()}
+        self.update_all(params, grads, states, group)
+        increment_version(params)  # torch's kernels don't tell autograd that they wrote
+
+    def _states(self, params: list[Tensor], grads: list[Tensor], group: Group) -> list[State]:
+        states = []
+        for param, grad in zip(params, grads, strict=True):
+            if grad.layout is not torch.strided:
+                name = type(self).__name__
+                raise RuntimeError(f"{name} needs dense gradients, got {grad.layout}")
+            state = self.state[param]
+            if not state:
+                state.update(self.initial_state(param, group))
+            states.append(state)
+        return states
+
+
+def _signature(cls: type[Method], keywords: Mapping[str, Setting]) -> inspect.Signature:
+    """Of the constructor: what it takes, by the table; of a class that has its own, its own."""
+    if "__init__" in vars(cls):
+        _, *arguments = inspect.signature(vars(cls)["__init__"]).parameters.values()
+        return inspect.Signature(arguments)
+    kind = inspect.Parameter
+    arguments = [
+        kind(
+            name,
+            kind.KEYWORD_ONLY if name in keywords else kind.POSITIONAL_OR_KEYWORD,
+            default=setting.default,
+        )
+        for name, setting in cls.settings.items()
+    ]
+    return inspect.Signature([kind("params", kind.POSITIONAL_OR_KEYWORD), *arguments])
