@@ -135,8 +135,84 @@ class Schooled(Own):
         self.recent = deque(state_dict["recent"], maxlen=4)
 
 
+class ScheduleFree(Optimizer):
+    """Schedule-Free SGD (Defazio et al., 2024): trains at y, is judged by x, the average of z.
+
+    x = (y − (1−β)·z) / β is made by `eval()`; between the two forms roundings are lost.
+    """
+
+    def __init__(
+        self, params: Any, lr: float = 0.3, weight_decay: float = 0.0, beta: float = 0.9
+    ) -> None:
+        super().__init__(params, {"lr": lr, "beta": beta, "k": 0, "train_mode": False})
+
+    @torch.no_grad()
+    def _move(self, training: bool) -> None:
+        for group in self.param_groups:
+            if group["train_mode"] != training:
+                group["train_mode"] = training
+                weight = 1 - group["beta"] if training else 1 - 1 / group["beta"]
+                for param in group["params"]:
+                    if param in self.state:
+                        param.lerp_(self.state[param]["z"], weight)
+
+    def train(self) -> None:
+        self._move(True)
+
+    def eval(self) -> None:
+        self._move(False)
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            if not group["train_mode"]:
+                raise RuntimeError("it was not told to train")
+            group["k"] += 1
+            c = 1 / group["k"]
+            for y in group["params"]:
+                z = self.state[y].setdefault("z", y.clone())
+                y.lerp_(z, c)
+                y.sub_(y.grad, alpha=group["lr"] * (1 - group["beta"] * (1 - c)))
+                z.sub_(y.grad, alpha=group["lr"])
+
+
+class Sharp(Optimizer):
+    """Sharpness-aware gradient descent (Foret et al., 2021): two gradients a step."""
+
+    def __init__(
+        self, params: Any, lr: float = 0.1, weight_decay: float = 0.0, rho: float = 0.05
+    ) -> None:
+        super().__init__(params, {"lr": lr, "rho": rho})
+
+    @torch.no_grad()
+    def step(self, closure: Any) -> Any:
+        evaluate = torch.enable_grad()(closure)
+        loss = evaluate()
+        params = [p for group in self.param_groups for p in group["params"]]
+        norm = torch.stack([p.grad.norm() for p in params]).norm()
+        away = [p.grad * (self.param_groups[0]["rho"] / (norm + 1e-12)) for p in params]
+        torch._foreach_add_(params, away)
+        evaluate()
+        torch._foreach_sub_(params, away)
+        for p in params:
+            p.sub_(p.grad, alpha=self.param_groups[0]["lr"])
+        return loss
+
+
 KEPT = [
-    *(Counter, LateCounter, Average, Noise, LateNoise, GlobalNoise, Precise, Sharpness, Schooled),
+    *(
+        ScheduleFree,
+        Sharp,
+        Counter,
+        LateCounter,
+        Average,
+        Noise,
+        LateNoise,
+        GlobalNoise,
+        Precise,
+        Sharpness,
+        Schooled,
+    ),
 ]
 
 

@@ -47,7 +47,7 @@ def test_the_page_works_as_written(folder):
     ran = follow(train, folder, "hydra.run.dir=run")
     assert ran.returncode == 0, ran.stderr
     assert "completed: val_loss" in ran.stdout
-    assert "my_methods.SignSGD" in (folder / "run" / "config.yaml").read_text()
+    assert "my_methods.AveragedSGD" in (folder / "run" / "config.yaml").read_text()
 
     storage = f"hydra.sweeper.storage=sqlite:///{folder}/studies.db hydra.sweep.dir=sweep"
     swept = follow(sweep, folder, storage, "n_jobs=2")
@@ -61,7 +61,9 @@ def test_the_page_works_as_written(folder):
 @pytest.mark.slow
 def test_the_command_that_a_sweep_of_ones_own_prints(folder):
     """Pasted, it trains the winner again, to the same bits."""
-    command = "python my-methods/train.py --config-dir my-methods/conf -m sweeps=signsgd n_trials=2"
+    command = (
+        "python my-methods/train.py --config-dir my-methods/conf -m sweeps=averaged n_trials=2"
+    )
     swept = follow(command, folder, f"storage=sqlite:///{folder}/studies.db hydra.sweep.dir=sweep")
     (printed,) = re.findall(r"^train it: +(.*)$", swept.stdout, re.M)
     again = follow(printed, folder, "hydra.run.dir=again")  # as it was pasted
@@ -76,12 +78,12 @@ def test_the_command_that_a_sweep_of_ones_own_prints(folder):
 
 def test_without_the_permission_the_class_is_refused(folder):
     ran = follow(
-        "python -m src.train --config-dir my-methods/conf optimizer=signsgd",
+        "python -m src.train --config-dir my-methods/conf optimizer=averaged",
         folder,
         "hydra.run.dir=run",
     )
     assert ran.returncode == 1
-    assert ran.stderr.startswith("error: optimizer._target_=my_methods.SignSGD: not allowed")
+    assert ran.stderr.startswith("error: optimizer._target_=my_methods.AveragedSGD: not allowed")
     assert len(ran.stderr.splitlines()) == 1
     assert not (folder / "run").exists()
 
@@ -93,15 +95,15 @@ def test_moved_into_the_repository_it_passes_the_contract(folder, tmp_path_facto
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", copy)
     mine = folder / "my-methods"
-    shutil.move(mine / "my_methods.py", copy / "src/optimizers/signsgd.py")
-    yaml = (mine / "conf/optimizer/signsgd.yaml").read_text()
-    renamed = yaml.replace("my_methods.SignSGD", "src.optimizers.SignSGD")
-    (copy / "conf/optimizer/signsgd.yaml").write_text(renamed)
-    shutil.move(mine / "conf/sweeps/signsgd.yaml", copy / "sweeps/signsgd.yaml")
+    shutil.move(mine / "my_methods.py", copy / "src/optimizers/averaged.py")
+    yaml = (mine / "conf/optimizer/averaged.yaml").read_text()
+    renamed = yaml.replace("my_methods.AveragedSGD", "src.optimizers.AveragedSGD")
+    (copy / "conf/optimizer/averaged.yaml").write_text(renamed)
+    shutil.move(mine / "conf/sweeps/averaged.yaml", copy / "sweeps/averaged.yaml")
     (row,) = re.findall(r"^```markdown\n(.*?)^```", PAGE, re.M | re.S)
     (formula,) = re.findall(r"^```python\n(def .*?)^```", PAGE, re.M | re.S)
     for name, text in (
-        ("src/optimizers/__init__.py", "from src.optimizers.signsgd import SignSGD\n"),
+        ("src/optimizers/__init__.py", "from src.optimizers.averaged import AveragedSGD\n"),
         ("docs/optimizers.md", row),
         ("tests/optimizers/references.py", f"\n\n{formula}"),
     ):
@@ -109,7 +111,7 @@ def test_moved_into_the_repository_it_passes_the_contract(folder, tmp_path_facto
             file.write(text)
     pytest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
     ran = subprocess.run(
-        [*pytest, "-k", "signsgd or reference", "tests/optimizers"],
+        [*pytest, "-k", "averaged or reference", "tests/optimizers"],
         cwd=copy,
         env={**os.environ, "PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"},
         capture_output=True,

@@ -59,6 +59,10 @@ def test_an_optimizer_goes_on(session: Session, optimizer: type) -> None:
     goes_on(session, *own("optimizer", optimizer), "scheduler=step", "scheduler.step_size=20")
 
 
+def test_one_that_evaluates_a_batch_itself_goes_on(session: Session) -> None:
+    goes_on(session, "optimizer=torch/lbfgs", "optimizer.lr=0.1", "model=logreg")
+
+
 @pytest.mark.parametrize("model", [own_parts.Forgetful, own_parts.Extra, own_parts.LazyConv])
 def test_a_model_goes_on(session: Session, model: type) -> None:
     goes_on(session, *own("model", model), "optimizer=momentum")

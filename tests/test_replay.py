@@ -352,7 +352,7 @@ def mine(tmp_path: Path) -> Path:
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(content)
     assert (tmp_path / "my-methods" / "replay.py").exists()
-    options = ("--config-dir", "my-methods/conf", "optimizer=signsgd", *SHORT)
+    options = ("--config-dir", "my-methods/conf", "optimizer=averaged", *SHORT)
     call(tmp_path, "my-methods/train.py", *options, "hydra.run.dir=run")
     return tmp_path
 
@@ -385,11 +385,11 @@ def test_the_command_of_its_own_script(mine: Path) -> None:
 
 def test_a_class_that_only_its_script_allows(session: Session) -> None:
     folder = made(session)
-    change = {"_target_": "my_methods.SignSGD"}
+    change = {"_target_": "my_methods.AveragedSGD"}
     edit(folder / "config.yaml", lambda values: values.update(optimizer=change))
     answer = replay(session, folder)
     assert answer.status == 1
-    assert answer.err.startswith("error: optimizer._target_=my_methods.SignSGD: not allowed")
+    assert answer.err.startswith("error: optimizer._target_=my_methods.AveragedSGD: not allowed")
     assert not (session.folder / "outputs").exists()
 
 

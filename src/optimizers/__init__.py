@@ -6,6 +6,9 @@ from src.optimizers.adam import Adam
 from src.optimizers.adamax import AdaMax
 from src.optimizers.adamw import AdamW
 from src.optimizers.amsgrad import AMSGrad
+from src.optimizers.cautious_adamw import CautiousAdamW
+from src.optimizers.cautious_lion import CautiousLion
+from src.optimizers.lamb import LAMB
 from src.optimizers.lion import Lion
 from src.optimizers.momentum import Momentum
 from src.optimizers.muon import Muon
@@ -16,6 +19,7 @@ from src.optimizers.rmsprop import RMSProp
 from src.optimizers.sgd import SGD
 
 __all__ = [
+    "LAMB",
     "SGD",
     "AMSGrad",
     "AdaDelta",
@@ -23,6 +27,8 @@ __all__ = [
     "AdaMax",
     "Adam",
     "AdamW",
+    "CautiousAdamW",
+    "CautiousLion",
     "Lion",
     "Momentum",
     "Muon",

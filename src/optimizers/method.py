@@ -139,7 +139,8 @@ class Method(Optimizer):
     rest: ClassVar[Rule | None] = None  # for vectors and numbers, where `rule` is for matrices
     group_state: ClassVar[Mapping[str, Any]] = {}  # what is remembered of a group, at its start
     allows_complex: ClassVar[bool] = True
-    __signature__: ClassVar[inspect.Signature]
+    __signature__: ClassVar[inspect.Signature]  # what is shown
+    _arguments: ClassVar[inspect.Signature]  # what the constructor takes, by the table
 
     zero_grad = plain("zero_grad")
     state_dict = plain("state_dict")
@@ -160,10 +161,14 @@ class Method(Optimizer):
                     f"{cls.__name__}: its rule wants {', '.join(sorted(unknown))}, which is "
                     "neither among its state nor among its settings"
                 )
-        cls.__signature__ = _signature(cls, keywords=flags)
+        cls._arguments = _signature(cls.settings, keywords=flags)
+        cls.__signature__ = cls._arguments
+        if cls.__init__ is not Method.__init__:  # it has a constructor of its own
+            _, *own = inspect.signature(cls.__init__).parameters.values()
+            cls.__signature__ = inspect.Signature(own)
 
     def __init__(self, params: ParamsT, *args: Any, **settings: Any) -> None:
-        bound = self.__signature__.bind(params, *args, **settings)
+        bound = self._arguments.bind(params, *args, **settings)
         bound.apply_defaults()
         defaults = {name: bound.arguments[name] for name in self.settings}
         self.check(defaults)
@@ -277,18 +282,12 @@ class Method(Optimizer):
         return states
 
 
-def _signature(cls: type[Method], keywords: Mapping[str, Setting]) -> inspect.Signature:
-    """Of the constructor: what it takes, by the table; of a class that has its own, its own."""
-    if "__init__" in vars(cls):
-        _, *arguments = inspect.signature(vars(cls)["__init__"]).parameters.values()
-        return inspect.Signature(arguments)
+def _signature(
+    settings: Mapping[str, Setting], keywords: Mapping[str, Setting]
+) -> inspect.Signature:
     kind = inspect.Parameter
-    arguments = [
-        kind(
-            name,
-            kind.KEYWORD_ONLY if name in keywords else kind.POSITIONAL_OR_KEYWORD,
-            default=setting.default,
-        )
-        for name, setting in cls.settings.items()
-    ]
-    return inspect.Signature([kind("params", kind.POSITIONAL_OR_KEYWORD), *arguments])
+    given = [kind("params", kind.POSITIONAL_OR_KEYWORD)]
+    for name, setting in settings.items():
+        how = kind.KEYWORD_ONLY if name in keywords else kind.POSITIONAL_OR_KEYWORD
+        given.append(kind(name, how, default=setting.default))
+    return inspect.Signature(given)

@@ -9,6 +9,7 @@ from torch import nn
 
 from src.data import Split
 from src.training.build import Parts
+from src.training.weights import judged
 
 BATCH = 2048  # large enough to fill the cores, small enough for its activations to stay in cache
 
@@ -31,14 +32,15 @@ class Evaluator:
     """Evaluates the sets that the config names, and counts the seconds it takes."""
 
     def __init__(self, parts: Parts, names: Sequence[str]) -> None:
-        self.model = parts.model
+        self.model, self.optimizer = parts.model, parts.optimizer
         self.splits = {name: getattr(parts.data, name) for name in names}
         self.seconds = 0.0
 
     def __call__(self) -> dict[str, float]:
         started = time.perf_counter()
         values = {}
-        for name, split in self.splits.items():
-            values[f"{name}_loss"], values[f"{name}_accuracy"] = evaluate(self.model, split)
+        with judged(self.model, self.optimizer):
+            for name, split in self.splits.items():
+                values[f"{name}_loss"], values[f"{name}_accuracy"] = evaluate(self.model, split)
         self.seconds += time.perf_counter() - started
         return values

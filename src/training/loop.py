@@ -1,5 +1,6 @@
 """The training loop."""
 
+import inspect
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from src.data import Split, batches
 from src.training.schedules import set_lr
+from src.training.weights import training
 
 Row = dict[str, Any]  # one evaluation: a line of metrics.jsonl
 
@@ -51,15 +53,12 @@ def train(
     """
     began = time.perf_counter() - at.wall_seconds
     resumed = time.perf_counter()
-    params = list(model.parameters())
+    training(optimizer)
+    step = stepper(model, optimizer)
     while at.epoch <= epochs:
         for inputs, targets in batches(data, batch_size, seed, at.epoch, skip=at.seen):
             set_lr(optimizer, schedule(at.step))
-            loss = F.cross_entropy(model(inputs), targets)
-            loss.backward()
-            optimizer.step()
-            for param in params:  # zero_grad() takes 5% of a small network's step
-                param.grad = None
+            loss = step(inputs, targets)
             at.step += 1
             at.samples += len(targets)
             at.seen += len(targets)
@@ -84,3 +83,41 @@ def train(
             }
             resumed = time.perf_counter()
         at.epoch, at.seen, at.since_row = at.epoch + 1, 0, 0
+
+
+def stepper(
+    model: nn.Module, optimizer: torch.optim.Optimizer
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """What takes a step on a batch and returns the loss from before it."""
+    closed = wants_closure(optimizer)
+
+    def step(inputs: Tensor, targets: Tensor) -> Tensor:
+        losses = []
+
+        def closure() -> Any:
+            _clear(optimizer)
+            losses.append(F.cross_entropy(model(inputs), targets))
+            losses[-1].backward()
+            return losses[-1]
+
+        if closed:
+            optimizer.step(closure)
+        else:
+            closure()
+            optimizer.step()
+        _clear(optimizer)
+        return losses[0]
+
+    return step
+
+
+def wants_closure(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether its step evaluates the batch itself, as often as it likes (torch's LBFGS, say)."""
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    return closure is not None and closure.default is closure.empty
+
+
+def _clear(optimizer: torch.optim.Optimizer) -> None:
+    for group in optimizer.param_groups:  # zero_grad() takes 5% of a small network's step
+        for param in group["params"]:
+            param.grad = None

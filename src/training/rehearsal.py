@@ -20,7 +20,7 @@ from src.training.build import build_pair, load_data, steps_in_all
 from src.training.device import find_device
 from src.training.evaluation import evaluate
 from src.training.leaves import ADVICE, difference, moved
-from src.training.loop import Position, train
+from src.training.loop import Position, stepper, train, wants_closure
 from src.training.schedules import Constant
 from src.training.state import Pair, set_global_generators
 
@@ -64,7 +64,7 @@ def _rehearse(config: Config) -> nn.Module:
     if config.trainer.checkpoint_every is not None:
         state, twin = pair.state_dict(), Pair(*build_pair(config, device, shape, num_classes))
         with blaming("optimizer", config.optimizer):
-            try_checkpoint(pair, twin, state)
+            try_checkpoint(pair, twin, state, data)
     return pair.model
 
 
@@ -124,13 +124,14 @@ def try_steps(pair: Pair, data: Split) -> None:
     F.cross_entropy(pair.model(data.inputs), data.targets).backward()
 
 
-def try_checkpoint(pair: Pair, twin: Pair, state: dict[str, Any]) -> None:
+def try_checkpoint(pair: Pair, twin: Pair, state: dict[str, Any], data: Split) -> None:
     """Go on from a checkpoint and without one, by the same gradients, to the same bits.
 
     Args:
         pair: has gradients.
         twin: built as the pair was.
         state: the pair's.
+        data: for an optimizer that makes its gradients itself.
     """
     state = moved(state, torch.device("cpu"), copy=True)  # as reading it would give it
     twin.load_state_dict(state)
@@ -139,7 +140,10 @@ def try_checkpoint(pair: Pair, twin: Pair, state: dict[str, Any]) -> None:
     for each in (pair, twin):
         set_global_generators(state["generators"], each.device)
         for _ in range(2):
-            each.optimizer.step()
+            if wants_closure(each.optimizer):
+                stepper(each.model, each.optimizer)(data.inputs, data.targets)
+            else:
+                each.optimizer.step()
     if name := difference(pair.state_dict(), twin.state_dict()):
         raise ValueError(
             f"two steps after a checkpoint {name} isn't what it is without one; what makes the "

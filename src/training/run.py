@@ -26,6 +26,7 @@ from src.training.progress import RunProgress
 from src.training.result import diverged, result
 from src.training.state import Pair, State
 from src.training.stopping import EarlyStopper
+from src.training.weights import judged
 
 
 def run(
@@ -129,7 +130,8 @@ class Session:
         """What the run came to; evaluates what is evaluated once, unless it was interrupted."""
         names = self.config.trainer.evaluate_at_end if status != "interrupted" else []
         at_end, seconds = Evaluator(self.parts, names)(), self.evaluator.seconds
-        return result(self.config, status, self.record.rows, at_end, seconds, self.parts.model)
+        with judged(self.parts.model, self.parts.optimizer):
+            return result(self.config, status, self.record.rows, at_end, seconds, self.parts.model)
 
     def facts(self) -> dict[str, Any]:
         """Where this run comes from."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from src.training.leaves import alike, fingerprint, moved, refuse, storage, unkept
+from src.training.weights import judged, switches
 
 
 class State(BaseModel):
@@ -19,7 +20,8 @@ class State(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", arbitrary_types_allowed=True)
 
     config: dict[str, Any] | None = None  # of the run; versions before this field wrote none
-    model: dict[str, Any]
+    model: dict[str, Any]  # with the weights that it is judged by
+    trained: dict[str, Any] = {}  # the model with those it trains at, where these are others
     optimizer: dict[str, Any]
     parts: dict[str, dict[str, Any]] = {}
     attributes: dict[str, dict[str, Any]] = {}  # by their owner's name
@@ -85,7 +87,7 @@ class Pair:
         for name, values in attributes.items():
             refuse(name, values, shared)
         return {
-            "model": model,
+            **self._weights(model),
             "optimizer": optimizer,
             "parts": parts,
             "attributes": attributes,
@@ -98,7 +100,7 @@ class Pair:
         Raises:
             AttributeError, KeyError, RuntimeError, TypeError, ValueError: it isn't this pair's.
         """
-        self.model.load_state_dict(state["model"])
+        self.model.load_state_dict(state.get("trained") or state["model"])
         _load(self.optimizer, state["optimizer"], self.device)
         for name, values in state["parts"].items():
             _load(self.parts[name], values, self.device)
@@ -109,6 +111,14 @@ class Pair:
         for name in state["generators"].keys() - {"cpu", "cuda"}:
             owner, _, key = name.rpartition(".")
             _set_generator(self.owners[owner], key, state["generators"][name])
+
+    def _weights(self, trained: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        if not switches(self.optimizer):
+            return {"model": trained, "trained": {}}
+        trained = moved(trained, self.device, copy=True)
+        with judged(self.model, self.optimizer):
+            model = moved(self.model.state_dict(), self.device, copy=True)
+        return {"model": model, "trained": trained}
 
     def _changed(self, shared: Set[int]) -> dict[str, dict[str, Any]]:
         """The attributes that aren't as they were made, by their owner's name."""

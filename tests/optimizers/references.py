@@ -198,12 +198,61 @@ def adadelta(theta: Array, grads: list[Array], s: dict[str, Any]) -> Array:
     return theta
 
 
+def _cautious(u: Array, g: Array) -> Array:
+    """Liang et al. 2024, Algorithm 1 with the bound of the authors' code."""
+    k = (u * g > 0).astype(float)
+    return u * k / max(float(k.mean()), 1e-3)
+
+
+def cautious_adamw(theta: Array, grads: list[Array], s: dict[str, Any]) -> Array:
+    """In double."""
+    theta, m, v = theta.copy(), np.zeros_like(theta), np.zeros_like(theta)
+    beta1, beta2 = s["betas"]
+    for t, g in enumerate(grads, start=1):
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g * g
+        u = m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + s["eps"])
+        theta = theta - s["lr"] * (_cautious(u, g) + s["weight_decay"] * theta)
+    return theta
+
+
+def cautious_lion(theta: Array, grads: list[Array], s: dict[str, Any]) -> Array:
+    """In double."""
+    theta, m = theta.copy(), np.zeros_like(theta)
+    beta1, beta2 = s["betas"]
+    for g in grads:
+        u = np.sign(beta1 * m + (1 - beta1) * g)
+        theta = theta - s["lr"] * (_cautious(u, g) + s["weight_decay"] * theta)
+        m = beta2 * m + (1 - beta2) * g
+    return theta
+
+
+def lamb(theta: Array, grads: list[Array], s: dict[str, Any]) -> Array:
+    """You et al. 2020, Algorithm 2 with φ(z) = z, in double."""
+    theta, m, v = theta.copy(), np.zeros_like(theta), np.zeros_like(theta)
+    beta1, beta2 = s["betas"]
+    for t, g in enumerate(grads, start=1):
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        r = (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + s["eps"])
+        u = r + s["weight_decay"] * theta
+        theta = theta - s["lr"] * np.linalg.norm(theta) / np.linalg.norm(u) * u
+    return theta
+
+
 TRANSCRIPTIONS: dict[str, Callable[[Array, list[Array], dict[str, Any]], Array]] = {
     "lion": lion,
     "adam": adam,
     "adadelta": adadelta,
+    "cautious_adamw": cautious_adamw,
+    "cautious_lion": cautious_lion,
+    "lamb": lamb,
 }
+DECAYING: list[Settings] = [{}, {"betas": (0.5, 0.9), "weight_decay": 0.1, "lr": 0.01}]
 TRANSCRIBED: dict[str, list[Settings]] = {
+    "cautious_adamw": [*DECAYING, {"weight_decay": 0.0, "eps": 1e-3}],
+    "cautious_lion": DECAYING,
+    "lamb": [*DECAYING, {"weight_decay": 0.0, "eps": 1e-3, "lr": 0.1}],
     "lion": [{}, {"lr": 0.01}, {"betas": (0.5, 0.9), "weight_decay": 0.1, "lr": 0.01}],
     "adam": [{}, {"betas": (0.5, 0.9), "lr": 0.01}],
     "adadelta": [{}, {"rho": 0.5, "lr": 0.3}],

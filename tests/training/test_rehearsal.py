@@ -80,11 +80,11 @@ def pairs(kind: type[torch.optim.SGD]) -> tuple[Pair, Pair]:
 def test_a_checkpoint_is_tried_with_the_same_random_numbers() -> None:
     pair, twin = pairs(Noisy)
     try_steps(pair, DATA)
-    try_checkpoint(pair, twin, pair.state_dict())
+    try_checkpoint(pair, twin, pair.state_dict(), DATA)
 
 
 def test_a_checkpoint_that_forgets_is_refused() -> None:
     pair, twin = pairs(Forgetful)
     try_steps(pair, DATA)
     with pytest.raises(ValueError, match=r"two steps after a checkpoint model\.weight isn't what"):
-        try_checkpoint(pair, twin, pair.state_dict())
+        try_checkpoint(pair, twin, pair.state_dict(), DATA)

@@ -1,0 +1,66 @@
+"""Cautious AdamW."""
+
+from torch import Tensor
+
+from src.optimizers.adam import adam
+from src.optimizers.directions import cautious, decoupled
+from src.optimizers.formulas import Scalar, real_zeros, zeros
+from src.optimizers.method import Method, Rule
+from src.optimizers.settings import fractions, not_negative, positive, table
+
+
+def cautious_adamw(
+    grad: Tensor,
+    exp_avg: Tensor,
+    exp_avg_sq: Tensor,
+    step: int,
+    betas: tuple[Scalar, Scalar],
+    eps: Scalar,
+) -> Tensor:
+    """Adam's direction where the gradient agrees."""
+    return cautious(adam(grad, exp_avg, exp_avg_sq, step, betas, eps), grad)
+
+
+class CautiousAdamW(Method):
+    """Cautious AdamW: AdamW that moves only the elements whose step agrees with the gradient.
+
+        θ ← (1 − lr·λ)·θ
+        m ← β₁·m + (1−β₁)·g
+        v ← β₂·v + (1−β₂)·g²
+        u = m̂ / (√v̂ + ε),  m̂ = m / (1−β₁ᵗ),  v̂ = v / (1−β₂ᵗ)            (t counts from 1)
+        k = [u·g > 0]
+        θ ← θ − lr·u·k / max(mean k, 10⁻³)            (the mean is over the tensor)
+
+    Args:
+        params: parameters, or groups of them with their own settings.
+        lr: learning rate, >= 0; a float or a 0-dim tensor.
+        betas: β₁ and β₂, both in [0, 1).
+        eps: ε, > 0.
+        weight_decay: λ, the decay per unit of learning rate, >= 0.
+        maximize: climb instead of descend (g is negated first).
+
+    Raises:
+        ValueError: a setting is outside its range, or a parameter is complex.
+        RuntimeError: a gradient is sparse.
+
+    Reference:
+        Liang et al., Cautious Optimizers: Improving Training with One Line of Code, 2024,
+        https://arxiv.org/abs/2411.16085
+
+    Deviation from the paper, as in its authors' code: the mean of k is kept above 10⁻³, where the
+    paper has k's number plus one in its place. torch.optim has no such class.
+    """
+
+    settings = table(
+        lr=not_negative(1e-3),
+        betas=fractions(0.9, 0.999),
+        eps=positive(1e-8),
+        weight_decay=not_negative(1e-2),
+    )
+    rule = Rule(
+        cautious_adamw,
+        {"exp_avg": zeros, "exp_avg_sq": real_zeros},
+        decay=decoupled,
+        elementwise=False,
+    )
+    allows_complex = False
