@@ -38,24 +38,27 @@ def register() -> None:
 
 def _run_name(*, _root_: DictConfig) -> str:
     choices = _root_.hydra.runtime.choices
-    return _slug(f"{_optimizer_name(_root_)}-{choices.get('data')}")
+    return slug(f"{_optimizer_name(_root_)}-{choices.get('data')}")
 
 
 def _study_name(*, _root_: DictConfig) -> str:
     """A file of sweeps/ may search another optimizer than its own, chosen beside it."""
-    choices, optimizer = _root_.hydra.runtime.choices, _slug(_optimizer_name(_root_))
+    choices, optimizer = _root_.hydra.runtime.choices, _optimizer_name(_root_)
     sweep = choices.get("sweeps") or optimizer
     method = sweep if sweep.startswith(optimizer) else f"{sweep}-{optimizer}"
-    return _slug(f"{method}-{choices.get('data')}-{choices.get('model')}")
+    return slug(f"{method}-{choices.get('data')}-{choices.get('model')}")
 
 
 def _optimizer_name(root: DictConfig) -> str:
-    """The choice, or the class where a config says it without one."""
-    choice = root.hydra.runtime.choices.get("optimizer")
+    """The choice; where a config says the optimizer without one, the file of sweeps/ or the
+    class."""
+    choices = root.hydra.runtime.choices
+    choice = choices.get("optimizer") or choices.get("sweeps")
     return str(choice or OmegaConf.select(root, "optimizer._target_"))
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
+    """A name, which may have a folder (`torch/adam`), as a part of a file's or a study's name."""
     return name.replace("/", "-")
 
 
@@ -80,17 +83,19 @@ class Beside(FileConfigSource):
         return os.path.isfile(place(config_path.removesuffix(".yaml")))  # of any name, however long
 
     def is_group(self, config_path: str) -> bool:
-        return config_path.strip("/") in ("", "sweeps", "experiment")
+        group = config_path.strip("/")
+        return group in ("", "sweeps", "experiment") or os.path.isdir(place(group).with_suffix(""))
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> builtins.list[str]:
         """Groups, or a group's choices; a study is the choice `STUDY/best`."""
         group = config_path.strip("/")
         if not group:
             return [] if results_filter is ObjectType.CONFIG else ["experiment", "sweeps"]
+        if group.partition("/")[0] == "sweeps":
+            files = FileConfigSource(self.provider, f"file://{places.PROJECT}")
+            return files.list(group, results_filter)
         if results_filter is ObjectType.GROUP:
             return []
-        if group == "sweeps":
-            return sorted(path.stem for path in (places.PROJECT / "sweeps").glob("*.yaml"))
         kept = (places.OUTPUTS / "sweeps").glob("*/best.yaml")
         return sorted(f"{path.parent.name}/best" for path in kept)
 
@@ -98,8 +103,8 @@ class Beside(FileConfigSource):
 def place(config_path: str) -> Path:
     """The file of a config; one that isn't there, for a name that can't be one's."""
     group, _, name = config_path.strip("/").partition("/")
-    study, slash, kind = name.partition("/")
-    if group == "sweeps" and not slash:
+    study, _, kind = name.partition("/")
+    if group == "sweeps" and name and ".." not in name.split("/"):
         return places.PROJECT / "sweeps" / f"{name}.yaml"
     if group == "experiment" and kind == "best" and study != "..":
         return places.OUTPUTS / "sweeps" / study / "best.yaml"
@@ -127,14 +132,25 @@ def check_choices(config: DictConfig) -> None:
     chosen = config.hydra.runtime.choices
     for kind in ("experiment", "sweeps"):
         found = find(config, kind, chosen.get(kind))
-        expected = _overridden(found.pop("defaults", []))
-        for group, node in found.items():
-            whole = isinstance(node, dict) and ("_target_" in node or "name" in node)
-            if whole and group in chosen and chosen[group] != expected.get(group):
+        defaults = found.pop("defaults", [])
+        expected = _overridden(defaults)
+        for group in (*_whole(found), *_placed(defaults)):
+            if group in chosen and chosen[group] != expected.get(group):
                 raise InputError(
                     f"{group}={chosen[group]}: {kind}={chosen[kind]} says itself what the {group} "
                     f"is; give values beside it ({group}.KEY=VALUE), or leave {kind}= out"
                 )
+
+
+def _whole(nodes: dict[str, Any]) -> list[str]:
+    """The groups of which a file holds a node that says all."""
+    dicts = {group: node for group, node in nodes.items() if isinstance(node, dict)}
+    return [group for group, node in dicts.items() if "_target_" in node or "name" in node]
+
+
+def _placed(defaults: list[Any]) -> list[str]:
+    """The groups for which a defaults list names a file, as `/optimizer/torch/adam@optimizer`."""
+    return [item.partition("@")[2] for item in defaults if isinstance(item, str)]
 
 
 def _overridden(defaults: list[Any]) -> dict[str, str | None]:
