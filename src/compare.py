@@ -9,19 +9,20 @@ from typing import Any
 
 from src.cli import one_line_errors
 from src.composing import register
-from src.config import OUTPUTS, PROJECT, parse
+from src.config import CONF, OUTPUTS, PROJECT, parse
 from src.errors import InputError
+from src.explaining import beside, commented
 from src.overrides import again, override
 
-EPILOG = """Overrides of the comparison: methods=[...], protocol.KEY=VALUE (conf/protocol).
-All others go to every run: data=mnist model.hidden_sizes=[200] trainer.epochs=2 ..."""
+EPILOG = """All others go to every run: data=mnist model.hidden_sizes=[200] trainer.epochs=2 ...
+`python -m src.train --help` says what there is."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m src.compare",
         description=__doc__,
-        epilog=EPILOG,
+        epilog=f"Overrides of the comparison:\n\n{_explained()}\n\n{EPILOG}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("overrides", nargs="*", default=[], help="KEY=VALUE")
@@ -43,6 +44,14 @@ def main() -> None:
         except KeyboardInterrupt:
             print(f"interrupted; this goes on: {again()}", file=sys.stderr)
             raise
+
+
+def _explained() -> str:
+    """The comparison's own keys, as the files of conf/ say them."""
+    files = {"": CONF / "compare.yaml", "protocol.": CONF / "protocol" / "default.yaml"}
+    lines = [(f"{prefix}{key}={value}", text) for prefix, file in files.items()
+             for key, value, text in commented(file)]  # fmt: skip
+    return "\n".join(beside(line, text) for line, text in lines)
 
 
 def _found_in(given: argparse.Namespace) -> list[str]:

@@ -18,6 +18,7 @@ from yaml import YAMLError
 
 from src import config as places
 from src.errors import InputError
+from src.explaining import beside, commented, explained
 
 SCHEME = "fairstep"  # of the source below, among Hydra's file:// and pkg://
 
@@ -26,12 +27,15 @@ def register() -> None:
     """Make resolvers and the configs outside `conf/` known to Hydra, from any directory.
 
     `${outputs:}` is where everything is kept, `${run_name:}` and `${study_name:}` name what is
-    trained and searched, and `${one_minus:x}` turns a searched 1-beta into beta.
+    trained and searched, `${one_minus:x}` turns a searched 1-beta into beta; `${explained:}` and
+    `${explained_search:}` are for `--help`.
     """
     OmegaConf.register_resolver("outputs", lambda: str(places.OUTPUTS), replace=True)
     OmegaConf.register_resolver("run_name", _run_name, replace=True)
     OmegaConf.register_resolver("study_name", _study_name, replace=True)
     OmegaConf.register_resolver("one_minus", lambda value: 1 - value, replace=True)
+    OmegaConf.register_resolver("explained", _explained, replace=True)
+    OmegaConf.register_resolver("explained_search", _explained_search, replace=True)
     SourcesRegistry.instance().register(Beside)
     Plugins.instance().register(SearchPath)
 
@@ -60,6 +64,30 @@ def _optimizer_name(root: DictConfig) -> str:
 def slug(name: str) -> str:
     """A name, which may have a folder (`torch/adam`), as a part of a file's or a study's name."""
     return name.replace("/", "-")
+
+
+def _explained(*, _root_: DictConfig) -> str:
+    """The config that is composed, each key with the comment of its file."""
+    runtime, files = _root_.hydra.runtime, [("", places.CONF / "config.yaml")]
+    folders = [Path(each.path) for each in runtime.config_sources if each.schema == "file"]
+    for group, choice in runtime.choices.items():
+        there = (folder / group / f"{choice}.yaml" for folder in folders)
+        files += [(group, file) for file in there if os.path.isfile(file)][:1]
+    return _for_template(explained(places.job_config(_root_), files))
+
+
+def _explained_search(*, _root_: DictConfig) -> str:
+    """What a search is told, by the names that the command line has for it."""
+    short, lines = {key: name for name, key in _root_.hydra.aliases.items()}, []
+    for key, value, text in commented(places.CONF / "hydra" / "sweeper" / "study.yaml"):
+        name = short.get(f"hydra.sweeper.{key}", f"hydra.sweeper.{key}")
+        lines.append(beside(f"{name}: {value}", text))
+    return _for_template("\n".join(lines))
+
+
+def _for_template(text: str) -> str:
+    """Hydra's help is a string.Template."""
+    return text.replace("$", "$$")
 
 
 class Beside(FileConfigSource):
