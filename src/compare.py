@@ -128,14 +128,14 @@ def _known(folder: Path, plan: Any) -> dict[str, Any] | None:
 
 def _differing(folder: Path, settings: dict[str, Any]) -> list[str]:
     """What the comparison that was begun here was asked for otherwise; nothing, if none was."""
-    place = folder / "protocol.json"
-    if not place.is_file():
+    path = folder / "protocol.json"
+    if not path.is_file():
         return []
     try:
-        theirs = dict(json.loads(place.read_text(encoding="utf-8")))
+        theirs = dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, TypeError, ValueError) as error:
         way = f"move {folder} away, or choose another protocol.name"
-        raise InputError(f"{place} can't be read: {error}; {way}") from error
+        raise InputError(f"{path} can't be read: {error}; {way}") from error
     ours = json.loads(json.dumps(settings))
     return [
         f"{key} was {theirs.get(key, 'absent')}, is {ours.get(key, 'absent')}"
@@ -167,7 +167,7 @@ def _conduct(plan: Any, folder: Path) -> dict[str, Any]:
             shown = "diverged" if value is None else f"{plan.protocol.metric} {value:.5g}"
             print(f"run {number}/{len(todo)}: {job.folder_name}: {shown}", flush=True)
         comparison = judge(plan, searches, runs, provenance(PROJECT), ledger.read())
-        lines = "".join(json.dumps(one) + "\n" for one in runs)
+        lines = "".join(json.dumps(run) + "\n" for run in runs)
         write_whole(folder / "runs.jsonl", lines.encode())
         write_whole(
             folder / "comparison.json", json.dumps(comparison, indent=1).encode(), flush=True

@@ -1,4 +1,4 @@
-"""How configs are composed: resolvers, where files are found, and which choices go together."""
+"""How configs are composed: resolvers, where files are, and which choices go together."""
 
 import builtins
 import os
@@ -16,7 +16,8 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
-from src import config as places
+from src import config as paths
+from src.config import job_config
 from src.errors import InputError
 from src.explaining import beside, commented, explained
 
@@ -30,7 +31,7 @@ def register() -> None:
     trained and searched, `${one_minus:x}` turns a searched 1-beta into beta; `${explained:}` and
     `${explained_search:}` are for `--help`.
     """
-    OmegaConf.register_resolver("outputs", lambda: str(places.OUTPUTS), replace=True)
+    OmegaConf.register_resolver("outputs", lambda: str(paths.OUTPUTS), replace=True)
     OmegaConf.register_resolver("run_name", _run_name, replace=True)
     OmegaConf.register_resolver("study_name", _study_name, replace=True)
     OmegaConf.register_resolver("one_minus", lambda value: 1 - value, replace=True)
@@ -54,8 +55,7 @@ def _study_name(*, _root_: DictConfig) -> str:
 
 
 def _optimizer_name(root: DictConfig) -> str:
-    """The choice; where a config says the optimizer without one, the file of sweeps/ or the
-    class."""
+    """The chosen optimizer's; if none is chosen, that of the file of sweeps/ or of the class."""
     choices = root.hydra.runtime.choices
     choice = choices.get("optimizer") or choices.get("sweeps")
     return str(choice or OmegaConf.select(root, "optimizer._target_"))
@@ -68,18 +68,18 @@ def slug(name: str) -> str:
 
 def _explained(*, _root_: DictConfig) -> str:
     """The config that is composed, each key with the comment of its file."""
-    runtime, files = _root_.hydra.runtime, [("", places.CONF / "config.yaml")]
+    runtime, files = _root_.hydra.runtime, [("", paths.CONF / "config.yaml")]
     folders = [Path(each.path) for each in runtime.config_sources if each.schema == "file"]
     for group, choice in runtime.choices.items():
         there = (folder / group / f"{choice}.yaml" for folder in folders)
         files += [(group, file) for file in there if os.path.isfile(file)][:1]
-    return _for_template(explained(places.job_config(_root_), files))
+    return _for_template(explained(job_config(_root_), files))
 
 
 def _explained_search(*, _root_: DictConfig) -> str:
-    """What a search is told, by the names that the command line has for it."""
+    """The settings of a search, by the names that the command line has for them."""
     short, lines = {key: name for name, key in _root_.hydra.aliases.items()}, []
-    for key, value, text in commented(places.CONF / "hydra" / "sweeper" / "study.yaml"):
+    for key, value, text in commented(paths.CONF / "hydra" / "sweeper" / "study.yaml"):
         name = short.get(f"hydra.sweeper.{key}", f"hydra.sweeper.{key}")
         lines.append(beside(f"{name}: {value}", text))
     return _for_template("\n".join(lines))
@@ -101,18 +101,22 @@ class Beside(FileConfigSource):
         return SCHEME
 
     def load_config(self, config_path: str) -> ConfigResult:
-        file = place(config_path)
+        file = file_of(config_path)
         try:
             return super().load_config(str(file))
         except (OSError, ValueError, YAMLError) as error:
             raise InputError(f"{file}: {' '.join(str(error).split())}") from error
 
     def is_config(self, config_path: str) -> bool:
-        return os.path.isfile(place(config_path.removesuffix(".yaml")))  # of any name, however long
+        return os.path.isfile(
+            file_of(config_path.removesuffix(".yaml"))
+        )  # of any name, however long
 
     def is_group(self, config_path: str) -> bool:
         group = config_path.strip("/")
-        return group in ("", "sweeps", "experiment") or os.path.isdir(place(group).with_suffix(""))
+        return group in ("", "sweeps", "experiment") or os.path.isdir(
+            file_of(group).with_suffix("")
+        )
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> builtins.list[str]:
         """Groups, or a group's choices; a study is the choice `STUDY/best`."""
@@ -120,27 +124,27 @@ class Beside(FileConfigSource):
         if not group:
             return [] if results_filter is ObjectType.CONFIG else ["experiment", "sweeps"]
         if group.partition("/")[0] == "sweeps":
-            files = FileConfigSource(self.provider, f"file://{places.PROJECT}")
+            files = FileConfigSource(self.provider, f"file://{paths.PROJECT}")
             return files.list(group, results_filter)
         if results_filter is ObjectType.GROUP:
             return []
-        kept = (places.OUTPUTS / "sweeps").glob("*/best.yaml")
+        kept = (paths.OUTPUTS / "sweeps").glob("*/best.yaml")
         return sorted(f"{path.parent.name}/best" for path in kept)
 
 
-def place(config_path: str) -> Path:
-    """The file of a config; one that isn't there, for a name that can't be one's."""
+def file_of(config_path: str) -> Path:
+    """The file of a config; a name that can't be a config's gets a file that isn't there."""
     group, _, name = config_path.strip("/").partition("/")
     study, _, kind = name.partition("/")
     if group == "sweeps" and name and ".." not in name.split("/"):
-        return places.PROJECT / "sweeps" / f"{name}.yaml"
+        return paths.PROJECT / "sweeps" / f"{name}.yaml"
     if group == "experiment" and kind == "best" and study != "..":
-        return places.OUTPUTS / "sweeps" / study / "best.yaml"
-    return places.PROJECT / "sweeps" / "no such config"
+        return paths.OUTPUTS / "sweeps" / study / "best.yaml"
+    return paths.PROJECT / "sweeps" / "no such config"
 
 
 class SearchPath(SearchPathPlugin):
-    """Adds them to where Hydra looks: behind conf/, before what the command line names."""
+    """Adds that source to Hydra's: behind conf/, before the folders of the command line."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         search_path.append(provider="fairstep", path=f"{SCHEME}://")
@@ -159,10 +163,10 @@ def check_choices(config: DictConfig) -> None:
     """
     chosen = config.hydra.runtime.choices
     for kind in ("experiment", "sweeps"):
-        found = find(config, kind, chosen.get(kind))
-        defaults = found.pop("defaults", [])
+        said = find(config, kind, chosen.get(kind))
+        defaults = said.pop("defaults", [])
         expected = _overridden(defaults)
-        for group in (*_whole(found), *_placed(defaults)):
+        for group in (*_whole(said), *_placed(defaults)):
             if group in chosen and chosen[group] != expected.get(group):
                 raise InputError(
                     f"{group}={chosen[group]}: {kind}={chosen[kind]} says itself what the {group} "
@@ -171,7 +175,7 @@ def check_choices(config: DictConfig) -> None:
 
 
 def _whole(nodes: dict[str, Any]) -> list[str]:
-    """The groups of which a file holds a node that says all."""
+    """The groups that a file describes whole: with a class or a name."""
     dicts = {group: node for group, node in nodes.items() if isinstance(node, dict)}
     return [group for group, node in dicts.items() if "_target_" in node or "name" in node]
 
@@ -188,25 +192,27 @@ def _overridden(defaults: list[Any]) -> dict[str, str | None]:
 
 
 def find(config: DictConfig, group: str, name: str | None) -> dict[str, Any]:
-    """A file of a group, as it stands there; empty where there is none.
+    """The content of a group's file, not composed; empty if there is no such file.
 
     Raises:
         InputError: there are two, of which Hydra takes the first.
     """
     if not isinstance(name, str):
         return {}
-    beside = place(f"{group}/{name}")
+    beside = file_of(f"{group}/{name}")
     files = [
         beside if source.schema == SCHEME else Path(source.path, group, f"{name}.yaml")
         for source in config.hydra.runtime.config_sources
         if source.schema in (SCHEME, "file")
     ]
     # A folder may be named twice.
-    found = list(dict.fromkeys(file.resolve() for file in files if os.path.isfile(file)))
-    if len(found) > 1:
-        raise InputError(f"{group}={name}: there are two, {found[0]} and {found[1]}; rename yours")
-    if found:
-        return _plain(OmegaConf.load(found[0]))
+    matches = list(dict.fromkeys(file.resolve() for file in files if os.path.isfile(file)))
+    if len(matches) > 1:
+        raise InputError(
+            f"{group}={name}: there are two, {matches[0]} and {matches[1]}; rename yours"
+        )
+    if matches:
+        return _plain(OmegaConf.load(matches[0]))
     try:
         return _plain(ConfigStore.instance().load(f"{group}/{name}.yaml").node)
     except ConfigLoadError:

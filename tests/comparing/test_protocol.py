@@ -10,6 +10,7 @@ from src.comparing.conduct import Job
 from src.comparing.ledger import Ledger
 from src.comparing.protocol import plan
 from src.composing import register
+from src.config import PROJECT
 from src.errors import InputError
 
 METHODS = "methods=[adam,adamw]"
@@ -91,6 +92,19 @@ def own_files(folder: Path, *names: str) -> str:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
     return f"hydra.searchpath=[file://{folder}]"
+
+
+def test_an_optimizer_of_ones_own_in_a_folder(tmp_path: Path) -> None:
+    """Chosen as the files of sweeps/torch/ choose torch's."""
+    where = own_files(tmp_path, "lab/mine")
+    optimizer = tmp_path / "optimizer" / "lab" / "mine.yaml"
+    optimizer.parent.mkdir(parents=True)
+    optimizer.write_text("_target_: src.optimizers.SGD\nlr: 0.25\n")
+    text = (PROJECT / "sweeps" / "torch" / "sgd.yaml").read_text()
+    (tmp_path / "sweeps" / "lab" / "mine.yaml").write_text(text.replace("torch/sgd", "lab/mine"))
+    made = plan(["methods=[lab/mine,sgd]", where])
+    assert made.own("lab/mine")["optimizer"] == {"_target_": "src.optimizers.SGD", "lr": 0.25}
+    assert made.own("lab/mine")["space"] == made.own("sgd")["space"]
 
 
 def test_ones_own_methods_in_folders(tmp_path: Path) -> None:
