@@ -68,12 +68,18 @@ def slug(name: str) -> str:
 
 def _explained(*, _root_: DictConfig) -> str:
     """The config that is composed, each key with the comment of its file."""
-    runtime, files = _root_.hydra.runtime, [("", paths.CONF / "config.yaml")]
+    runtime, primary = _root_.hydra.runtime, paths.CONF / "config.yaml"
+    files = [("", primary)]
     folders = [Path(each.path) for each in runtime.config_sources if each.schema == "file"]
     for group, choice in runtime.choices.items():
         there = (folder / group / f"{choice}.yaml" for folder in folders)
         files += [(group, file) for file in there if os.path.isfile(file)][:1]
-    return _for_template(explained(job_config(_root_), files))
+    lines = explained(job_config(_root_), files)
+    for key, _, text in commented(primary):  # groups that have no key of their own
+        group = key.removeprefix("defaults.")
+        if key != group and group not in _root_:
+            lines += "\n" + beside(f"{group}: {runtime.choices.get(group) or 'null'}", text)
+    return _for_template(lines)
 
 
 def _explained_search(*, _root_: DictConfig) -> str:

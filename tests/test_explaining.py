@@ -49,7 +49,7 @@ def test_train_explains_every_key(session: Session) -> None:
     groups = {"data": Data, "trainer": Trainer, "objective": Objective,
               "trainer.early_stopping": EarlyStopping}  # fmt: skip
     asked = {f"{group}.{key}" for group, kind in groups.items() for key in kind.model_fields}
-    assert {*Config.model_fields} | asked <= told.keys()
+    assert {*Config.model_fields, "sweeps", "experiment"} | asked <= told.keys()
     for group, file in {"trainer": "default", "data": "mnist", "model": "mlp"}.items():
         for key, _, text in commented(CONF / group / f"{file}.yaml"):
             assert told[f"{group}.{key}"] == text
