@@ -15,7 +15,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.config import CONF
+from src.config import CONF, PROJECT
 from src.errors import InputError, Terminated
 from src.overrides import again, override
 
@@ -137,8 +137,9 @@ def _at_the_top(config: Any) -> list[str]:
 def _choice(missing: str) -> tuple[str, str, list[str]]:
     """The group and the choice as they were typed, and the group's choices in subfolders."""
     group, _, choice = missing.partition("/")
-    if choice and group != "hydra" and (CONF / group).is_dir():
-        files = (CONF / group).glob("*/*.yaml")
+    folder = PROJECT / group if group == "sweeps" else CONF / group
+    if choice and group != "hydra" and folder.is_dir():
+        files = folder.glob("*/*.yaml")
         return group, choice, [f"{path.parent.name}/{path.stem}" for path in files]
     group, _, choice = missing.rpartition("/")
     return group or "--config-name", choice, []

@@ -9,19 +9,20 @@ from typing import Any
 
 from src.cli import one_line_errors
 from src.composing import register
-from src.config import OUTPUTS, PROJECT, parse
+from src.config import CONF, OUTPUTS, PROJECT, parse
 from src.errors import InputError
+from src.explaining import beside, commented
 from src.overrides import again, override
 
-EPILOG = """Overrides of the comparison: methods=[...], protocol.KEY=VALUE (conf/protocol).
-All others go to every run: data=mnist model.hidden_sizes=[200] trainer.epochs=2 ..."""
+EPILOG = """All others go to every run: data=mnist model.hidden_sizes=[200] trainer.epochs=2 ...
+`python -m src.train --help` says what there is."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m src.compare",
         description=__doc__,
-        epilog=EPILOG,
+        epilog=f"Overrides of the comparison:\n\n{_explained()}\n\n{EPILOG}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("overrides", nargs="*", default=[], help="KEY=VALUE")
@@ -43,6 +44,14 @@ def main() -> None:
         except KeyboardInterrupt:
             print(f"interrupted; this goes on: {again()}", file=sys.stderr)
             raise
+
+
+def _explained() -> str:
+    """The comparison's own keys, as the files of conf/ say them."""
+    files = {"": CONF / "compare.yaml", "protocol.": CONF / "protocol" / "default.yaml"}
+    lines = [(f"{prefix}{key}={value}", text) for prefix, file in files.items()
+             for key, value, text in commented(file)]  # fmt: skip
+    return "\n".join(beside(line, text) for line, text in lines)
 
 
 def _found_in(given: argparse.Namespace) -> list[str]:
@@ -119,14 +128,14 @@ def _known(folder: Path, plan: Any) -> dict[str, Any] | None:
 
 def _differing(folder: Path, settings: dict[str, Any]) -> list[str]:
     """What the comparison that was begun here was asked for otherwise; nothing, if none was."""
-    place = folder / "protocol.json"
-    if not place.is_file():
+    path = folder / "protocol.json"
+    if not path.is_file():
         return []
     try:
-        theirs = dict(json.loads(place.read_text(encoding="utf-8")))
+        theirs = dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, TypeError, ValueError) as error:
         way = f"move {folder} away, or choose another protocol.name"
-        raise InputError(f"{place} can't be read: {error}; {way}") from error
+        raise InputError(f"{path} can't be read: {error}; {way}") from error
     ours = json.loads(json.dumps(settings))
     return [
         f"{key} was {theirs.get(key, 'absent')}, is {ours.get(key, 'absent')}"
@@ -158,7 +167,7 @@ def _conduct(plan: Any, folder: Path) -> dict[str, Any]:
             shown = "diverged" if value is None else f"{plan.protocol.metric} {value:.5g}"
             print(f"run {number}/{len(todo)}: {job.folder_name}: {shown}", flush=True)
         comparison = judge(plan, searches, runs, provenance(PROJECT), ledger.read())
-        lines = "".join(json.dumps(one) + "\n" for one in runs)
+        lines = "".join(json.dumps(run) + "\n" for run in runs)
         write_whole(folder / "runs.jsonl", lines.encode())
         write_whole(
             folder / "comparison.json", json.dumps(comparison, indent=1).encode(), flush=True

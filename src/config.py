@@ -13,8 +13,8 @@ from src.errors import InputError
 
 PROJECT = Path(__file__).resolve().parents[1]
 CONF = PROJECT / "conf"
-# Where runs, sweeps and comparisons are kept: on a cluster, a scratch file system, say. Empty is
-# as good as not set.
+# The folder of runs, sweeps and comparisons: on a cluster, a scratch file system, say. An empty
+# variable counts as unset.
 OUTPUTS = Path(os.environ.get("FAIRSTEP_OUTPUTS") or PROJECT / "outputs").expanduser().absolute()
 
 
@@ -64,7 +64,7 @@ class Objective(Section):
 
 
 class Config(Section):
-    """One run.
+    """The config of a run.
 
     `optimizer`, `scheduler`, `model`, `sampler` and `pruner` are open groups: the schema behind
     them is the signature and the checks of the class that their `_target_` names.
@@ -110,7 +110,7 @@ def parse(cfg: DictConfig) -> Config:
 
 
 def flatten(value: Any, key: str = "") -> dict[str, Any]:
-    """Nested mappings as one, with dotted keys."""
+    """A nested mapping as a flat one, with dotted keys."""
     if not isinstance(value, Mapping):
         return {key: value}
     items: dict[str, Any] = {}
@@ -120,7 +120,7 @@ def flatten(value: Any, key: str = "") -> dict[str, Any]:
 
 
 def first_error(error: ValidationError) -> str:
-    """The first of them, in a line that names key and value."""
+    """The first error, in a line that names key and value."""
     first = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "missing":

@@ -8,18 +8,18 @@ from pathlib import Path
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space left, a quota reached, a limit of size
 
 
-def write_whole(place: Path, content: bytes, *, flush: bool = False) -> None:
-    """Write beside the place and rename into it, so that a reader never sees half a file.
+def write_whole(path: Path, content: bytes, *, flush: bool = False) -> None:
+    """Write beside the file and rename into it, so that a reader never sees half a file.
 
     Args:
-        place: the file; what was there is replaced.
+        path: the file; what was there is replaced.
         content: all of it.
         flush: also wait until the disk has it, so that it outlasts a power cut.
 
     Raises:
-        OSError: naming the place, where nothing has changed.
+        OSError: naming the file, of which nothing has changed.
     """
-    beside = place.with_name(f".{place.name}.{os.getpid()}")
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         beside.unlink(missing_ok=True)
         with open(beside, "xb") as file:  # x follows no link that somebody left there
@@ -27,14 +27,14 @@ def write_whole(place: Path, content: bytes, *, flush: bool = False) -> None:
             if flush:
                 file.flush()
                 os.fsync(file.fileno())
-        beside.replace(place)
+        beside.replace(path)
     except BaseException as error:
         beside.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno is not None:
-            error.filename = str(place)  # a failed write names none
+            error.filename = str(path)  # a failed write names none
         raise
     if flush:
-        _flush_folder(place.parent)
+        _flush_folder(path.parent)
 
 
 def _flush_folder(folder: Path) -> None:
@@ -46,9 +46,9 @@ def _flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def flush(place: Path) -> None:
+def flush(path: Path) -> None:
     """Wait until the disk has what was written to a file."""
-    with open(place, "rb") as file:
+    with open(path, "rb") as file:
         os.fsync(file.fileno())
 
 
@@ -58,13 +58,13 @@ def check_writable(folder: Path) -> None:
     Raises:
         OSError: it can't be made there, or nothing can be written into it.
     """
-    place = next(one for one in (folder, *folder.parents) if one.exists())
-    with tempfile.TemporaryDirectory(dir=place):
+    path = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    with tempfile.TemporaryDirectory(dir=path):
         pass
 
 
 def full_disk(error: BaseException | None) -> OSError | None:
-    """What a full disk said, be it the error or one that it was raised from; None if none did."""
+    """The error of a full disk: this error or one that it was raised from; None if neither is."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in FULL:
             return error
@@ -73,11 +73,11 @@ def full_disk(error: BaseException | None) -> OSError | None:
 
 
 def no_room(folder: Path, size: int = 0) -> OSError | None:
-    """What the folder's disk says to 64 KiB more, if it is full.
+    """The error of writing 64 KiB more to the folder's disk, if the disk is full.
 
     Args:
         folder: exists.
-        size: of the file that they would be added to; it takes no space.
+        size: of the file that they are added to, which takes no space.
     """
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -97,7 +97,7 @@ def inside(folder: Path, name: str) -> Path:
     Raises:
         ValueError: it leads out of the folder.
     """
-    place = folder / name
-    if not place.resolve().is_relative_to(folder.resolve()):
-        raise ValueError(f"{place} leads out of {folder}")
-    return place
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{path} leads out of {folder}")
+    return path

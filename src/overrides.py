@@ -71,8 +71,8 @@ def again() -> str:
 
 def _entry(module: str) -> list[str]:
     script = Path(sys.argv[0])
-    own = script.suffix == ".py" and script.is_file() and not _is_ours(script)
-    return [str(script)] if own and module == "src.train" else ["-m", module]
+    of_user = script.suffix == ".py" and script.is_file() and not _is_ours(script)
+    return [str(script)] if of_user and module == "src.train" else ["-m", module]
 
 
 def _is_ours(script: Path) -> bool:

@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def replay(folder: Path, into: Path | None = None, data_root: str | None = None) -> bool:
-    """Train again in a new folder, print what differs, and tell whether nothing that counts does.
+    """Train again in a new folder, print what differs; return whether rows and weights are equal.
 
     Args:
         folder: the run's; nothing is written there.
@@ -64,8 +64,8 @@ def replay(folder: Path, into: Path | None = None, data_root: str | None = None)
     if not recorded["rows"] and not recorded["result"]:
         raise InputError(f"{folder}: the run left no row and no result to compare with")
     check(config)  # so that a mistake leaves no folder
-    place = claim(into or _new_place(folder), exact=into is not None)
-    print(f"training again in {place}")
+    new = claim(into or _new_folder(folder), exact=into is not None)
+    print(f"training again in {new}")
     # A run that was cut short, a pruned trial say, ends here at the row where it ended there.
     finished = recorded["result"].get("status") in set(ENDED) - {"pruned"}
     rows, last = count(1), None if finished else len(recorded["rows"])
@@ -73,22 +73,22 @@ def replay(folder: Path, into: Path | None = None, data_root: str | None = None)
     run(
         config,
         snapshot(cfg),
-        place,
+        new,
         stop=lambda row: next(rows) == last,
         quiet=True,
         keep_last=False,
         threads=had,
     )
-    return _compare(recorded, _read(place))
+    return _compare(recorded, _read(new))
 
 
-def _new_place(folder: Path) -> Path:
+def _new_folder(folder: Path) -> Path:
     stamp = datetime.now().strftime("%Y-%m-%d-%H-%M-%S")
     return OUTPUTS / "replays" / f"{stamp}-{folder.name}"
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    """A run's rows, result and provenance; empty where it left none."""
+    """A run's rows, result and provenance; empty if the run left none."""
     from omegaconf import OmegaConf
 
     from src.results import digest, read_rows
@@ -107,7 +107,7 @@ def _read(folder: Path) -> dict[str, Any]:
 
 
 def _compare(recorded: dict[str, Any], replayed: dict[str, Any]) -> bool:
-    """Print the verdict; where it isn't 'identical', what differs first."""
+    """Print 'identical', or a table of what differs."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -150,10 +150,10 @@ def _differences(recorded: dict[str, Any], replayed: dict[str, Any]) -> Iterator
 
 
 def _altered(recorded: dict[str, Any]) -> Iterator[Difference]:
-    """Whether config.yaml is the one that the result was made with."""
-    made_with, found = recorded["result"].get("config_sha256"), recorded["config_sha256"]
-    if made_with not in (None, found):
-        yield "config.yaml's digest", made_with, found
+    """The digests of config.yaml now and when the result was made, if they differ."""
+    made_with, now = recorded["result"].get("config_sha256"), recorded["config_sha256"]
+    if made_with not in (None, now):
+        yield "config.yaml's digest", made_with, now
 
 
 def command(folder: Path) -> str:
@@ -166,10 +166,10 @@ def command(folder: Path) -> str:
         InputError: the folder holds no run, or a config that can't be said in overrides.
     """
 
-    own = load_config(folder)
+    config = load_config(folder)
     provenance = load_json(folder, "provenance.json") or {}
-    own["trainer"]["threads"] = own["trainer"]["threads"] or threads(provenance)
-    wanted = {key: value for key, value in own.items() if key not in STARTED}
+    config["trainer"]["threads"] = config["trainer"]["threads"] or threads(provenance)
+    wanted = {key: value for key, value in config.items() if key not in STARTED}
     choices = _choices(folder, wanted)
     composed = _compose(choices)
     overrides = [*choices, *_settings(wanted, composed)]
@@ -179,10 +179,10 @@ def command(folder: Path) -> str:
 
 
 def _script(provenance: dict[str, Any]) -> list[str]:
-    """How the run was started: one's own script may allow classes that src.train doesn't."""
+    """How the run was started: a script of the user's may allow classes that src.train doesn't."""
     words = shlex.split(str(provenance.get("command", "")))
-    own = len(words) > 1 and words[1].endswith(".py")
-    return [words[1]] if own else ["-m", "src.train"]
+    is_script = len(words) > 1 and words[1].endswith(".py")
+    return [words[1]] if is_script else ["-m", "src.train"]
 
 
 def _choices(folder: Path, wanted: dict[str, Any]) -> list[str]:

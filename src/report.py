@@ -15,9 +15,9 @@ def main() -> None:
         from src.reporting.report_data import read
         from src.reporting.tables import print_verdict
 
-        place = write_report(arguments.folder)
+        page = write_report(arguments.folder)
         print_verdict(read(arguments.folder).facts)
-        print(f"report: {place}")
+        print(f"report: {page}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Going on with a run: its own config, from its folder, and nothing else."""
+"""Going on with a run, by the config of its folder and no other."""
 
 import shlex
 from collections.abc import Mapping
@@ -22,8 +22,8 @@ def prepare(config: DictConfig) -> None:
         SystemExit: with status 0, for a run that is complete.
     """
     folder = Path(str(config.resume)).absolute()
-    own, changes = load_config(folder), _changes(config)
-    recorded = parse(OmegaConf.create({**own, "resume": None}))
+    kept, changes = load_config(folder), _changes(config)
+    recorded = parse(OmegaConf.create({**kept, "resume": None}))
     epochs = _epochs(recorded, changes)
     _stop_if_complete(folder, epochs)
     if recorded.trial is not None:
@@ -32,14 +32,14 @@ def prepare(config: DictConfig) -> None:
             f"the study, python -m src.replay repeats the trial"
         )
     if "logger" in changes:
-        own["logger"] = OmegaConf.to_container(config.get("logger") or OmegaConf.create())
+        kept["logger"] = OmegaConf.to_container(config.get("logger") or OmegaConf.create())
     else:
         _check_logger(folder, recorded.logger)
-    own["resume"] = str(folder)
+    kept["resume"] = str(folder)
     with read_write(config), open_dict(config):
         for key in [key for key in config if key != "hydra"]:
             del config[key]
-        config.merge_with(own)
+        config.merge_with(kept)
         for key in CHANGEABLE[:-1]:
             if key in changes:
                 OmegaConf.update(config, key, changes[key])
@@ -57,7 +57,7 @@ def _epochs(recorded: Config, changes: Mapping[str, Any]) -> int:
 
 
 def _changes(config: DictConfig) -> dict[str, Any]:
-    """The overrides beside `resume`, all of which must be harmless."""
+    """The overrides beside `resume`, which may not make another run of it."""
     lines = [*config.hydra.overrides.task, *config.hydra.overrides.hydra]
     changes = {}
     for given in parsed(lines):
@@ -77,15 +77,15 @@ def _check_logger(folder: Path, logger: Mapping[str, Mapping[str, Any]]) -> None
     """Let nobody's config choose where this machine's rows are sent or written.
 
     Raises:
-        InputError: MLflow's place is not this project's, and the command line doesn't agree to it.
+        InputError: MLflow's address is not this project's, and the command line doesn't give it.
     """
     usual = OmegaConf.load(CONF / "logger" / "mlflow.yaml").mlflow.tracking_uri
     for name, settings in logger.items():
-        place = settings.get("tracking_uri", usual)
-        if place != usual:
-            agreed = override("logger", [name]), override(f"logger.{name}.tracking_uri", place)
+        address = settings.get("tracking_uri", usual)
+        if address != usual:
+            agreed = override("logger", [name]), override(f"logger.{name}.tracking_uri", address)
             raise InputError(
-                f"{folder}: config.yaml logs to {place}; to go on doing so, say "
+                f"{folder}: config.yaml logs to {address}; to go on doing so, say "
                 f"{shlex.join(agreed)}, or logger=none"
             )
 

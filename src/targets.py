@@ -57,22 +57,22 @@ def build(group: str, settings: dict[str, Any], kind: type[T], *args: Any, **kwa
     _check_allowed(group, target, target)
     given = {key: value for key, value in settings.items() if key != "_target_"}
     try:
-        found = resolve_name(target)
+        cls = resolve_name(target)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(f"{group}._target_={target}: {_reason(error)}") from error
-    # Where it really lives: a path through an allowed module can lead anywhere.
-    module, name = getattr(found, "__module__", "?"), getattr(found, "__qualname__", "?")
+    # The class's own module and name: a path through an allowed module can lead anywhere.
+    module, name = getattr(cls, "__module__", "?"), getattr(cls, "__qualname__", "?")
     _check_allowed(group, target, f"{module}.{name}")
-    if not isinstance(found, type) or not issubclass(found, kind):
+    if not isinstance(cls, type) or not issubclass(cls, kind):
         raise InputError(f"{group}._target_={target}: not a {kind.__module__}.{kind.__name__}")
     with blaming(group, settings):
-        _check_flags(found, given)
-        return found(*args, **kwargs, **given)
+        _check_flags(cls, given)
+        return cls(*args, **kwargs, **given)
 
 
-def _check_flags(found: type, given: dict[str, Any]) -> None:
+def _check_flags(cls: type, given: dict[str, Any]) -> None:
     """Refuse a word for an argument whose default is true or false: "no" would mean yes."""
-    for name, argument in inspect.signature(found).parameters.items():
+    for name, argument in inspect.signature(cls).parameters.items():
         if isinstance(argument.default, bool) and isinstance(given.get(name), str):
             raise ValueError(f"{name} must be true or false, got {given[name]!r}")
 
@@ -87,18 +87,18 @@ def blaming(group: str, settings: dict[str, Any]) -> Iterator[None]:
         raise InputError(f"{group}: {settings['_target_']}({shown}): {_reason(error)}") from error
 
 
-def _check_allowed(group: str, target: str, place: str) -> None:
-    if not any(fnmatchcase(place, pattern) for pattern in ALLOWED_TARGETS):
-        which = target if place == target else f"{target} (which is {place})"
+def _check_allowed(group: str, target: str, path: str) -> None:
+    if not any(fnmatchcase(path, pattern) for pattern in ALLOWED_TARGETS):
+        which = target if path == target else f"{target} (which is {path})"
         raise InputError(
             f"{group}._target_={which}: not allowed; allowed: {', '.join(ALLOWED_TARGETS)}"
-            f"{_permission(place)}"
+            f"{_permission(path)}"
         )
 
 
-def _permission(place: str) -> str:
+def _permission(path: str) -> str:
     """How to allow a class, if its name is one: it may be from somebody else's config."""
-    module, _, name = place.rpartition(".")
+    module, _, name = path.rpartition(".")
     if not re.fullmatch(r"\w+(\.\w+)*", module, re.ASCII) or not name.isidentifier():
         return ""
     patterns = ",".join([*_from_environment(), f"{module}.*"])

@@ -46,17 +46,17 @@ def job(cfg: DictConfig) -> float:
 
 
 def going_on(folder: Path, hydra_config: HydraConf) -> list[str]:
-    """Commands that do what an interrupted run, or the multirun that it is of, has left undone."""
+    """Commands that finish an interrupted run and the multirun that it belongs to."""
     number = OmegaConf.select(cast(DictConfig, hydra_config), "job.num")
     begun = (folder / "config.yaml").is_file()
     lines = [f"interrupted; this goes on: {command(override('resume', str(folder)))}"] * begun
     if number is None:
         return lines or [f"interrupted; this begins anew: {again()}"]
     if hydra_config.sweeper._target_.endswith(".BasicSweeper"):
-        own = [
+        given = [
             item for item in given_overrides() if not item.key_or_group.startswith("hydra.sweep")
         ]
-        jobs = BasicSweeper.split_arguments(own, None)[0]
+        jobs = BasicSweeper.split_arguments(given, None)[0]
         left = jobs[number + begun :]
         lines += [f"not begun: {command(*search_path(), *job)}" for job in left]
     return lines

@@ -92,14 +92,14 @@ def tuned(name: str, surface: Any, steps: int) -> tuple[float, Any]:
     """The learning rate with the lowest path, and that path; the first of equals."""
     from omegaconf import OmegaConf
 
-    place = CONF / "optimizer" / f"{name}.yaml"
-    if not place.is_file():
+    path = CONF / "optimizer" / f"{name}.yaml"
+    if not path.is_file():
         known = ", ".join(sorted(path.stem for path in (CONF / "optimizer").glob("*.yaml")))
         raise InputError(f"{name}: no such method; there are: {known}")
-    settings: Any = OmegaConf.to_container(OmegaConf.load(place))
+    settings: Any = OmegaConf.to_container(OmegaConf.load(path))
     rates = [10 ** (-4 + 5 * number / (RATES - 1)) for number in range(RATES)]
     tried = [(rate, follow({**settings, "lr": rate}, surface, steps)) for rate in rates]
-    return min(tried, key=lambda one: cost(one[1], surface, steps))
+    return min(tried, key=lambda pair: cost(pair[1], surface, steps))
 
 
 def cost(points: Any, surface: Any, steps: int) -> float:

@@ -121,6 +121,7 @@ NEAREST = {
     "optimizer=admw": "adamw",
     "optimizer=momentun": "momentum",
     "optimizer=torch/admaw": "torch/adamw",
+    "sweeps=torch/admaw": "torch/adamw",
     "data=minst": "mnist",
     "experimnt=tutorial": "experiment",
     "sweep=adam": "sweeps",

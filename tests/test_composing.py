@@ -8,7 +8,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from omegaconf import OmegaConf
 
-from src.composing import Beside, check_choices, place, register
+from src.composing import Beside, check_choices, file_of, register
 from src.config import CONF, PROJECT
 from src.errors import InputError
 
@@ -44,7 +44,7 @@ def test_what_is_there(outputs: Path) -> None:
                  "experiment/one", "experiment/../best", "sweeps/../sweeps/adam", "optimizer/adam",
                  "experiment/one/../two/best"):  # fmt: skip
         assert not beside.is_config(name), name
-    assert place("experiment/one/best") == outputs / "sweeps" / "one" / "best.yaml"
+    assert file_of("experiment/one/best") == outputs / "sweeps" / "one" / "best.yaml"
 
 
 def test_a_study_that_ends_meanwhile_is_found(outputs: Path) -> None:

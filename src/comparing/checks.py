@@ -96,7 +96,9 @@ def under_tuned(pairs: Sequence[Pair], spaces: Mapping[str, Mapping[str, Any]]) 
 
 def contains(loser: str, winner: str, spaces: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether all that the winner could try was open to the loser; widening may have changed it."""
-    kin = winner in CONTAINS.get(loser, ()) or loser == f"{winner}_inclusive"
+    (ours, _, large_name), (theirs, _, small_name) = loser.rpartition("/"), winner.rpartition("/")
+    inside = (*CONTAINS.get(large_name, ()), large_name.removesuffix("_inclusive"))
+    kin = loser != winner and ours == theirs and small_name in inside
     large, small = spaces.get(loser, {}), spaces.get(winner, {})
     return kin and all(_holds(large[name], space) for name, space in small.items() if name in large)
 

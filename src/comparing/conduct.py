@@ -19,6 +19,7 @@ from yaml import YAMLError
 from src.comparing import checks
 from src.comparing.ledger import Ledger
 from src.comparing.protocol import Plan
+from src.composing import slug
 from src.config import Config, parse
 from src.results import read_rows
 from src.results.identity import settings
@@ -39,7 +40,7 @@ class Job:
 
     @property
     def folder_name(self) -> str:
-        return f"{self.method}-{self.kind}-{self.search}-seed-{self.seed}"
+        return slug(f"{self.method}-{self.kind}-{self.search}-seed-{self.seed}")
 
 
 def jobs(plan: Plan, searches: list[dict[str, Any]]) -> list[Job]:

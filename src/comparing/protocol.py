@@ -3,19 +3,21 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Annotated, Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, ValidationError
 
 from src.comparing import refused
-from src.composing import find
+from src.composing import check_choices, slug
 from src.config import CONF, Metric, Section, first_error, flatten, job_config, parse
 from src.errors import InputError
+from src.overrides import override
 from src.results import digest
 from src.results.identity import STARTED, settings
 
@@ -68,7 +70,7 @@ class Plan:
         choices = self.configs[self.methods[0]].hydra.runtime.choices
         parts = [*self.methods, str(choices.data), str(choices.model)]
         given = self.protocol.name
-        return "-".join(parts).replace("/", "-") if given is None else given
+        return slug("-".join(parts)) if given is None else given
 
     def settings(self) -> dict[str, Any]:
         """Everything that makes two comparisons the same one, flat."""
@@ -104,7 +106,7 @@ class Plan:
         alike |= {"own": self.own(method), "n_trials": self.protocol.n_trials, "search": search}
         choices = self.configs[method].hydra.runtime.choices
         parts = (method, choices.data, choices.model, digest(alike)[:8])
-        return "-".join(str(part) for part in parts).replace("/", "-")
+        return slug("-".join(str(part) for part in parts))
 
 
 def plan(arguments: Sequence[str]) -> Plan:
@@ -118,10 +120,10 @@ def plan(arguments: Sequence[str]) -> Plan:
     own: list[str] = []
     # The last row counts unless somebody says otherwise: it is the last weights that are tested.
     rest = ["objective.row=last"]
-    for override in parsed:
-        refused.check_override(override)
-        mine = override.key_or_group.split(".")[0] in OWN
-        (own if mine else rest).append(str(override.input_line))
+    for each in parsed:
+        refused.check_override(each)
+        mine = each.key_or_group.split(".")[0] in OWN
+        (own if mine else rest).append(str(each.input_line))
     found_in = tuple(line for line in rest if line.startswith("hydra.searchpath="))
     with initialize_config_dir(str(CONF)):
         asked = _asked(compose("compare", overrides=own))
@@ -130,7 +132,7 @@ def plan(arguments: Sequence[str]) -> Plan:
         targets = {name: _target(name, found_in) for name in asked.methods}
     for name, config in configs.items():
         refused.check_choices(config)
-        find(config, "sweeps", name)  # one's own of the same name would be passed over
+        check_choices(config)
         refused.check_selection(parse(job_config(config)))
         refused.check_method(name, config, targets[name])
     given = [one for one in parsed if one.key_or_group.split(".")[0] not in (*OWN, "hydra")]
@@ -141,7 +143,7 @@ def plan(arguments: Sequence[str]) -> Plan:
 
 
 def _compose(method: str, overrides: Sequence[str]) -> DictConfig:
-    given = [f"sweeps={method}", *overrides]
+    given = [override("sweeps", method), *overrides]
     return compose("config", overrides=given, return_hydra_config=True)
 
 
@@ -158,7 +160,7 @@ def _asked(top: DictConfig) -> Asked:
     except ValidationError as error:
         raise InputError(first_error(error)) from error
     methods, protocol = asked.methods, asked.protocol
-    if len(methods) < 2 or len(set(methods)) != len(methods):
+    if len(methods) < 2 or len({slug(name) for name in methods}) != len(methods):
         raise InputError(f"methods={methods}: must be two different methods or more")
     if protocol.reference is not None and protocol.reference not in methods:
         raise InputError(f"protocol.reference={protocol.reference}: must be one of the methods")
@@ -171,9 +173,12 @@ def _asked(top: DictConfig) -> Asked:
 
 
 def _check_methods(names: Sequence[str], found_in: Sequence[str]) -> None:
-    """Each is a file of sweeps/, here or where the command line says."""
+    """Each is a file of sweeps/ or of a folder in it, here or where the command line says."""
     loader = GlobalHydra.instance().config_loader()
-    known = loader.get_group_options("sweeps", config_name="config", overrides=[*found_in])
+    options = partial(loader.get_group_options, config_name="config", overrides=[*found_in])
+    known = options("sweeps")
+    for folder in options("sweeps", ObjectType.GROUP):
+        known += [f"{folder}/{name}" for name in options(f"sweeps/{folder}")]
     for name in names:
         if name not in known:
             raise InputError(
@@ -182,11 +187,15 @@ def _check_methods(names: Sequence[str], found_in: Sequence[str]) -> None:
 
 
 def _check_name(made: Plan) -> None:
-    """It names a folder."""
-    if not re.fullmatch(r"[\w+=-][\w.+=-]*", made.name):
-        raise InputError(
-            f"protocol.name={made.name}: must be letters, digits and any of - _ . + =, not "
-            "beginning with a dot, because it names a folder"
-        )
+    """It names a folder, and so do the methods."""
+    for key, name in (
+        *(("methods", slug(name)) for name in made.methods),
+        ("protocol.name", made.name),
+    ):
+        if not re.fullmatch(r"[\w+=-][\w.+=-]*", name):
+            raise InputError(
+                f"{key}={name}: must be letters, digits and any of - _ . + =, not beginning with "
+                "a dot, because it names a folder"
+            )
     if len(made.name.encode()) > NAME_BYTES:
         raise InputError(f"protocol.name={made.name}: must not be longer than {NAME_BYTES} bytes")

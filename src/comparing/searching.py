@@ -28,7 +28,7 @@ from src.comparing.ledger import Ledger
 from src.comparing.protocol import Plan
 from src.config import parse
 from src.errors import InputError
-from src.overrides import python
+from src.overrides import override, python
 from src.results import digest
 from src.sweeping.progress import wide_console
 from src.sweeping.show import importances, load
@@ -120,7 +120,7 @@ class Searches:
         name += f"-wider-{digest(dict(wider))[:6]}" if wider else ""
         given = [*self.plan.overrides, *(f"++{key}={space}" for key, space in wider.items())]
         given += [f"seed={number}", f"n_trials={self.plan.protocol.n_trials}", f"study={name}"]
-        command = ["-m", "src.train", "-m", f"sweeps={method}", *given]
+        command = ["-m", "src.train", "-m", override("sweeps", method), *given]
         self._carry_out(command, name, method)
         with self.writing:
             self.ledger.note("searched", f"{name}: {python(*command)}")

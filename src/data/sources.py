@@ -67,11 +67,11 @@ def digits(root: str | None) -> Raw:
 
 def _of_sklearn(name: str) -> Path:
     """A file that scikit-learn brings along."""
-    found = find_spec("sklearn")  # which doesn't import it
-    folders = (found.submodule_search_locations or []) if found else []
+    spec = find_spec("sklearn")  # which doesn't import it
+    folders = (spec.submodule_search_locations or []) if spec else []
     for folder in folders:
-        if (place := Path(folder) / "datasets" / "data" / name).is_file():
-            return place
+        if (path := Path(folder) / "datasets" / "data" / name).is_file():
+            return path
     raise InputError(f"data.name=digits: scikit-learn has no {name}; install scikit-learn again")
 
 
@@ -151,7 +151,7 @@ def _read_sums(folder: Path) -> dict[str, str]:
 
 
 def _download(dataset: Any, root: Path) -> None:
-    """Download beside the data's place and rename into it, so that a failure leaves nothing."""
+    """Download beside the data's folder and rename into it, so that a failure leaves nothing."""
     problem = _unreachable([mirror + dataset.resources[0][0] for mirror in dataset.mirrors])
     if problem is None:
         problem = _fetch(dataset, root)
@@ -175,10 +175,10 @@ def _fetch(dataset: Any, root: Path) -> str | None:
             raw = Path(beside) / dataset.__name__ / "raw"
             sums = [f"{hashlib.sha256((raw / n).read_bytes()).hexdigest()}  {n}\n" for n in SIZES]
             (raw / SUMS).write_text("".join(sums))
-            place = root / dataset.__name__ / "raw"
-            shutil.rmtree(place, ignore_errors=True)
-            place.parent.mkdir(exist_ok=True)
-            raw.rename(place)
+            target = root / dataset.__name__ / "raw"
+            shutil.rmtree(target, ignore_errors=True)
+            target.parent.mkdir(exist_ok=True)
+            raw.rename(target)
     except (OSError, http.client.HTTPException, RuntimeError) as error:
         with suppress(OSError):
             for folder in missing:

@@ -39,7 +39,7 @@ class Splits:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one input."""
+        """The shape of an input: (channels, height, width)."""
         return tuple(self.train.inputs.shape[1:])
 
     @property

@@ -75,9 +75,9 @@ def metrics(row: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in row.items() if name not in counters}
 
 
-def read_id(place: Path) -> str | None:
+def read_id(file: Path) -> str | None:
     """The library's name for this run, if an earlier start of it left one."""
     with suppress(OSError):
-        text = place.read_text()
+        text = file.read_text()
         return text if re.fullmatch(r"\w{1,64}", text) else None
     return None

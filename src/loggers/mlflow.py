@@ -43,11 +43,11 @@ class MLflow:
             self.client.log_batch(self.run, params=params)
         self.client.set_tag(self.run, "folder", str(folder))
 
-    def _known(self, place: Path) -> tuple[str | None, int]:
+    def _known(self, file: Path) -> tuple[str | None, int]:
         """The run that an earlier start made and its last step, if this server has it."""
         from mlflow.exceptions import MlflowException
 
-        name = read_id(place)
+        name = read_id(file)
         if name is None:
             return None, 0
         try:
@@ -67,7 +67,7 @@ class MLflow:
         return str(self.client.create_run(number, run_name=folder.name).info.run_id)
 
     def _number(self) -> str | None:
-        """The experiment's, if there is one of this name."""
+        """The experiment's number, if there is an experiment of this name."""
         known = self.client.get_experiment_by_name(self.experiment_name)
         return str(known.experiment_id) if known else None
 

@@ -10,7 +10,7 @@ from src.loggers import metrics
 
 
 class TensorBoard:
-    """Look at them with `tensorboard --logdir outputs/runs`."""
+    """Writes event files; `tensorboard --logdir outputs/runs` shows them."""
 
     def start(self, folder: Path, config: Mapping[str, Any], step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter

@@ -24,11 +24,11 @@ class WandB:
     def start(self, folder: Path, config: Mapping[str, Any], step: int) -> None:
         import wandb
 
-        place = folder / ".wandb-id"
-        name = read_id(place) if step else None
+        file = folder / ".wandb-id"
+        name = read_id(file) if step else None
         if name is None:
             name = uuid.uuid4().hex[:12]
-            place.write_text(name)
+            file.write_text(name)
         self.run = wandb.init(
             project=self.project,
             mode=self.mode,  # type: ignore[arg-type]

@@ -197,6 +197,21 @@ def test_an_inclusive_space_contains_its_methods():
 
 
 @pytest.mark.parametrize(
+    ("loser", "winner", "kin"),
+    [
+        ("torch/adamw", "torch/adam", True),
+        ("torch/momentum", "torch/sgd", True),
+        ("lab/mine_inclusive", "lab/mine", True),
+        ("torch/adamw", "adam", False),  # torch's class may differ
+        ("adamw", "torch/adam", False),
+        ("torch/adam", "torch/adam", False),
+    ],
+)
+def test_a_space_contains_another_of_its_folder(loser: str, winner: str, kin: bool):
+    assert checks.contains(loser, winner, {}) is kin
+
+
+@pytest.mark.parametrize(
     ("low", "high", "holds"),
     [(0.1, 1.0, True), (0.2, 1.0, False), (0.1, 0.9, False), (0.01, 10.0, True)],
 )

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from src.comparing.conduct import Job
 from src.comparing.ledger import Ledger
 from src.comparing.protocol import plan
 from src.composing import register
+from src.config import PROJECT
 from src.errors import InputError
 
 METHODS = "methods=[adam,adamw]"
@@ -72,6 +74,52 @@ def test_studies_are_shared_by_comparisons_that_search_alike() -> None:
     assert asked.study("adam", 0) != plan([METHODS, "protocol.n_trials=3"]).study("adam", 0)
 
 
+def test_torchs_own_classes() -> None:
+    """Their names have a slash, and what is named after them has none."""
+    made = plan(["methods=[torch/adam,adam]"])
+    assert made.name == "torch-adam-adam-digits-mlp"
+    assert made.study("torch/adam", 0).startswith("torch-adam-digits-mlp-")
+    assert made.own("torch/adam")["space"] == made.own("adam")["space"]
+    assert made.job("torch/adam").optimizer._target_ == "torch.optim.Adam"
+    assert Job("torch/adam", "tuned", 0, 7, {}).folder_name == "torch-adam-tuned-0-seed-7"
+
+
+def own_files(folder: Path, *names: str) -> str:
+    """One's own methods, each SGD by another name; the override that finds them."""
+    text = "# @package _global_\ndefaults:\n  - /sweeps/sgd\n"
+    for name in names:
+        file = folder / "sweeps" / f"{name}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return f"hydra.searchpath=[file://{folder}]"
+
+
+def test_an_optimizer_of_ones_own_in_a_folder(tmp_path: Path) -> None:
+    """Chosen as the files of sweeps/torch/ choose torch's."""
+    where = own_files(tmp_path, "lab/mine")
+    optimizer = tmp_path / "optimizer" / "lab" / "mine.yaml"
+    optimizer.parent.mkdir(parents=True)
+    optimizer.write_text("_target_: src.optimizers.SGD\nlr: 0.25\n")
+    text = (PROJECT / "sweeps" / "torch" / "sgd.yaml").read_text()
+    (tmp_path / "sweeps" / "lab" / "mine.yaml").write_text(text.replace("torch/sgd", "lab/mine"))
+    made = plan(["methods=[lab/mine,sgd]", where])
+    assert made.own("lab/mine")["optimizer"] == {"_target_": "src.optimizers.SGD", "lr": 0.25}
+    assert made.own("lab/mine")["space"] == made.own("sgd")["space"]
+
+
+def test_ones_own_methods_in_folders(tmp_path: Path) -> None:
+    where = own_files(tmp_path, "lab/mine", "lab-mine", "my own")
+    made = plan(["methods=[lab/mine,sgd]", where])
+    assert (made.name, made.methods) == ("lab-mine-sgd-digits-mlp", ("lab/mine", "sgd"))
+    assert made.study("lab/mine", 0).startswith("lab-mine-digits-mlp-")
+    with pytest.raises(InputError, match="must be two different methods or more"):
+        plan(["methods=[lab/mine,lab-mine]", where])  # their folders would be the same
+    with pytest.raises(InputError, match="methods=my own: must be letters, digits"):
+        plan(["methods=['my own',sgd]", where, "protocol.name=named"])
+    with pytest.raises(InputError, match=r"methods: lab/mini: no such .* lab/mine, torch/adadelta"):
+        plan(["methods=[lab/mini,sgd]", where])
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -87,6 +135,7 @@ def test_studies_are_shared_by_comparisons_that_search_alike() -> None:
         (["protocol.name=../../escaped"], "must be letters, digits"),
         (["protocol.name=/tmp/elsewhere"], "must be letters, digits"),
         (["protocol.name=.hidden"], "must be letters, digits"),
+        (["methods=[torch/adam,torch/sgd]", "optimizer=muon"], "optimizer=muon: sweeps=torch/adam"),
     ],
 )
 def test_what_is_refused(overrides: list[str], message: str) -> None:

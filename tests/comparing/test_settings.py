@@ -53,6 +53,38 @@ def test_a_verdict_by_validation_loss(compared: Compared) -> None:
     assert compared("protocol.metric=val_loss")[0] == found, "asked again it only prints"
 
 
+def test_torchs_own_class_against_ours(compared: Compared) -> None:
+    """To the end, with a slash in the method's name: twins end alike, and all say who is who."""
+    found, folder = compared("methods=[torch/adam,adam]", "protocol.metric=val_loss")
+    assert folder.name == "torch-adam-adam-digits-logreg"
+    runs = runs_of(folder)
+    theirs, ours = (
+        [one for one in runs if one["method"] == name] for name in ("torch/adam", "adam")
+    )
+    assert [one["value"] for one in theirs] == pytest.approx([one["value"] for one in ours])
+    assert {Path(one["folder"]).name for one in theirs} == {
+        f"torch-adam-{kind}-0-seed-{seed}" for kind in ("tuned", "default") for seed in (1000, 1001)
+    }
+    assert {path.name for path in (folder / "runs").iterdir()} == {
+        Path(one["folder"]).name for one in runs
+    }
+    for run in theirs:
+        config = (Path(run["folder"]) / "config.yaml").read_text()
+        assert "_target_: torch.optim.Adam\n" in config
+    assert {*found["methods"]} == {"torch/adam", "adam"}
+    assert "torch/adam" in found["sentence"]
+    for name in ("report.html", "table.tex", "table.md", "table.csv"):
+        assert "torch/adam" in (folder / name).read_text(), name
+    searched = [line["detail"] for line in found["ledger"] if line["event"] == "searched"]
+    command = searched[0].partition(": ")[2]
+    assert "src.train -m sweeps=torch/adam model=logreg" in command.replace(
+        " objective.row=last", ""
+    )
+    log = folder / f"{found['searches'][0]['study']}.log"
+    assert log.is_file() and log.name.startswith("torch-adam-digits-logreg-")
+    assert compared("methods=[torch/adam,adam]", "protocol.metric=val_loss")[0] == found
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "metric", ["train_loss", "train_accuracy", "val_accuracy", "test_accuracy"]

@@ -18,6 +18,7 @@ from tests.sweeping.conftest import Project, Sweep
 
 FILES = sorted(path.stem for path in (PROJECT / "sweeps").glob("*.yaml"))
 METHODS = sorted(path.stem for path in (CONF / "optimizer").glob("*.yaml"))
+TORCH = sorted(path.stem for path in (PROJECT / "sweeps" / "torch").glob("*.yaml"))
 INCLUSIVE = {"adam", "adamax", "adamw", "amsgrad", "nadam", "radam"}
 
 SGD, ADAM = (1e-4, 5.0), (1e-5, 1e-1)
@@ -80,6 +81,32 @@ def test_the_default_configuration_lies_in_the_space_and_is_the_methods_own(name
         assert ours[key] == pytest.approx(value, abs=1e-15), key
     for key, distribution in space(config).items():
         assert distribution._contains(OmegaConf.select(config, key)), key
+
+
+def test_every_class_of_torchs_that_has_a_twin_has_a_file() -> None:
+    classes = {path.stem for path in (CONF / "optimizer" / "torch").glob("*.yaml")}
+    assert {*TORCH} == classes & {*METHODS} | {"amsgrad", "momentum", "nesterov"}
+
+
+@pytest.mark.parametrize("name", TORCH)
+def test_torchs_own_class_is_searched_as_its_twin_is(name: str) -> None:
+    """The same space; the same settings, as far as torch's class has them; a class of torch's."""
+    theirs, ours = composed(f"sweeps=torch/{name}"), composed(f"sweeps={name}")
+    assert space(theirs) == space(ours)
+    chosen = theirs.hydra.runtime.choices
+    assert (chosen.sweeps, chosen.optimizer) == (f"torch/{name}", None)
+    settings, twins = (parse(job_config(config)).optimizer for config in (theirs, ours))
+    assert settings.pop("_target_").startswith("torch.optim.")
+    twins.pop("_target_")
+    assert {key: settings[key] for key in twins} == twins
+    assert parse(job_config(theirs)).model_dump(exclude={"optimizer"}) == parse(
+        job_config(ours)
+    ).model_dump(exclude={"optimizer"})
+    own = CONF / "optimizer" / "torch" / f"{name}.yaml"
+    if own.is_file():  # not of momentum, say, which is torch's SGD with a setting
+        plain = parse(job_config(composed(f"optimizer=torch/{name}"))).optimizer
+        for key, value in settings.items():
+            assert value == pytest.approx(plain[key], abs=1e-15), key
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -469,6 +469,30 @@ def test_the_best_of_another_optimizer_than_the_sweeps_own(
     )
 
 
+def test_torchs_own_class(session: Session) -> None:
+    """Its file is in a subfolder; the study and its folder have no slash in their names."""
+    session.monkeypatch.setattr("src.sweeping.progress.OUTPUTS", session.folder / "outputs")
+    swept = session.train("-m", "sweeps=torch/adam", "n_trials=2", *QUICK)
+    assert swept.status == 0, swept.err
+    kept = session.folder / "outputs" / "sweeps" / "torch-adam-digits-logreg"
+    best = re.search(r"best: trial (\d+)", swept.out)
+    assert best
+    trial = json.loads((kept / f"trial-{best[1]}" / "result.json").read_text())
+    commands = re.findall(r"^(?:train it|or): +python -m src.train (.*)", swept.out, re.M)
+    assert commands[1] == "experiment=torch-adam-digits-logreg/best"
+    register()  # as the next command does when it starts
+    for command, name in zip(commands, ("torch-adam", "torch.optim.Adam"), strict=True):
+        ran = session.train(*shlex.split(command))
+        assert ran.status == 0, ran.err
+        folder = result_folder(ran)
+        assert folder.name.endswith(f"-{name}-digits")
+        result = json.loads((folder / "result.json").read_text())
+        assert result["weights_sha256"] == trial["weights_sha256"]
+    refused = session.train("-m", "sweeps=torch/adam", "optimizer=sgd", "n_trials=1", *QUICK)
+    assert refused.status == 1
+    assert "optimizer=sgd: sweeps=torch/adam says itself what the optimizer is" in refused.err
+
+
 def test_a_study_without_a_file_is_named_after_what_it_searches(session: Session) -> None:
     swept = session.train("-m", "hydra/sweeper=study", "optimizer=torch/sgd", "n_trials=1", *QUICK,
                           "optimizer.lr=interval(0.01,0.1)")  # fmt: skip
