@@ -62,6 +62,9 @@ METHODS: dict[str, tuple[type, dict, type | None, dict]] = {
     "nadam": (optimizers.NAdam, {}, torch.optim.NAdam, {}),
     "radam": (optimizers.RAdam, {}, torch.optim.RAdam, {}),
     "lion": (optimizers.Lion, {}, None, {}),
+    "cautious_adamw": (optimizers.CautiousAdamW, {}, None, {}),
+    "cautious_lion": (optimizers.CautiousLion, {}, None, {}),
+    "lamb": (optimizers.LAMB, {}, None, {}),
     "muon": (optimizers.Muon, {}, MuonAndAdamW, {}),
 }
 
