@@ -14,8 +14,9 @@ from src.composing import register
 from src.config import CONF, OUTPUTS, parse
 from src.errors import InputError
 from src.overrides import literal, python
-from src.results.folder import ENDED, load_config, load_json
+from src.results.folder import load_config, load_json
 from src.results.identity import STARTED, Difference, environment, threads
+from src.results.status import ENDED, Status
 
 TIMES = ("train_seconds", "wall_seconds")  # of a row; no two runs share them
 
@@ -67,7 +68,7 @@ def replay(folder: Path, into: Path | None = None, data_root: str | None = None)
     place = claim(into or _new_place(folder), exact=into is not None)
     print(f"training again in {place}")
     # A run that was cut short, a pruned trial say, ends here at the row where it ended there.
-    finished = recorded["result"].get("status") in set(ENDED) - {"pruned"}
+    finished = recorded["result"].get("status") in set(ENDED) - {Status.PRUNED}
     rows, last = count(1), None if finished else len(recorded["rows"])
     had = threads(recorded["provenance"])
     run(

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from src.comparing.statistics import Pair
+from src.results.status import BAD, Status
 
 # A method whose space contains another's can't be worse than it, except by searching too little.
 CONTAINS = {"momentum": ("sgd",), "nesterov": ("sgd",), "adamw": ("adam",)}
@@ -111,7 +112,7 @@ def too_many_bad(searches: Sequence[Mapping[str, Any]], max_bad: float) -> list[
     found = []
     for search in searches:
         trials = search["trials"]
-        bad = sum(trial["state"] in ("diverged", "failed") for trial in trials)
+        bad = sum(trial["state"] in BAD for trial in trials)
         if trials and bad / len(trials) > max_bad:
             text = (
                 f"{search['method']}: {bad} of {len(trials)} trials diverged or failed; its space "
@@ -125,7 +126,7 @@ def budgets(searches: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Of each search, the trials that count."""
     return {
         f"{search['method']} {search['search']}": sum(
-            trial.get("counted", trial["state"] != "failed") for trial in search["trials"]
+            trial.get("counted", trial["state"] != Status.FAILED) for trial in search["trials"]
         )
         for search in searches
     }

@@ -30,17 +30,18 @@ from src.config import parse
 from src.errors import InputError
 from src.overrides import python
 from src.results import digest
+from src.results.status import BAD, Status
 from src.sweeping.progress import wide_console
 from src.sweeping.show import importances, load
 from src.sweeping.storage import AWAY, absolute, open_storage
-from src.sweeping.study import BAD, COUNTED, LOST, is_failed
+from src.sweeping.study import COUNTED, LOST, is_failed
 from src.sweeping.workers import MAX_RESTARTS, PARENT, POLL_SECONDS, end, last_words
 from src.training.rehearsal import check
 
 STATES = {
     TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
+    TrialState.PRUNED: Status.PRUNED.value,
+    TrialState.FAIL: Status.FAILED.value,
 }
 
 
@@ -244,7 +245,7 @@ def _trial(trial: FrozenTrial, sign: int) -> dict[str, Any]:
         "number": trial.number,
         "state": state,
         "counted": trial.state in COUNTED,
-        "value": last if state == "pruned" else value,
+        "value": last if state == Status.PRUNED else value,
         "cost": None if value is None else sign * value,  # lower is better, whatever the metric
         "params": _params(trial),
         "seconds": trial.user_attrs.get("seconds"),

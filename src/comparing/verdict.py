@@ -10,6 +10,7 @@ import numpy as np
 from src.comparing import checks, statistics
 from src.comparing.conduct import finite
 from src.comparing.protocol import Plan
+from src.results.status import Status
 
 CURVE = "val_loss"  # of learning curves and targets: validation data only
 
@@ -118,7 +119,7 @@ def _line(
 ) -> dict[str, Any]:
     mine = _of(runs, method, kind)
     line: dict[str, Any] = {"method": method, "kind": kind, "n": len(mine)}
-    line["diverged"] = sum(one["status"] == "diverged" for one in mine)
+    line["diverged"] = sum(one["status"] == Status.DIVERGED for one in mine)
     for name in (*metrics, "area"):
         line[name] = statistics.summary(list(finite([one[name] for one in mine])))
     for name in ("steps_to_target", "seconds_to_target"):
@@ -130,7 +131,7 @@ def _line(
 def _diverged(plan: Plan, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for name in plan.methods:
-        count = sum(one["status"] == "diverged" for one in _of(runs, name, "tuned"))
+        count = sum(one["status"] == Status.DIVERGED for one in _of(runs, name, "tuned"))
         if count:
             text = f"{name}: its winner diverged on {count} of the fresh seeds"
             found.append({"check": "diverged winner", "method": name, "text": text})

@@ -20,6 +20,7 @@ from src.reporting.figures_numbers import (
     trial_cost,
 )
 from src.reporting.report_data import Comparison
+from src.results.status import Status
 
 Kind = Literal["line", "step", "points", "interval", "bar"]
 SHARE = (0.0, 1.03)
@@ -262,7 +263,7 @@ def _tried(comparison: Comparison, name: str, cost: Cost) -> list[tuple[float, f
     found = []
     for trial in comparison.trials(name):
         rate = _rate(trial)
-        if rate is not None and trial["state"] != "pruned":
+        if rate is not None and trial["state"] != Status.PRUNED:
             note = f"trial {trial['number']}, {trial['state']}"
             found.append((rate[1], trial_cost(trial, cost), note))
     return found

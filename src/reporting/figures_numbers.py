@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from src.results.status import Status
+
 Floats = NDArray[np.float64]
 Runs = Sequence[Mapping[str, Any]]
 
@@ -126,7 +128,7 @@ def _grid(tables: list[Floats], by: str) -> Floats:
 
 
 def _on(grid: Floats, table: Floats, status: str) -> Floats:
-    right = np.inf if status == "diverged" else table[1, -1]
+    right = np.inf if status == Status.DIVERGED else table[1, -1]
     bounded = np.minimum(table[1], HUGE)
     return np.asarray(np.interp(grid, table[0], bounded, right=min(right, HUGE)))
 

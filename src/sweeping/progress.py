@@ -19,6 +19,7 @@ from rich.table import Table
 from src.config import OUTPUTS, job_config
 from src.files import write_whole
 from src.overrides import command, override, search_path
+from src.results.status import Status
 from src.sweeping import DEFAULT_STORAGE
 from src.sweeping.storage import absolute, shown
 from src.sweeping.study import COUNTED, SharedStudy, is_failed
@@ -113,7 +114,7 @@ def _line(trial: FrozenTrial) -> str:
     value = "" if trial.value is None else f" {trial.value:.5g}"
     reason = trial.user_attrs.get("reason", trial.state.name.lower())
     how = trial.user_attrs.get("status", reason)
-    if how == "failed":
+    if how == Status.FAILED:
         how += f" ({reason[:80]})"
     return f"trial {trial.number} {how}{value}  {_params(trial)}"
 

@@ -19,15 +19,15 @@ from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from src.errors import InputError
+from src.results.status import BAD, Status
 from src.sweeping import storage as db
 
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 MAX_DEATHS = 3  # a trial that takes its process down each time must not do so for ever
-DIED, INTERRUPTED = "its process died", "interrupted"
+DIED, INTERRUPTED = "its process died", Status.INTERRUPTED.value
 LOST = (DIED, INTERRUPTED)  # reasons of trials that are made good: they leave no trace in others
 GIVEN_UP = f"its process died {MAX_DEATHS + 1} times"
 POLL_SECONDS = 0.3
-BAD = ("diverged", "failed")  # statuses of points at which nothing good can come
 ANOTHER = "choose another hydra.sweeper.study_name (or study=NAME)"
 
 T = TypeVar("T")
@@ -53,7 +53,7 @@ def is_failed(trial: FrozenTrial) -> bool:
     """Whether a trial failed, by its own settings or otherwise, and is not run again."""
     if trial.state is TrialState.FAIL:
         return trial.user_attrs.get("reason") not in LOST
-    return trial.state is TrialState.PRUNED and trial.user_attrs.get("status") == "failed"
+    return trial.state is TrialState.PRUNED and trial.user_attrs.get("status") == Status.FAILED
 
 
 class _Learning(optuna.Study):
@@ -294,7 +294,7 @@ class SharedStudy:
 
     def _end(self, trial: FrozenTrial, reason: str, *, bad: bool = False) -> None:
         if bad:
-            self.storage.set_trial_user_attr(trial._trial_id, "status", "failed")
+            self.storage.set_trial_user_attr(trial._trial_id, "status", Status.FAILED.value)
             self._forget_value(trial)
         self.storage.set_trial_user_attr(trial._trial_id, "reason", reason)
         state = TrialState.PRUNED if bad else TrialState.FAIL

@@ -25,6 +25,7 @@ from src.files import check_writable
 from src.overrides import again, override, parsed
 from src.results import digest, refuse_used
 from src.results.identity import FOUND, STARTED, WHERE, settings
+from src.results.status import COMPLETE, Status
 from src.sweeping.failures import cannot_go_on, failure
 from src.sweeping.progress import SweepProgress, report_result
 from src.sweeping.report import TrialReport
@@ -37,13 +38,12 @@ from src.targets import build
 from src.training.rehearsal import check
 from src.training.run import run, snapshot
 
-COMPLETE = ("completed", "early_stopped")
-STATES = {
+STATES: dict[Status, TrialState] = {
     **dict.fromkeys(COMPLETE, TrialState.COMPLETE),
-    "pruned": TrialState.PRUNED,
+    Status.PRUNED: TrialState.PRUNED,
     # Pruned and not infinite: samplers then learn that the region is bad without its value, which
     # Optuna keeps for trials that have none; and the sweep goes on.
-    "diverged": TrialState.PRUNED,
+    Status.DIVERGED: TrialState.PRUNED,
 }
 
 

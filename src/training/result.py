@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from src.config import Config
 from src.results import digest
+from src.results.status import Status
 from src.training.loop import Row
 
 
 def result(
     config: Config,
-    status: str,
+    status: Status,
     rows: Sequence[Row],
     at_end: Mapping[str, float],
     eval_seconds: float,
@@ -34,7 +35,7 @@ def result(
     best, final = best_row(rows, objective.metric, objective.direction), rows[-1] if rows else None
     counted = best if objective.row == "best" else final
     value = counted[objective.metric] if counted else None
-    if status == "diverged":
+    if status is Status.DIVERGED:
         value = math.inf if objective.direction == "minimize" else -math.inf
     return {
         "status": status,
