@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from src.comparing.statistics import Pair
+from src.metrics import Direction
 from src.results.status import BAD, Status
 
 # A method whose space contains another's can't be worse than it, except by searching too little.
@@ -76,7 +78,7 @@ def edges(search: Mapping[str, Any]) -> dict[str, str]:
 def best(trials: Sequence[Mapping[str, Any]]) -> Any:
     """The complete trial with the lowest cost; None if there is none."""
     complete = [trial for trial in trials if trial["state"] == "complete"]
-    return min(complete, key=lambda trial: trial["cost"], default=None)
+    return Direction.MINIMIZE.best(complete, itemgetter("cost"))
 
 
 def under_tuned(pairs: Sequence[Pair], spaces: Mapping[str, Mapping[str, Any]]) -> list[Doubt]:

@@ -28,13 +28,14 @@ from src.comparing.ledger import Ledger
 from src.comparing.protocol import Plan
 from src.config import parse
 from src.errors import InputError
+from src.metrics import Direction
 from src.overrides import python
 from src.results import digest
 from src.results.status import BAD, Status
-from src.sweeping.progress import wide_console
+from src.sweeping.progress import best_trial, wide_console
 from src.sweeping.show import importances, load
 from src.sweeping.storage import AWAY, absolute, open_storage
-from src.sweeping.study import COUNTED, LOST, is_failed
+from src.sweeping.study import COUNTED, LOST, direction_of, is_failed
 from src.sweeping.workers import MAX_RESTARTS, PARENT, POLL_SECONDS, end, last_words
 from src.training.rehearsal import check
 
@@ -193,8 +194,8 @@ class Searches:
         pruned = sum(one.state is TrialState.PRUNED for one in counted) - failed
         state = f"{len(counted)} trials, {pruned} pruned"
         state += f", {failed} failed" if failed else ""
-        if any(one.state is TrialState.COMPLETE for one in counted):
-            state += f", best {study.best_value:.4g}"
+        if best := best_trial(trials, direction_of(study)):
+            state += f", best {best.value:.4g}"
         return len(counted), state
 
 
@@ -202,7 +203,7 @@ def read_search(plan: Plan, method: str, number: int, name: str) -> dict[str, An
     """A finished search, as comparison.json keeps it."""
     study = load(str(plan.configs[method].hydra.sweeper.storage), name)
     trials = study.get_trials(deepcopy=False)
-    sign = 1 if study.direction is optuna.study.StudyDirection.MINIMIZE else -1
+    direction = direction_of(study)
     signature = study.user_attrs["signature"]
     own = ("optimizer", "space", "search", "hash", "seed")
     shared = {key: value for key, value in signature.items() if not key.startswith(own)}
@@ -217,7 +218,7 @@ def read_search(plan: Plan, method: str, number: int, name: str) -> dict[str, An
         "shared_hash": digest(shared),
         "space": {name: _range(item) for name, item in space.items()},
         "importance": importances(study),
-        "trials": [_trial(one, sign) for one in kept],
+        "trials": [_trial(one, direction) for one in kept],
     }
 
 
@@ -236,7 +237,7 @@ def _params(trial: FrozenTrial) -> dict[str, Any]:
     return {**trial.params, **values}
 
 
-def _trial(trial: FrozenTrial, sign: int) -> dict[str, Any]:
+def _trial(trial: FrozenTrial, direction: Direction) -> dict[str, Any]:
     status = trial.user_attrs.get("status")
     state = status if status in BAD else STATES[trial.state]
     value = trial.value if state == "complete" else None
@@ -246,7 +247,8 @@ def _trial(trial: FrozenTrial, sign: int) -> dict[str, Any]:
         "state": state,
         "counted": trial.state in COUNTED,
         "value": last if state == Status.PRUNED else value,
-        "cost": None if value is None else sign * value,  # lower is better, whatever the metric
+        # Lower is better, whatever the metric.
+        "cost": None if value is None else direction.sign * value,
         "params": _params(trial),
         "seconds": trial.user_attrs.get("seconds"),
         "steps": trial.user_attrs.get("steps"),

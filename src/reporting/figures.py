@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from src.metrics import Direction, direction_of
 from src.reporting.figures_numbers import (
     GOOD,
     Cost,
@@ -127,7 +128,7 @@ def figures(comparison: Comparison) -> list[Figure]:
 
 def selection(comparison: Comparison) -> Cost:
     metric = str(comparison.facts["selection_metric"])
-    return Cost(metric, metric.endswith("accuracy"))
+    return Cost(metric, direction_of(metric) is Direction.MAXIMIZE)
 
 
 def _figure(
@@ -146,7 +147,7 @@ def _each(comparison: Comparison, make: Callable[[str, int], Series | None]) -> 
 
 def ranking(comparison: Comparison) -> Figure:
     facts = comparison.facts
-    cost = Cost(facts["metric"], facts["direction"] == "maximize")
+    cost = Cost(facts["metric"], facts["direction"] == Direction.MAXIMIZE)
     return _figure(
         comparison,
         "ranking",
@@ -584,7 +585,7 @@ def _medians(comparison: Comparison, cost: Cost) -> list[float]:
 
 
 def _by_metric(comparison: Comparison) -> dict[str, list[float]]:
-    cost = Cost(comparison.facts["metric"], comparison.facts["direction"] == "maximize")
+    cost = Cost(comparison.facts["metric"], comparison.facts["direction"] == Direction.MAXIMIZE)
     metrics = {
         **({} if cost.part == "test" else {cost.label: cost}),
         "loss": Cost("test_loss"),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from src.metrics import quantity
 from src.results.status import Status
 
 Floats = NDArray[np.float64]
@@ -29,8 +30,7 @@ class Cost:
 
     @property
     def label(self) -> str:
-        name = self.metric.partition("_")[2]
-        name = "error" if name == "accuracy" else name
+        name = "error" if self._error else quantity(self.metric)
         label = f"{self.part} {name}".strip().replace("_", " ")
         return f"−({label})" if self.maximize and not self._error else label
 
@@ -43,7 +43,7 @@ class Cost:
 
     @property
     def _error(self) -> bool:
-        return self.metric.endswith("accuracy")
+        return quantity(self.metric) == "accuracy"
 
     def of(self, value: float | None) -> float:
         """Infinite where there is no value."""

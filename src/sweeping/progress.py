@@ -18,6 +18,7 @@ from rich.table import Table
 
 from src.config import OUTPUTS, job_config
 from src.files import write_whole
+from src.metrics import Direction
 from src.overrides import command, override, search_path
 from src.results.status import Status
 from src.sweeping import DEFAULT_STORAGE
@@ -91,7 +92,7 @@ class SweepProgress:
         failed = sum(is_failed(trial) for trial in trials)
         pruned = sum(one.state is TrialState.PRUNED and not is_failed(one) for one in trials)
         text = f"({pruned} pruned, {failed} failed)"
-        if best := best_trial(trials, self.study.sign):
+        if best := best_trial(trials, self.study.direction):
             text += f", best {best.value:.4g}"
         return text + self._left(trials)
 
@@ -125,18 +126,17 @@ def _params(trial: FrozenTrial) -> str:
     )
 
 
-def ranked(trials: list[FrozenTrial], sign: int) -> list[FrozenTrial]:
-    """The complete trials, best first, the earlier of equals first.
-
-    Args:
-        sign: 1 when smaller is better, -1 when larger is.
-    """
-    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-    return sorted(complete, key=lambda trial: sign * _value(trial))
+def ranked(trials: list[FrozenTrial], direction: Direction) -> list[FrozenTrial]:
+    """The complete trials, best first, the earlier of equals first."""
+    return direction.ranked(_complete(trials), _value)
 
 
-def best_trial(trials: list[FrozenTrial], sign: int) -> FrozenTrial | None:
-    return next(iter(ranked(trials, sign)), None)
+def best_trial(trials: list[FrozenTrial], direction: Direction) -> FrozenTrial | None:
+    return direction.best(_complete(trials), _value)
+
+
+def _complete(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    return [trial for trial in trials if trial.state is TrialState.COMPLETE]
 
 
 def _value(trial: FrozenTrial) -> float:
@@ -150,8 +150,8 @@ def report_result(
     """Print the top trials and the best configuration; write `best.yaml` into the folder."""
     console = wide_console()
     trials = study.trials()
-    best = best_trial(trials, study.sign)
-    console.print(top_table(trials, study.sign))
+    best = best_trial(trials, study.direction)
+    console.print(top_table(trials, study.direction))
     if failed := summary(trials):
         console.print(f"failed: {failed}", markup=False)
     if best is None:
@@ -200,9 +200,9 @@ def _common(texts: Sequence[str]) -> str:
     return text[:LENGTH] + " …" * more
 
 
-def top_table(trials: list[FrozenTrial], sign: int, count: int = 5) -> Table:
+def top_table(trials: list[FrozenTrial], direction: Direction, count: int = 5) -> Table:
     """The best trials with their parameters and seconds."""
-    best = ranked(trials, sign)[:count]
+    best = ranked(trials, direction)[:count]
     names = list(best[0].params) if best else []
     table = Table(box=None)
     for heading in ("trial", "value", *names, "seconds"):

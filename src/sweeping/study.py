@@ -12,13 +12,14 @@ from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event, Thread
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from src.errors import InputError
+from src.metrics import Direction
 from src.results.status import BAD, Status
 from src.sweeping import storage as db
 
@@ -32,7 +33,6 @@ ANOTHER = "choose another hydra.sweeper.study_name (or study=NAME)"
 
 T = TypeVar("T")
 Space = Mapping[str, BaseDistribution]
-Direction = Literal["minimize", "maximize"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,11 @@ def is_failed(trial: FrozenTrial) -> bool:
     return trial.state is TrialState.PRUNED and trial.user_attrs.get("status") == Status.FAILED
 
 
+def direction_of(study: optuna.Study) -> Direction:
+    """Which way the values of a study are better."""
+    return Direction[study.direction.name]
+
+
 class _Learning(optuna.Study):
     """A study as samplers see it that learn from complete trials alone.
 
@@ -70,9 +75,8 @@ class _Learning(optuna.Study):
     ) -> list[FrozenTrial]:
         trials = super()._get_trials(deepcopy, None, use_cache)
         values = [one.value for one in trials if one.value is not None]
-        minimize = self.direction is optuna.study.StudyDirection.MINIMIZE
         if values:
-            worst = max(values) if minimize else min(values)
+            worst = direction_of(self).worst(values)
             trials = [_as_complete(one, worst) for one in trials]
         return [one for one in trials if states is None or one.state in states]
 
@@ -92,7 +96,7 @@ class SharedStudy:
     Args:
         url: the database, absolute.
         name: of the study.
-        direction: minimize or maximize.
+        direction: of the values.
         space: distribution of each searched parameter.
         default: value of each parameter in the default configuration, tried first.
         signature: everything that makes trials comparable, flat.
@@ -138,7 +142,7 @@ class SharedStudy:
             study = optuna.create_study(
                 storage=self.storage,
                 study_name=self.name,
-                direction=direction,
+                direction=optuna.study.StudyDirection[direction.name],
                 pruner=pruner,
                 load_if_exists=True,
             )
@@ -160,9 +164,8 @@ class SharedStudy:
         return sum(trial.state in COUNTED for trial in self.trials())
 
     @property
-    def sign(self) -> int:
-        """1 when smaller is better, -1 when larger is."""
-        return 1 if self.study.direction is optuna.study.StudyDirection.MINIMIZE else -1
+    def direction(self) -> Direction:
+        return direction_of(self.study)
 
     def limit(self, points: int | None) -> None:
         """A grid ends when each of its points was tried, and the default beside them."""

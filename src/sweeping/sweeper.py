@@ -22,6 +22,7 @@ from optuna.trial import Trial, TrialState
 from src.config import Config, job_config, parse
 from src.errors import InputError
 from src.files import check_writable
+from src.metrics import Direction
 from src.overrides import again, override, parsed
 from src.results import digest, refuse_used
 from src.results.identity import FOUND, STARTED, WHERE, settings
@@ -147,7 +148,7 @@ class StudySweeper(OptunaSweeperImpl):
         study = SharedStudy(
             url=absolute(str(self.storage)),
             name=str(self.study_name),
-            direction=config.objective.direction,
+            direction=Direction(config.objective.direction),
             space=self.space,
             default=self._default(),
             signature=signature,

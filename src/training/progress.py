@@ -9,11 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-TICK_SECONDS = 0.2
+from src.metrics import METRICS
 
-METRICS = tuple(
-    f"{part}_{name}" for part in ("train", "val", "test") for name in ("loss", "accuracy")
-)
+TICK_SECONDS = 0.2
 
 
 class RunProgress:

@@ -14,6 +14,7 @@ from torch import Tensor
 from src.config import PROJECT, Config
 from src.errors import InputError
 from src.loggers import Loggers
+from src.metrics import Direction
 from src.overrides import override
 from src.results import Record, alone, identity, patch, provenance, refuse_used
 from src.results.folder import load_json
@@ -99,8 +100,8 @@ class Session:
         self.pair = Pair(self.parts.model, self.parts.optimizer)
         self.evaluator = Evaluator(self.parts, config.trainer.evaluate)
         stopping = config.trainer.early_stopping
-        maximize = config.objective.direction == "maximize"
-        self.stopper = EarlyStopper(stopping.patience, stopping.min_delta, maximize=maximize)
+        direction = Direction(config.objective.direction)
+        self.stopper = EarlyStopper(stopping.patience, stopping.min_delta, direction)
         self.at = Position()
         self.record, self.checkpoints = Record(folder), Checkpoints(folder)
         self.saved_at = 0.0  # training seconds
