@@ -109,9 +109,10 @@ def _read(folder: Path) -> dict[str, Any]:
 
 def _compare(recorded: dict[str, Any], replayed: dict[str, Any]) -> bool:
     """Print the verdict; where it isn't 'identical', what differs first."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from src.console import stdout
 
     differences = list(_differences(recorded, replayed))
     if not differences:
@@ -125,8 +126,7 @@ def _compare(recorded: dict[str, Any], replayed: dict[str, Any]) -> bool:
     surroundings = environment(recorded["provenance"], replayed["provenance"])
     for line in (*differences, *surroundings, *_altered(recorded)):
         table.add_row(*(Text(str(cell)) for cell in line))  # never markup
-    console = Console(highlight=False)
-    (console if console.is_terminal else Console(highlight=False, width=160)).print(table)
+    stdout().print(table)
     return False
 
 

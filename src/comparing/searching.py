@@ -21,18 +21,19 @@ import optuna
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import TaskID
 
 from src.comparing import checks
 from src.comparing.ledger import Ledger
 from src.comparing.protocol import Plan
 from src.config import parse
+from src.console import print_line, stdout
 from src.errors import InputError
 from src.metrics import Direction
 from src.overrides import python
 from src.results import digest
 from src.results.status import BAD, Status
-from src.sweeping.progress import best_trial, wide_console
+from src.sweeping.progress import best_trial, trials_bar
 from src.sweeping.show import importances, load
 from src.sweeping.storage import AWAY, absolute, open_storage
 from src.sweeping.study import COUNTED, LOST, direction_of, is_failed
@@ -57,15 +58,8 @@ class Searches:
 
     def __init__(self, plan: Plan, folder: Path, ledger: Ledger) -> None:
         self.plan, self.folder, self.ledger = plan, folder, ledger
-        self.console = wide_console()
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[state]}"),
-            console=self.console,
-            disable=not self.console.is_terminal,
-        )
+        self.console = stdout()
+        self.bar = trials_bar(self.console)
         self.stopping = False
         self.writing = Lock()  # of the ledger
 
@@ -136,12 +130,10 @@ class Searches:
             self._sweep(command, task, name, method)
             done, state = self._state(name, method)
         self.bar.update(task, completed=done, state=state)
-        if not self.console.is_terminal:
-            self.console.print(f"searched {method}: {state}")
+        print_line(self.console, f"searched {method}: {state}")
 
     def _sweep(self, command: list[str], task: TaskID, name: str, method: str) -> None:
-        if not self.console.is_terminal:
-            self.console.print(f"searching {method}: study {name}")
+        print_line(self.console, f"searching {method}: study {name}")
         log = self.folder / f"{name}.log"
         restarts = counted = 0
         while True:

@@ -8,15 +8,16 @@ from datetime import datetime
 from itertools import takewhile
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress
 from rich.table import Table
 
 from src.config import OUTPUTS, job_config
+from src.console import bar, print_line, stdout
 from src.files import write_whole
 from src.metrics import Direction
 from src.overrides import command, override, search_path
@@ -30,11 +31,10 @@ LENGTH = 100  # of each
 ENDED = (*COUNTED, TrialState.FAIL)
 
 
-def wide_console() -> Console:
-    """Standard output; where it is no terminal, tables are as wide as they need to be."""
-    plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False, "soft_wrap": True}
-    console = Console(**plain)
-    return console if console.is_terminal else Console(**plain, width=200)
+def trials_bar(console: Console) -> Progress:
+    """A bar for each study, of its trials."""
+    name, state = "{task.description}", "{task.fields[state]}"
+    return bar(console, name, BarColumn(), MofNCompleteColumn(), state)
 
 
 class SweepProgress:
@@ -42,16 +42,9 @@ class SweepProgress:
 
     def __init__(self, study: SharedStudy, quiet: bool = False) -> None:
         self.study, self.quiet = study, quiet
-        self.console = wide_console()
-        self.bar = Progress(
-            TextColumn("trials"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[state]}"),
-            console=self.console,
-            disable=quiet or not self.console.is_terminal,
-        )
-        self.task = self.bar.add_task("", total=study.n_trials, state="")
+        self.console = stdout(quiet=quiet)
+        self.bar = trials_bar(self.console)
+        self.task = self.bar.add_task("trials", total=study.n_trials, state="")
         self.told: set[int] = set()
         self.before: set[int] = set()  # trials that had ended before
         self.counted = 0  # trials, as of the last update
@@ -85,8 +78,9 @@ class SweepProgress:
         for trial in trials:
             if trial.state in ENDED and trial.number not in self.told:
                 self.told.add(trial.number)
-                if not self.console.is_terminal:
-                    self.console.print(f"{_line(trial)}  | {counted}/{self.study.n_trials} {state}")
+                print_line(
+                    self.console, f"{_line(trial)}  | {counted}/{self.study.n_trials} {state}"
+                )
 
     def _state(self, trials: list[FrozenTrial]) -> str:
         failed = sum(is_failed(trial) for trial in trials)
@@ -148,12 +142,11 @@ def report_result(
     study: SharedStudy, folder: Path, compose: Callable[[list[str]], DictConfig]
 ) -> None:
     """Print the top trials and the best configuration; write `best.yaml` into the folder."""
-    console = wide_console()
-    trials = study.trials()
+    console, trials = stdout(), study.trials()
     best = best_trial(trials, study.direction)
     console.print(top_table(trials, study.direction))
     if failed := summary(trials):
-        console.print(f"failed: {failed}", markup=False)
+        console.print(f"failed: {failed}")
     if best is None:
         console.print(f"study {study.name}: no trial was completed")
         return

@@ -16,8 +16,9 @@ from rich.table import Table
 from sqlalchemy.engine import make_url
 
 from src.config import OUTPUTS
+from src.console import stdout
 from src.errors import InputError
-from src.sweeping.progress import best_trial, top_table, wide_console
+from src.sweeping.progress import best_trial, top_table
 from src.sweeping.storage import absolute, shown
 from src.sweeping.study import direction_of, is_failed
 
@@ -44,7 +45,7 @@ def list_studies(url: str) -> None:
         value = f"{best.value:.5g}" if best else ""
         began = f"{summary.datetime_start:%Y-%m-%d %H:%M}" if summary.datetime_start else ""
         table.add_row(summary.study_name, *counts, value, began)
-    wide_console().print(table if summaries else f"no studies in {shown(url)}")
+    stdout().print(table if summaries else f"no studies in {shown(url)}")
 
 
 def show_study(url: str, name: str, top: int) -> None:
@@ -54,7 +55,7 @@ def show_study(url: str, name: str, top: int) -> None:
         InputError: there is no such database, or no such study.
     """
     study = load(url, name)
-    trials, console = study.get_trials(deepcopy=False), wide_console()
+    trials, console = study.get_trials(deepcopy=False), stdout()
     counts = dict(zip(("complete", "pruned", "failed", "running"), _counts(trials), strict=True))
     console.print(f"study {name}: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
     console.print(top_table(trials, direction_of(study), top))

@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from src.composing import register
 from src.config import CONF, job_config
+from src.console import stdout
 from src.metrics import Direction
 from src.sweeping import DEFAULT_STORAGE, progress
 from src.sweeping.progress import (
@@ -27,7 +28,6 @@ from src.sweeping.progress import (
     ranked,
     summary,
     top_table,
-    wide_console,
 )
 from src.sweeping.storage import absolute
 from src.sweeping.study import DIED, INTERRUPTED
@@ -63,22 +63,6 @@ def test_only_complete_trials_are_ranked() -> None:
     assert best_trial(trials[:1], Direction.MINIMIZE) is None
 
 
-@pytest.mark.parametrize("terminal", [False, True])
-def test_what_is_printed_is_what_was_meant(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool
-) -> None:
-    """No markup, no emoji, no colours for numbers, no line broken, whatever is in a name."""
-    monkeypatch.setenv("COLUMNS", "40")
-    if terminal:
-        monkeypatch.setenv("FORCE_COLOR", "1")
-        monkeypatch.setenv("TERM", "xterm")
-    console, text = wide_console(), "[bold]x[/bold] :smile: 3.5 'a' " + "/long" * 50
-    assert console.is_terminal is terminal
-    console.print(text)
-    assert capsys.readouterr().out == text + "\n"
-    assert console.width == (40 if terminal else 200)
-
-
 @pytest.mark.parametrize(
     ("reasons", "said"),
     [
@@ -97,7 +81,7 @@ def test_reasons_are_short(reasons: list[str], said: str) -> None:
 
 def lines(table: Any, capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
     capsys.readouterr()
-    wide_console().print(table)
+    stdout().print(table)
     return [line.split() for line in capsys.readouterr().out.splitlines()]
 
 
