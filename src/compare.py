@@ -12,6 +12,7 @@ from src.composing import register
 from src.config import OUTPUTS, PROJECT, parse
 from src.errors import InputError
 from src.overrides import again, override
+from src.results.identity import differing
 
 EPILOG = """Overrides of the comparison: methods=[...], protocol.KEY=VALUE (conf/protocol).
 All others go to every run: data=mnist model.hidden_sizes=[200] trainer.epochs=2 ..."""
@@ -127,12 +128,7 @@ def _differing(folder: Path, settings: dict[str, Any]) -> list[str]:
     except (OSError, TypeError, ValueError) as error:
         way = f"move {folder} away, or choose another protocol.name"
         raise InputError(f"{place} can't be read: {error}; {way}") from error
-    ours = json.loads(json.dumps(settings))
-    return [
-        f"{key} was {theirs.get(key, 'absent')}, is {ours.get(key, 'absent')}"
-        for key in sorted({*theirs, *ours})
-        if theirs.get(key) != ours.get(key)
-    ]
+    return differing(theirs, json.loads(json.dumps(settings)))
 
 
 def _conduct(plan: Any, folder: Path) -> dict[str, Any]:

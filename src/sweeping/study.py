@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from src.errors import InputError
 from src.metrics import Direction
+from src.results.identity import differing
 from src.results.status import BAD, Status
 from src.sweeping import storage as db
 
@@ -398,10 +399,7 @@ def describe_space(space: Space) -> dict[str, str]:
 
 
 def _differs(name: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
-    keys = sorted(key for key in {*theirs, *ours} if theirs.get(key) != ours.get(key))
-    keys.remove("hash")
-    shown = "; ".join(
-        f"{key} was {theirs.get(key, 'absent')}, is {ours.get(key, 'absent')}" for key in keys[:3]
-    )
-    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
-    return f"study {name} holds trials that can't be compared with these: {shown}{more}; {ANOTHER}"
+    every = differing(theirs, {**ours, "hash": theirs.get("hash")})
+    more = f" and {len(every) - 3} more" if len(every) > 3 else ""
+    shown = "; ".join(every[:3]) + more
+    return f"study {name} holds trials that can't be compared with these: {shown}; {ANOTHER}"
