@@ -236,7 +236,7 @@ class StudySweeper(OptunaSweeperImpl):
         study.note(trial, {"folder": str(folder), "overrides": lines})
         with Lease(study, trial):
             try:
-                result = self._train(trial, folder)
+                result = self._train(study, trial, folder)
                 status, value = result["status"], result["objective"]["value"]
                 facts = {key: result[key] for key in ("status", "steps")}
                 ended = Outcome(STATES[status], value if status in COMPLETE else None, facts)
@@ -254,7 +254,7 @@ class StudySweeper(OptunaSweeperImpl):
         added = {key for key, one in self.dimensions.items() if one.added}
         return [f"{'++' * (key in added)}{override(key, item)}" for key, item in values.items()]
 
-    def _train(self, trial: Trial, folder: Path) -> dict[str, Any]:
+    def _train(self, study: SharedStudy, trial: Trial, folder: Path) -> dict[str, Any]:
         """Run the trial and leave in its folder what Hydra's launcher would leave.
 
         The config differs from the others' in nothing but values, so composing it anew would be
@@ -271,7 +271,7 @@ class StudySweeper(OptunaSweeperImpl):
         overrides = [*self.fixed, *self._lines(values)]
         (hydra_folder / "overrides.yaml").write_text(OmegaConf.to_yaml(overrides))
         config = parse(cfg)
-        report = TrialReport(self.base.hydra.sweeper, config, folder)
+        report = TrialReport(study, trial, config, folder)
         return run(
             config, snapshot(cfg), folder, stop=report.should_prune, quiet=True, keep_last=False
         )
