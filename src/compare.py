@@ -13,6 +13,7 @@ from src.config import CONF, OUTPUTS, PROJECT, parse
 from src.errors import InputError
 from src.explaining import beside, commented
 from src.overrides import again, override
+from src.results.identity import differing
 
 EPILOG = """All others go to every run: data=mnist model.hidden_sizes=[200] trainer.epochs=2 ...
 `python -m src.train --help` says what there is."""
@@ -136,12 +137,7 @@ def _differing(folder: Path, settings: dict[str, Any]) -> list[str]:
     except (OSError, TypeError, ValueError) as error:
         way = f"move {folder} away, or choose another protocol.name"
         raise InputError(f"{path} can't be read: {error}; {way}") from error
-    ours = json.loads(json.dumps(settings))
-    return [
-        f"{key} was {theirs.get(key, 'absent')}, is {ours.get(key, 'absent')}"
-        for key in sorted({*theirs, *ours})
-        if theirs.get(key) != ours.get(key)
-    ]
+    return differing(theirs, json.loads(json.dumps(settings)))
 
 
 def _conduct(plan: Any, folder: Path) -> dict[str, Any]:

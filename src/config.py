@@ -10,18 +10,13 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from src.errors import InputError
+from src.metrics import Metric, Set
 
 PROJECT = Path(__file__).resolve().parents[1]
 CONF = PROJECT / "conf"
 # The folder of runs, sweeps and comparisons: on a cluster, a scratch file system, say. An empty
 # variable counts as unset.
 OUTPUTS = Path(os.environ.get("FAIRSTEP_OUTPUTS") or PROJECT / "outputs").expanduser().absolute()
-
-
-Set = Literal["train", "val", "test"]
-Metric = Literal[
-    "train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_loss", "test_accuracy"
-]
 
 
 class Section(BaseModel):

@@ -1,7 +1,6 @@
 """Entry point: `python -m src.replay RUN` trains again from a run's folder and compares."""
 
 import argparse
-import shlex
 import sys
 from collections.abc import Iterator
 from datetime import datetime
@@ -10,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from src.cli import one_line_errors
-from src.composing import register
-from src.config import CONF, OUTPUTS, parse
+from src.config import OUTPUTS, parse
 from src.errors import InputError
-from src.overrides import literal, python
-from src.results.folder import ENDED, load_config, load_json
-from src.results.identity import STARTED, Difference, environment, threads
+from src.results.folder import load_config, load_json
+from src.results.identity import Difference, environment, threads
+from src.results.status import ENDED, Status
 
 TIMES = ("train_seconds", "wall_seconds")  # of a row; no two runs share them
 
@@ -23,20 +21,11 @@ TIMES = ("train_seconds", "wall_seconds")  # of a row; no two runs share them
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m src.replay", description=__doc__)
     parser.add_argument("run", type=Path, help="the run's folder")
-    parser.add_argument(
-        "--config-only", action="store_true", help="print the command that would repeat it"
-    )
     parser.add_argument("--into", type=Path, help="where to train (default: outputs/replays/...)")
     parser.add_argument("--data-root", help="where the data set is now (default: where it was)")
     arguments = parser.parse_args()
-    identical = True
     with one_line_errors():
-        register()
-        folder = arguments.run.absolute()
-        if arguments.config_only:
-            print(command(folder))
-        else:
-            identical = replay(folder, arguments.into, arguments.data_root)
+        identical = replay(arguments.run.absolute(), arguments.into, arguments.data_root)
     sys.exit(0 if identical else 1)
 
 
@@ -67,7 +56,7 @@ def replay(folder: Path, into: Path | None = None, data_root: str | None = None)
     new = claim(into or _new_folder(folder), exact=into is not None)
     print(f"training again in {new}")
     # A run that was cut short, a pruned trial say, ends here at the row where it ended there.
-    finished = recorded["result"].get("status") in set(ENDED) - {"pruned"}
+    finished = recorded["result"].get("status") in set(ENDED) - {Status.PRUNED}
     rows, last = count(1), None if finished else len(recorded["rows"])
     had = threads(recorded["provenance"])
     run(
@@ -108,9 +97,10 @@ def _read(folder: Path) -> dict[str, Any]:
 
 def _compare(recorded: dict[str, Any], replayed: dict[str, Any]) -> bool:
     """Print 'identical', or a table of what differs."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from src.console import stdout
 
     differences = list(_differences(recorded, replayed))
     if not differences:
@@ -124,8 +114,7 @@ def _compare(recorded: dict[str, Any], replayed: dict[str, Any]) -> bool:
     surroundings = environment(recorded["provenance"], replayed["provenance"])
     for line in (*differences, *surroundings, *_altered(recorded)):
         table.add_row(*(Text(str(cell)) for cell in line))  # never markup
-    console = Console(highlight=False)
-    (console if console.is_terminal else Console(highlight=False, width=160)).print(table)
+    stdout().print(table)
     return False
 
 
@@ -154,75 +143,6 @@ def _altered(recorded: dict[str, Any]) -> Iterator[Difference]:
     made_with, now = recorded["result"].get("config_sha256"), recorded["config_sha256"]
     if made_with not in (None, now):
         yield "config.yaml's digest", made_with, now
-
-
-def command(folder: Path) -> str:
-    """The command line that repeats the run, whatever has changed in the defaults since.
-
-    It names the choices of the run's groups, and every setting in which the config that they
-    compose today differs from the run's.
-
-    Raises:
-        InputError: the folder holds no run, or a config that can't be said in overrides.
-    """
-
-    config = load_config(folder)
-    provenance = load_json(folder, "provenance.json") or {}
-    config["trainer"]["threads"] = config["trainer"]["threads"] or threads(provenance)
-    wanted = {key: value for key, value in config.items() if key not in STARTED}
-    choices = _choices(folder, wanted)
-    composed = _compose(choices)
-    overrides = [*choices, *_settings(wanted, composed)]
-    if _compose(overrides) != wanted:
-        raise InputError(f"{folder}: config.yaml can't be said in overrides")
-    return python(*_script(provenance), *overrides)
-
-
-def _script(provenance: dict[str, Any]) -> list[str]:
-    """How the run was started: a script of the user's may allow classes that src.train doesn't."""
-    words = shlex.split(str(provenance.get("command", "")))
-    is_script = len(words) > 1 and words[1].endswith(".py")
-    return [words[1]] if is_script else ["-m", "src.train"]
-
-
-def _choices(folder: Path, wanted: dict[str, Any]) -> list[str]:
-    """`optimizer=adam` and the like, as far as there is such a file today."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    try:
-        chosen = OmegaConf.load(folder / ".hydra" / "hydra.yaml").hydra.runtime.choices
-        names = {group: str(chosen.get(group)) for group in wanted}
-    except (OSError, AttributeError, OmegaConfBaseException, YAMLError):
-        return []
-    files = {group: CONF / group / f"{name}.yaml" for group, name in names.items()}
-    there = [group for group, file in files.items() if file.is_file()]
-    return [f"{group}={names[group]}" for group in there if ".." not in names[group]]
-
-
-def _compose(overrides: list[str]) -> dict[str, Any]:
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
-    with initialize_config_dir(str(CONF)):
-        composed = OmegaConf.to_container(compose("config", overrides), resolve=True)
-    assert isinstance(composed, dict)
-    return {str(key): value for key, value in composed.items() if key not in STARTED}
-
-
-def _settings(wanted: dict[str, Any], composed: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """Overrides that turn what is composed into what is wanted."""
-    for key in sorted(composed.keys() - wanted.keys()):
-        yield f"~{prefix}{key}"
-    for key, value in wanted.items():
-        other = composed.get(key)
-        if isinstance(value, dict) and isinstance(other, dict):
-            yield from _settings(value, other, f"{prefix}{key}.")
-        elif key not in composed:
-            yield f"+{prefix}{key}={literal(value)}"
-        elif value != other or type(value) is not type(other):
-            yield f"{prefix}{key}={literal(value)}"
 
 
 if __name__ == "__main__":

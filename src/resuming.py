@@ -10,8 +10,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from src.config import CONF, Config, parse
 from src.errors import InputError
 from src.overrides import override, parsed
-from src.results.folder import ENDED, load_config, load_json
+from src.results.folder import load_config, load_json
 from src.results.identity import CHANGEABLE, another_length
+from src.results.status import ENDED, Status
 
 
 def prepare(config: DictConfig) -> None:
@@ -95,7 +96,7 @@ def _stop_if_complete(folder: Path, epochs: int) -> None:
     status, final = result.get("status"), result.get("final")
     trained = final.get("epoch") if isinstance(final, dict) else None
     lengthened = isinstance(trained, int) and epochs > trained
-    if status not in ENDED or (status == "completed" and lengthened):
+    if status not in ENDED or (status == Status.COMPLETED and lengthened):
         return
     print(f"{folder} is complete ({status}): nothing to do")
     raise SystemExit(0)

@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from torch import nn
 from src.config import parse
 from src.data import load
 from src.errors import InputError
+from src.metrics import Direction
 from src.results import alone
 from src.training.build import assemble
 from src.training.device import set_up_torch
 from src.training.loop import Position, Row
-from src.training.result import best_row, diverged, weights_sha256
+from src.training.result import diverged, weights_sha256
 from src.training.run import Session, _one_line, run, snapshot
 from tests.helpers import composed, result, rows
 from tests.killing import outcome
@@ -62,11 +64,12 @@ ROWS = [
 
 
 def test_best_row() -> None:
-    assert best_row(ROWS, "val_loss", "minimize") is ROWS[1]
-    assert best_row(ROWS, "val_loss", "maximize") is ROWS[0]
-    assert best_row(ROWS, "val_accuracy", "maximize") is ROWS[1]
-    assert best_row(ROWS[2:3], "val_loss", "minimize") is None
-    assert best_row([], "val_loss", "minimize") is None
+    least, most = Direction.MINIMIZE, Direction.MAXIMIZE
+    assert least.best(ROWS, itemgetter("val_loss")) is ROWS[1]
+    assert most.best(ROWS, itemgetter("val_loss")) is ROWS[0]
+    assert most.best(ROWS, itemgetter("val_accuracy")) is ROWS[1]
+    assert least.best(ROWS[2:3], itemgetter("val_loss")) is None
+    assert least.best([], itemgetter("val_loss")) is None
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -358,7 +361,8 @@ def test_what_a_run_saves_it_restores(tmp_path: Path) -> None:
     assert other.restore() == 3
     assert torch.equal(torch.rand(3), expected)
     assert other.at == Position(2, 575, 30, 3, 1725, 4.5, 6.75)
-    assert (other.stopper.best, other.stopper.waited, other.stopper.maximize) == (-0.5, 2, True)
+    assert (other.stopper.best, other.stopper.waited) == (-0.5, 2)
+    assert other.stopper.direction is Direction.MAXIMIZE
     assert (other.evaluator.seconds, other.saved_at, other.ended) == (1.25, 4.5, "early_stopped")
     one.save("completed")
     assert other.restore() == 3

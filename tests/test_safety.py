@@ -17,7 +17,7 @@ from tests.helpers import Answer, Session
 from tests.test_resume import unfinished
 from tests.training.test_checkpoints import Malicious
 
-ENTRIES = ("resume", "replay", "command")
+ENTRIES = ("resume", "replay")
 
 
 def give(session: Session, folder: Path, entry: str) -> Answer:
@@ -26,9 +26,8 @@ def give(session: Session, folder: Path, entry: str) -> Answer:
 
     if entry == "resume":
         return session.train(f"resume={folder}")
-    arguments = ["replay.py", str(folder), *(["--config-only"] if entry == "command" else [])]
     session.monkeypatch.setattr("src.replay.OUTPUTS", session.folder / "outputs")
-    session.monkeypatch.setattr(sys, "argv", arguments)
+    session.monkeypatch.setattr(sys, "argv", ["replay.py", str(folder)])
     out, err, status = io.StringIO(), io.StringIO(), 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
@@ -224,7 +223,7 @@ def test_a_link_that_leads_out(session: Session, name: str, dangling: bool) -> N
     place.symlink_to("../" * (name.count("/") + 1) + "outside")
     if dangling:
         shutil.rmtree(outside) if outside.is_dir() else outside.unlink()
-    entry = ENTRIES[(LINKS.index(name) + dangling) % 3]
+    entry = ENTRIES[(LINKS.index(name) + dangling) % len(ENTRIES)]
     refused(session, folder, entry, f"{place} is a link that leads out of the run's folder")
 
 
@@ -260,22 +259,3 @@ def test_an_id_that_is_none_is_not_used(tmp_path: Path) -> None:
     for text, read in [("0a9f", "0a9f"), ("../../x", None), ("", None), ("a" * 65, None)]:
         place.write_text(text)
         assert read_id(place) == read
-
-
-def test_the_printed_command_is_only_words(session: Session) -> None:
-    """What a folder holds can't become a second command of the shell that it is pasted into."""
-    import json
-    import shlex
-
-    folder = unfinished(session)
-    edit(folder, search={"x": 1.0, "$(touch y)": 2.0})
-    facts = json.loads((folder / "provenance.json").read_text())
-    facts["command"] = "python 'x; touch z.py'"
-    (folder / "provenance.json").write_text(json.dumps(facts))
-    answer = give(session, folder, "command")
-    if answer.status == 0:
-        words = shlex.split(answer.out)
-        assert shlex.join(words) == answer.out.strip()
-        assert words[1] == "x; touch z.py"
-    else:
-        assert len(answer.err.splitlines()) == 1

@@ -2,9 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from src.comparing.statistics import Pair
+from src.metrics import Direction
+from src.results.status import BAD, Status
 
 # A method whose space contains another's can't be worse than it, except by searching too little.
 CONTAINS = {"momentum": ("sgd",), "nesterov": ("sgd",), "adamw": ("adam",)}
@@ -75,7 +78,7 @@ def edges(search: Mapping[str, Any]) -> dict[str, str]:
 def best(trials: Sequence[Mapping[str, Any]]) -> Any:
     """The complete trial with the lowest cost; None if there is none."""
     complete = [trial for trial in trials if trial["state"] == "complete"]
-    return min(complete, key=lambda trial: trial["cost"], default=None)
+    return Direction.MINIMIZE.best(complete, itemgetter("cost"))
 
 
 def under_tuned(pairs: Sequence[Pair], spaces: Mapping[str, Mapping[str, Any]]) -> list[Doubt]:
@@ -113,7 +116,7 @@ def too_many_bad(searches: Sequence[Mapping[str, Any]], max_bad: float) -> list[
     found = []
     for search in searches:
         trials = search["trials"]
-        bad = sum(trial["state"] in ("diverged", "failed") for trial in trials)
+        bad = sum(trial["state"] in BAD for trial in trials)
         if trials and bad / len(trials) > max_bad:
             text = (
                 f"{search['method']}: {bad} of {len(trials)} trials diverged or failed; its space "
@@ -127,7 +130,7 @@ def budgets(searches: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Of each search, the trials that count."""
     return {
         f"{search['method']} {search['search']}": sum(
-            trial.get("counted", trial["state"] != "failed") for trial in search["trials"]
+            trial.get("counted", trial["state"] != Status.FAILED) for trial in search["trials"]
         )
         for search in searches
     }

@@ -23,6 +23,7 @@ from src.composing import slug
 from src.config import Config, parse
 from src.results import read_rows
 from src.results.identity import settings
+from src.results.status import Status
 from src.training.run import run, snapshot
 
 BUSY = 0.1  # of this machine's processors that others may use while seconds are measured
@@ -110,7 +111,7 @@ def _finished(plan: Plan, job: Job, place: Path, config: Config) -> dict[str, An
         recorded = parse(cast(DictConfig, OmegaConf.load(place / "config.yaml")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, YAMLError):
         return None
-    return row if _kept(recorded) == _kept(config) and row["status"] != "interrupted" else None
+    return row if _kept(recorded) == _kept(config) and row["status"] != Status.INTERRUPTED else None
 
 
 def _kept(config: Config) -> dict[str, Any]:
@@ -123,8 +124,9 @@ def _row(plan: Plan, job: Job, place: Path) -> dict[str, Any]:
     kept = ("step", "samples", "train_seconds", "val_loss", "val_accuracy")
     rows = [{key: row.get(key) for key in kept} for row in read_rows(place)]
     measured, status = result["at_end"], result["status"]
-    if status == "diverged" or None in measured.values():
-        measured, status = dict.fromkeys(measured), "diverged"  # an accuracy would mean nothing
+    if status == Status.DIVERGED or None in measured.values():
+        # An accuracy would mean nothing.
+        measured, status = dict.fromkeys(measured), Status.DIVERGED.value
     return {
         "method": job.method,
         "kind": job.kind,

@@ -15,8 +15,9 @@ from pydantic import Field, ValidationError
 
 from src.comparing import refused
 from src.composing import check_choices, slug
-from src.config import CONF, Metric, Section, first_error, flatten, job_config, parse
+from src.config import CONF, Section, first_error, flatten, job_config, parse
 from src.errors import InputError
+from src.metrics import Metric
 from src.overrides import override
 from src.results import digest
 from src.results.identity import STARTED, settings

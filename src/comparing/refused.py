@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 
 from src.config import Config, Section, first_error, job_config, parse
 from src.errors import InputError
+from src.metrics import direction_of
 from src.targets import build
 
 # What a comparison sets itself, and where it takes it from.
@@ -64,9 +65,9 @@ def check_selection(config: Config) -> None:
     metric, sets = config.objective.metric, config.trainer.evaluate
     if not metric.startswith("val_"):
         raise InputError(f"objective.metric={metric}: must be val_loss or val_accuracy here")
-    direction = "maximize" if metric.endswith("accuracy") else "minimize"
-    if config.objective.direction != direction:
-        given = config.objective.direction
+    given = config.objective.direction
+    direction = direction_of(metric, otherwise=given)
+    if given != direction:
         raise InputError(f"objective.direction={given}: must be {direction} for {metric}")
     if "val" not in sets or "test" in (*sets, *config.trainer.evaluate_at_end):
         raise InputError(

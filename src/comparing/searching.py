@@ -21,26 +21,29 @@ import optuna
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import TaskID
 
 from src.comparing import checks
 from src.comparing.ledger import Ledger
 from src.comparing.protocol import Plan
 from src.config import parse
+from src.console import print_line, stdout
 from src.errors import InputError
+from src.metrics import Direction
 from src.overrides import override, python
 from src.results import digest
-from src.sweeping.progress import wide_console
+from src.results.status import BAD, Status
+from src.sweeping.progress import best_trial, trials_bar
 from src.sweeping.show import importances, load
 from src.sweeping.storage import AWAY, absolute, open_storage
-from src.sweeping.study import BAD, COUNTED, LOST, is_failed
+from src.sweeping.study import COUNTED, LOST, direction_of, is_failed
 from src.sweeping.workers import MAX_RESTARTS, PARENT, POLL_SECONDS, end, last_words
 from src.training.rehearsal import check
 
 STATES = {
     TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
+    TrialState.PRUNED: Status.PRUNED.value,
+    TrialState.FAIL: Status.FAILED.value,
 }
 
 
@@ -55,15 +58,8 @@ class Searches:
 
     def __init__(self, plan: Plan, folder: Path, ledger: Ledger) -> None:
         self.plan, self.folder, self.ledger = plan, folder, ledger
-        self.console = wide_console()
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[state]}"),
-            console=self.console,
-            disable=not self.console.is_terminal,
-        )
+        self.console = stdout()
+        self.bar = trials_bar(self.console)
         self.stopping = False
         self.writing = Lock()  # of the ledger
 
@@ -134,12 +130,10 @@ class Searches:
             self._sweep(command, task, name, method)
             done, state = self._state(name, method)
         self.bar.update(task, completed=done, state=state)
-        if not self.console.is_terminal:
-            self.console.print(f"searched {method}: {state}")
+        print_line(self.console, f"searched {method}: {state}")
 
     def _sweep(self, command: list[str], task: TaskID, name: str, method: str) -> None:
-        if not self.console.is_terminal:
-            self.console.print(f"searching {method}: study {name}")
+        print_line(self.console, f"searching {method}: study {name}")
         log = self.folder / f"{name}.log"
         restarts = counted = 0
         while True:
@@ -192,8 +186,8 @@ class Searches:
         pruned = sum(one.state is TrialState.PRUNED for one in counted) - failed
         state = f"{len(counted)} trials, {pruned} pruned"
         state += f", {failed} failed" if failed else ""
-        if any(one.state is TrialState.COMPLETE for one in counted):
-            state += f", best {study.best_value:.4g}"
+        if best := best_trial(trials, direction_of(study)):
+            state += f", best {best.value:.4g}"
         return len(counted), state
 
 
@@ -201,7 +195,7 @@ def read_search(plan: Plan, method: str, number: int, name: str) -> dict[str, An
     """A finished search, as comparison.json keeps it."""
     study = load(str(plan.configs[method].hydra.sweeper.storage), name)
     trials = study.get_trials(deepcopy=False)
-    sign = 1 if study.direction is optuna.study.StudyDirection.MINIMIZE else -1
+    direction = direction_of(study)
     signature = study.user_attrs["signature"]
     own = ("optimizer", "space", "search", "hash", "seed")
     shared = {key: value for key, value in signature.items() if not key.startswith(own)}
@@ -216,7 +210,7 @@ def read_search(plan: Plan, method: str, number: int, name: str) -> dict[str, An
         "shared_hash": digest(shared),
         "space": {name: _range(item) for name, item in space.items()},
         "importance": importances(study),
-        "trials": [_trial(one, sign) for one in kept],
+        "trials": [_trial(one, direction) for one in kept],
     }
 
 
@@ -235,7 +229,7 @@ def _params(trial: FrozenTrial) -> dict[str, Any]:
     return {**trial.params, **values}
 
 
-def _trial(trial: FrozenTrial, sign: int) -> dict[str, Any]:
+def _trial(trial: FrozenTrial, direction: Direction) -> dict[str, Any]:
     status = trial.user_attrs.get("status")
     state = status if status in BAD else STATES[trial.state]
     value = trial.value if state == "complete" else None
@@ -244,8 +238,9 @@ def _trial(trial: FrozenTrial, sign: int) -> dict[str, Any]:
         "number": trial.number,
         "state": state,
         "counted": trial.state in COUNTED,
-        "value": last if state == "pruned" else value,
-        "cost": None if value is None else sign * value,  # lower is better, whatever the metric
+        "value": last if state == Status.PRUNED else value,
+        # Lower is better, whatever the metric.
+        "cost": None if value is None else direction.sign * value,
         "params": _params(trial),
         "seconds": trial.user_attrs.get("seconds"),
         "steps": trial.user_attrs.get("steps"),

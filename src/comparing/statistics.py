@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from scipy import special, stats
 from statsmodels.stats.multitest import multipletests
 
+from src.metrics import Direction, direction_of
+
 LEVEL = 0.05
 POWER = 0.8
 RESAMPLES = 9999
@@ -59,12 +61,12 @@ class Pair:
         return asdict(self)
 
 
-def compare(values: dict[str, Values], direction: str) -> list[Pair]:
+def compare(values: dict[str, Values], direction: Direction) -> list[Pair]:
     """Every pair of methods, in the order given.
 
     Args:
         values: of each method, shape (searches, seeds), finite; equal shapes.
-        direction: minimize or maximize.
+        direction: of the values.
     """
     names = list(combinations(values, 2))
     differences = [values[a] - values[b] for a, b in names]
@@ -84,7 +86,7 @@ def _pair(
     differences: Values,
     test: tuple[float, str],
     p_holm: float,
-    direction: str,
+    direction: Direction,
     level: float,
 ) -> Pair:
     over_seeds = differences.mean(axis=0)
@@ -93,7 +95,7 @@ def _pair(
     spread = float(over_seeds.std(ddof=1)) if n > 1 else 0.0
     effect = mean / spread if spread > 0 else None
     decided = p_holm < LEVEL and not low <= 0 <= high
-    better = (mean < 0) == (direction == "minimize")
+    better = direction.better(mean, 0)
     verdict = ("better" if better else "worse") if decided else "undecided"
     return Pair(
         a=a,
@@ -211,10 +213,12 @@ def summary(values: Sequence[float]) -> dict[str, float | None]:
 
 def first_reaching(rows: Sequence[dict[str, Any]], metric: str, target: float | None) -> Any:
     """The first row whose metric is at the target or beyond it; None if none is, or no target."""
-    loss = metric.endswith("loss")
-    for row in rows if target is not None else ():
+    sign = direction_of(metric).sign
+    if target is None:
+        return None
+    for row in rows:
         value = row.get(metric)
-        if value is not None and (value <= target if loss else value >= target):
+        if value is not None and sign * value <= sign * target:
             return row
     return None
 

@@ -10,6 +10,8 @@ import numpy as np
 from src.comparing import checks, statistics
 from src.comparing.conduct import finite
 from src.comparing.protocol import Plan
+from src.metrics import Direction, direction_of
+from src.results.status import Status
 
 CURVE = "val_loss"  # of learning curves and targets: validation data only
 
@@ -22,7 +24,7 @@ def judge(
     ledger: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """The comparison, as comparison.json keeps it; adds to each run what its target says."""
-    direction = "maximize" if plan.protocol.metric.endswith("accuracy") else "minimize"
+    direction = direction_of(plan.protocol.metric)
     reference = plan.protocol.reference or plan.methods[0]
     given = plan.protocol.target
     target = _median_final(runs, reference) if given is None else given
@@ -54,7 +56,7 @@ def judge(
         "created": datetime.now().isoformat("T", "seconds"),
         "hash": plan.hash(),
         "metric": plan.protocol.metric,
-        "direction": direction,
+        "direction": direction.value,
         "selection_metric": str(plan.settings()["objective.metric"]),
         "sentence": sentence(plan, ranking, pairs, withheld, checks.budgets(searches)),
         "withheld": withheld,
@@ -89,10 +91,10 @@ def _median_final(runs: list[dict[str, Any]], reference: str) -> float | None:
     return float(median(values)) if values else None
 
 
-def _values(plan: Plan, runs: list[dict[str, Any]], direction: str) -> dict[str, Any]:
+def _values(plan: Plan, runs: list[dict[str, Any]], direction: Direction) -> dict[str, Any]:
     """Each method's values, (searches, seeds). A diverged run counts as the worst that ended."""
     known = list(finite([one["value"] for one in runs])) or [0.0]  # all diverged: all are equal
-    worst = max(known) if direction == "minimize" else min(known)
+    worst = direction.worst(known)
     values = {}
     for name in plan.methods:
         grid = np.full((plan.protocol.searches, plan.protocol.seeds), worst)
@@ -103,10 +105,9 @@ def _values(plan: Plan, runs: list[dict[str, Any]], direction: str) -> dict[str,
     return values
 
 
-def _ranking(plan: Plan, runs: list[dict[str, Any]], direction: str) -> list[str]:
+def _ranking(plan: Plan, runs: list[dict[str, Any]], direction: Direction) -> list[str]:
     values = _values(plan, runs, direction)
-    sign = 1 if direction == "minimize" else -1
-    return sorted(plan.methods, key=lambda name: sign * float(values[name].mean()))
+    return direction.ranked(plan.methods, lambda name: float(values[name].mean()))
 
 
 def _rank(ranking: Sequence[str], line: Mapping[str, Any]) -> int:
@@ -118,7 +119,7 @@ def _line(
 ) -> dict[str, Any]:
     mine = _of(runs, method, kind)
     line: dict[str, Any] = {"method": method, "kind": kind, "n": len(mine)}
-    line["diverged"] = sum(one["status"] == "diverged" for one in mine)
+    line["diverged"] = sum(one["status"] == Status.DIVERGED for one in mine)
     for name in (*metrics, "area"):
         line[name] = statistics.summary(list(finite([one[name] for one in mine])))
     for name in ("steps_to_target", "seconds_to_target"):
@@ -130,7 +131,7 @@ def _line(
 def _diverged(plan: Plan, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for name in plan.methods:
-        count = sum(one["status"] == "diverged" for one in _of(runs, name, "tuned"))
+        count = sum(one["status"] == Status.DIVERGED for one in _of(runs, name, "tuned"))
         if count:
             text = f"{name}: its winner diverged on {count} of the fresh seeds"
             found.append({"check": "diverged winner", "method": name, "text": text})

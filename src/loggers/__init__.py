@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from src.results.status import Status
 from src.targets import build
 
 
@@ -64,7 +65,7 @@ class Loggers:
             except Exception as error:  # whatever a library raises must not end a run
                 del self.live[name]
                 with suppress(Exception):  # it may hold files or a process
-                    logger.close("failed")
+                    logger.close(Status.FAILED.value)
                 reason = " ".join(str(error).split())[:200] or type(error).__name__
                 print(f"warning: logger {name} failed and is left out: {reason}", file=sys.stderr)
 

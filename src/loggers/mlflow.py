@@ -8,8 +8,9 @@ from typing import Any
 
 from src.config import flatten
 from src.loggers import metrics, read_id
+from src.results.status import Status
 
-STATES = {"interrupted": "KILLED", "failed": "FAILED"}
+STATES: dict[str, str] = {Status.INTERRUPTED: "KILLED", Status.FAILED: "FAILED"}
 
 # By default an unreachable server is waited for over minutes; a run must not be.
 PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}

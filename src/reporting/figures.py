@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from src.metrics import Direction, direction_of
 from src.reporting.figures_numbers import (
     GOOD,
     Cost,
@@ -20,6 +21,7 @@ from src.reporting.figures_numbers import (
     trial_cost,
 )
 from src.reporting.report_data import Comparison
+from src.results.status import Status
 
 Kind = Literal["line", "step", "points", "interval", "bar"]
 SHARE = (0.0, 1.03)
@@ -126,7 +128,7 @@ def figures(comparison: Comparison) -> list[Figure]:
 
 def selection(comparison: Comparison) -> Cost:
     metric = str(comparison.facts["selection_metric"])
-    return Cost(metric, metric.endswith("accuracy"))
+    return Cost(metric, direction_of(metric) is Direction.MAXIMIZE)
 
 
 def _figure(
@@ -145,7 +147,7 @@ def _each(comparison: Comparison, make: Callable[[str, int], Series | None]) -> 
 
 def ranking(comparison: Comparison) -> Figure:
     facts = comparison.facts
-    cost = Cost(facts["metric"], facts["direction"] == "maximize")
+    cost = Cost(facts["metric"], facts["direction"] == Direction.MAXIMIZE)
     return _figure(
         comparison,
         "ranking",
@@ -262,7 +264,7 @@ def _tried(comparison: Comparison, name: str, cost: Cost) -> list[tuple[float, f
     found = []
     for trial in comparison.trials(name):
         rate = _rate(trial)
-        if rate is not None and trial["state"] != "pruned":
+        if rate is not None and trial["state"] != Status.PRUNED:
             note = f"trial {trial['number']}, {trial['state']}"
             found.append((rate[1], trial_cost(trial, cost), note))
     return found
@@ -583,7 +585,7 @@ def _medians(comparison: Comparison, cost: Cost) -> list[float]:
 
 
 def _by_metric(comparison: Comparison) -> dict[str, list[float]]:
-    cost = Cost(comparison.facts["metric"], comparison.facts["direction"] == "maximize")
+    cost = Cost(comparison.facts["metric"], comparison.facts["direction"] == Direction.MAXIMIZE)
     metrics = {
         **({} if cost.part == "test" else {cost.label: cost}),
         "loss": Cost("test_loss"),

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from src.metrics import quantity
+from src.results.status import Status
+
 Floats = NDArray[np.float64]
 Runs = Sequence[Mapping[str, Any]]
 
@@ -27,8 +30,7 @@ class Cost:
 
     @property
     def label(self) -> str:
-        name = self.metric.partition("_")[2]
-        name = "error" if name == "accuracy" else name
+        name = "error" if self._error else quantity(self.metric)
         label = f"{self.part} {name}".strip().replace("_", " ")
         return f"−({label})" if self.maximize and not self._error else label
 
@@ -41,7 +43,7 @@ class Cost:
 
     @property
     def _error(self) -> bool:
-        return self.metric.endswith("accuracy")
+        return quantity(self.metric) == "accuracy"
 
     def of(self, value: float | None) -> float:
         """Infinite where there is no value."""
@@ -126,7 +128,7 @@ def _grid(tables: list[Floats], by: str) -> Floats:
 
 
 def _on(grid: Floats, table: Floats, status: str) -> Floats:
-    right = np.inf if status == "diverged" else table[1, -1]
+    right = np.inf if status == Status.DIVERGED else table[1, -1]
     bounded = np.minimum(table[1], HUGE)
     return np.asarray(np.interp(grid, table[0], bounded, right=min(right, HUGE)))
 

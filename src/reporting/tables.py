@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from src.console import stdout
 from src.files import write_whole
 
 WIDE = 150  # columns of a terminal that have room for all of the table
@@ -142,14 +143,14 @@ def print_protocol(settings: Mapping[str, Any], console: Console | None = None) 
     for key, setting in settings.items():
         group, _, name = key.removeprefix("method.").partition(".")
         groups.setdefault(group, []).append(f"{name}={setting}" if name else str(setting))
-    console = console or _console()
+    console = console or stdout()
     for group, values in groups.items():
         console.print(f"{group}: {' '.join(values)}", markup=False)
 
 
 def print_verdict(comparison: Mapping[str, Any], console: Console | None = None) -> None:
     """The table, the pairs and the sentence, on a terminal."""
-    console = console or _console()
+    console = console or stdout()
     wide = console.width >= WIDE
     console.print(_rich(heading(comparison), cells(comparison), None if wide else 6))
     if comparison["pairs"]:
@@ -163,12 +164,6 @@ def print_verdict(comparison: Mapping[str, Any], console: Console | None = None)
     console.print(f"\n{comparison['sentence']}", style="bold", markup=False)
 
 
-def _console() -> Console:
-    """Standard output; tables are as wide as they need to be where it is no terminal."""
-    console = Console(highlight=False, soft_wrap=True)
-    return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=160)
-
-
 def _rich(names: Sequence[str], rows: Iterable[Sequence[str]], most: int | None) -> Table:
     """The first columns, as many as a narrow terminal has room for; the page shows all."""
     table = Table(box=None)
@@ -176,7 +171,7 @@ def _rich(names: Sequence[str], rows: Iterable[Sequence[str]], most: int | None)
         left = name in ("method", "pair", "verdict")
         table.add_column(name, justify="left" if left else "right", no_wrap=left)
     for row in rows:
-        table.add_row(*(escape(_line(text)) for text in row[:most]))
+        table.add_row(*(Text(_line(text)) for text in row[:most]))
     return table
 
 

@@ -11,7 +11,6 @@ from yaml import YAMLError
 from src.config import parse
 from src.errors import InputError
 
-ENDED = ("completed", "early_stopped", "diverged", "pruned")
 OWN_FOLDERS = ("checkpoints", ".hydra")
 
 

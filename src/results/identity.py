@@ -29,6 +29,15 @@ def settings(config: Mapping[Any, Any], without: Iterable[str]) -> dict[str, Any
     }
 
 
+def differing(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
+    """`KEY was X, is Y` for each setting that differs."""
+    return [
+        f"{key} was {theirs.get(key, 'absent')}, is {ours.get(key, 'absent')}"
+        for key in sorted({*theirs, *ours})
+        if theirs.get(key) != ours.get(key)
+    ]
+
+
 def check_config(recorded: Config, now: Config) -> None:
     """Go on only with the settings that a checkpoint was made with.
 

@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 
 from src.errors import InputError
 from src.files import full_disk, no_room, write_whole
+from src.results.status import Status
 from src.sweeping.storage import AWAY, ROOM, unusable
 from src.sweeping.study import Outcome
 
@@ -39,7 +40,7 @@ def failure(error: Exception, folder: Path) -> Outcome:
     own = by_settings(error)
     reason = own or f"{type(error).__name__}: {error}"
     facts = {
-        "status": "failed",
+        "status": Status.FAILED.value,
         "error": text[-2000:],  # a database column is no place for a long one
         "reason": _line(reason)[:300],
     }

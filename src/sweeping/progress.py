@@ -8,17 +8,20 @@ from datetime import datetime
 from itertools import takewhile
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress
 from rich.table import Table
 
 from src.config import OUTPUTS, job_config
+from src.console import bar, print_line, stdout
 from src.files import write_whole
+from src.metrics import Direction
 from src.overrides import command, override, search_path
+from src.results.status import Status
 from src.sweeping import DEFAULT_STORAGE
 from src.sweeping.storage import absolute, shown
 from src.sweeping.study import COUNTED, SharedStudy, is_failed
@@ -28,11 +31,10 @@ LENGTH = 100  # of each
 ENDED = (*COUNTED, TrialState.FAIL)
 
 
-def wide_console() -> Console:
-    """Standard output; where it is no terminal, tables are as wide as they need to be."""
-    plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False, "soft_wrap": True}
-    console = Console(**plain)
-    return console if console.is_terminal else Console(**plain, width=200)
+def trials_bar(console: Console) -> Progress:
+    """A bar for each study, of its trials."""
+    name, state = "{task.description}", "{task.fields[state]}"
+    return bar(console, name, BarColumn(), MofNCompleteColumn(), state)
 
 
 class SweepProgress:
@@ -40,16 +42,9 @@ class SweepProgress:
 
     def __init__(self, study: SharedStudy, quiet: bool = False) -> None:
         self.study, self.quiet = study, quiet
-        self.console = wide_console()
-        self.bar = Progress(
-            TextColumn("trials"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[state]}"),
-            console=self.console,
-            disable=quiet or not self.console.is_terminal,
-        )
-        self.task = self.bar.add_task("", total=study.n_trials, state="")
+        self.console = stdout(quiet=quiet)
+        self.bar = trials_bar(self.console)
+        self.task = self.bar.add_task("trials", total=study.n_trials, state="")
         self.told: set[int] = set()
         self.before: set[int] = set()  # trials that had ended before
         self.counted = 0  # trials, as of the last update
@@ -83,14 +78,15 @@ class SweepProgress:
         for trial in trials:
             if trial.state in ENDED and trial.number not in self.told:
                 self.told.add(trial.number)
-                if not self.console.is_terminal:
-                    self.console.print(f"{_line(trial)}  | {counted}/{self.study.n_trials} {state}")
+                print_line(
+                    self.console, f"{_line(trial)}  | {counted}/{self.study.n_trials} {state}"
+                )
 
     def _state(self, trials: list[FrozenTrial]) -> str:
         failed = sum(is_failed(trial) for trial in trials)
         pruned = sum(one.state is TrialState.PRUNED and not is_failed(one) for one in trials)
         text = f"({pruned} pruned, {failed} failed)"
-        if best := best_trial(trials, self.study.sign):
+        if best := best_trial(trials, self.study.direction):
             text += f", best {best.value:.4g}"
         return text + self._left(trials)
 
@@ -113,7 +109,7 @@ def _line(trial: FrozenTrial) -> str:
     value = "" if trial.value is None else f" {trial.value:.5g}"
     reason = trial.user_attrs.get("reason", trial.state.name.lower())
     how = trial.user_attrs.get("status", reason)
-    if how == "failed":
+    if how == Status.FAILED:
         how += f" ({reason[:80]})"
     return f"trial {trial.number} {how}{value}  {_params(trial)}"
 
@@ -124,18 +120,17 @@ def _params(trial: FrozenTrial) -> str:
     )
 
 
-def ranked(trials: list[FrozenTrial], sign: int) -> list[FrozenTrial]:
-    """The complete trials, best first, the earlier of equals first.
-
-    Args:
-        sign: 1 when smaller is better, -1 when larger is.
-    """
-    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-    return sorted(complete, key=lambda trial: sign * _value(trial))
+def ranked(trials: list[FrozenTrial], direction: Direction) -> list[FrozenTrial]:
+    """The complete trials, best first, the earlier of equals first."""
+    return direction.ranked(_complete(trials), _value)
 
 
-def best_trial(trials: list[FrozenTrial], sign: int) -> FrozenTrial | None:
-    return next(iter(ranked(trials, sign)), None)
+def best_trial(trials: list[FrozenTrial], direction: Direction) -> FrozenTrial | None:
+    return direction.best(_complete(trials), _value)
+
+
+def _complete(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    return [trial for trial in trials if trial.state is TrialState.COMPLETE]
 
 
 def _value(trial: FrozenTrial) -> float:
@@ -147,12 +142,11 @@ def report_result(
     study: SharedStudy, folder: Path, compose: Callable[[list[str]], DictConfig]
 ) -> None:
     """Print the top trials and the best configuration; write `best.yaml` into the folder."""
-    console = wide_console()
-    trials = study.trials()
-    best = best_trial(trials, study.sign)
-    console.print(top_table(trials, study.sign))
+    console, trials = stdout(), study.trials()
+    best = best_trial(trials, study.direction)
+    console.print(top_table(trials, study.direction))
     if failed := summary(trials):
-        console.print(f"failed: {failed}", markup=False)
+        console.print(f"failed: {failed}")
     if best is None:
         console.print(f"study {study.name}: no trial was completed")
         return
@@ -199,9 +193,9 @@ def _common(texts: Sequence[str]) -> str:
     return text[:LENGTH] + " …" * more
 
 
-def top_table(trials: list[FrozenTrial], sign: int, count: int = 5) -> Table:
+def top_table(trials: list[FrozenTrial], direction: Direction, count: int = 5) -> Table:
     """The best trials with their parameters and seconds."""
-    best = ranked(trials, sign)[:count]
+    best = ranked(trials, direction)[:count]
     names = list(best[0].params) if best else []
     table = Table(box=None)
     for heading in ("trial", "value", *names, "seconds"):

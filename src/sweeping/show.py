@@ -16,10 +16,11 @@ from rich.table import Table
 from sqlalchemy.engine import make_url
 
 from src.config import OUTPUTS
+from src.console import stdout
 from src.errors import InputError
-from src.sweeping.progress import ranked, top_table, wide_console
+from src.sweeping.progress import best_trial, top_table
 from src.sweeping.storage import absolute, shown
-from src.sweeping.study import is_failed
+from src.sweeping.study import direction_of, is_failed
 
 PLOTS: dict[str, Callable[[optuna.Study], Any]] = {
     "History": optuna.visualization.plot_optimization_history,
@@ -40,11 +41,11 @@ def list_studies(url: str) -> None:
         study = optuna.load_study(study_name=summary.study_name, storage=absolute(url))
         trials = study.get_trials(deepcopy=False)
         counts = _counts(trials)
-        best = ranked(trials, _sign(study))[:1]
-        value = f"{best[0].value:.5g}" if best else ""
+        best = best_trial(trials, direction_of(study))
+        value = f"{best.value:.5g}" if best else ""
         began = f"{summary.datetime_start:%Y-%m-%d %H:%M}" if summary.datetime_start else ""
         table.add_row(summary.study_name, *counts, value, began)
-    wide_console().print(table if summaries else f"no studies in {shown(url)}")
+    stdout().print(table if summaries else f"no studies in {shown(url)}")
 
 
 def show_study(url: str, name: str, top: int) -> None:
@@ -54,10 +55,10 @@ def show_study(url: str, name: str, top: int) -> None:
         InputError: there is no such database, or no such study.
     """
     study = load(url, name)
-    trials, console = study.get_trials(deepcopy=False), wide_console()
+    trials, console = study.get_trials(deepcopy=False), stdout()
     counts = dict(zip(("complete", "pruned", "failed", "running"), _counts(trials), strict=True))
     console.print(f"study {name}: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
-    console.print(top_table(trials, _sign(study), top))
+    console.print(top_table(trials, direction_of(study), top))
     for parameter, share in importances(study).items():
         console.print(f"importance of {parameter}: {share:.2f}")
     place = OUTPUTS / "sweeps" / name / "study.html"
@@ -88,10 +89,6 @@ def _existing(url: str) -> str:
     except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
         raise InputError(f"--storage={shown(url)}: {' '.join(str(error).split())}") from error
     return url
-
-
-def _sign(study: optuna.Study) -> int:
-    return 1 if study.direction is optuna.study.StudyDirection.MINIMIZE else -1
 
 
 def _counts(trials: list[optuna.trial.FrozenTrial]) -> list[str]:

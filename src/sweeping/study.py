@@ -12,27 +12,28 @@ from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event, Thread
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from src.errors import InputError
+from src.metrics import Direction
+from src.results.identity import differing
+from src.results.status import BAD, Status
 from src.sweeping import storage as db
 
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 MAX_DEATHS = 3  # a trial that takes its process down each time must not do so for ever
-DIED, INTERRUPTED = "its process died", "interrupted"
+DIED, INTERRUPTED = "its process died", Status.INTERRUPTED.value
 LOST = (DIED, INTERRUPTED)  # reasons of trials that are made good: they leave no trace in others
 GIVEN_UP = f"its process died {MAX_DEATHS + 1} times"
 POLL_SECONDS = 0.3
-BAD = ("diverged", "failed")  # statuses of points at which nothing good can come
 ANOTHER = "choose another hydra.sweeper.study_name (or study=NAME)"
 
 T = TypeVar("T")
 Space = Mapping[str, BaseDistribution]
-Direction = Literal["minimize", "maximize"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,12 @@ def is_failed(trial: FrozenTrial) -> bool:
     """Whether a trial failed, by its own settings or otherwise, and is not run again."""
     if trial.state is TrialState.FAIL:
         return trial.user_attrs.get("reason") not in LOST
-    return trial.state is TrialState.PRUNED and trial.user_attrs.get("status") == "failed"
+    return trial.state is TrialState.PRUNED and trial.user_attrs.get("status") == Status.FAILED
+
+
+def direction_of(study: optuna.Study) -> Direction:
+    """Which way the values of a study are better."""
+    return Direction[study.direction.name]
 
 
 class _Learning(optuna.Study):
@@ -70,9 +76,8 @@ class _Learning(optuna.Study):
     ) -> list[FrozenTrial]:
         trials = super()._get_trials(deepcopy, None, use_cache)
         values = [one.value for one in trials if one.value is not None]
-        minimize = self.direction is optuna.study.StudyDirection.MINIMIZE
         if values:
-            worst = max(values) if minimize else min(values)
+            worst = direction_of(self).worst(values)
             trials = [_as_complete(one, worst) for one in trials]
         return [one for one in trials if states is None or one.state in states]
 
@@ -92,7 +97,7 @@ class SharedStudy:
     Args:
         url: the database, absolute.
         name: of the study.
-        direction: minimize or maximize.
+        direction: of the values.
         space: distribution of each searched parameter.
         default: value of each parameter in the default configuration, tried first.
         signature: everything that makes trials comparable, flat.
@@ -138,7 +143,7 @@ class SharedStudy:
             study = optuna.create_study(
                 storage=self.storage,
                 study_name=self.name,
-                direction=direction,
+                direction=optuna.study.StudyDirection[direction.name],
                 pruner=pruner,
                 load_if_exists=True,
             )
@@ -160,9 +165,8 @@ class SharedStudy:
         return sum(trial.state in COUNTED for trial in self.trials())
 
     @property
-    def sign(self) -> int:
-        """1 when smaller is better, -1 when larger is."""
-        return 1 if self.study.direction is optuna.study.StudyDirection.MINIMIZE else -1
+    def direction(self) -> Direction:
+        return direction_of(self.study)
 
     def limit(self, points: int | None) -> None:
         """A grid ends when each of its points was tried, and the default beside them."""
@@ -294,7 +298,7 @@ class SharedStudy:
 
     def _end(self, trial: FrozenTrial, reason: str, *, bad: bool = False) -> None:
         if bad:
-            self.storage.set_trial_user_attr(trial._trial_id, "status", "failed")
+            self.storage.set_trial_user_attr(trial._trial_id, "status", Status.FAILED.value)
             self._forget_value(trial)
         self.storage.set_trial_user_attr(trial._trial_id, "reason", reason)
         state = TrialState.PRUNED if bad else TrialState.FAIL
@@ -395,10 +399,7 @@ def describe_space(space: Space) -> dict[str, str]:
 
 
 def _differs(name: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
-    keys = sorted(key for key in {*theirs, *ours} if theirs.get(key) != ours.get(key))
-    keys.remove("hash")
-    shown = "; ".join(
-        f"{key} was {theirs.get(key, 'absent')}, is {ours.get(key, 'absent')}" for key in keys[:3]
-    )
-    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
-    return f"study {name} holds trials that can't be compared with these: {shown}{more}; {ANOTHER}"
+    every = differing(theirs, {**ours, "hash": theirs.get("hash")})
+    more = f" and {len(every) - 3} more" if len(every) > 3 else ""
+    shown = "; ".join(every[:3]) + more
+    return f"study {name} holds trials that can't be compared with these: {shown}; {ANOTHER}"

@@ -22,9 +22,11 @@ from optuna.trial import Trial, TrialState
 from src.config import Config, job_config, parse
 from src.errors import InputError
 from src.files import check_writable
+from src.metrics import Direction
 from src.overrides import again, override, parsed
 from src.results import digest, refuse_used
 from src.results.identity import FOUND, STARTED, WHERE, settings
+from src.results.status import COMPLETE, Status
 from src.sweeping.failures import cannot_go_on, failure
 from src.sweeping.progress import SweepProgress, report_result
 from src.sweeping.report import TrialReport
@@ -37,13 +39,12 @@ from src.targets import build
 from src.training.rehearsal import check
 from src.training.run import run, snapshot
 
-COMPLETE = ("completed", "early_stopped")
-STATES = {
+STATES: dict[Status, TrialState] = {
     **dict.fromkeys(COMPLETE, TrialState.COMPLETE),
-    "pruned": TrialState.PRUNED,
+    Status.PRUNED: TrialState.PRUNED,
     # Pruned and not infinite: samplers then learn that the region is bad without its value, which
     # Optuna keeps for trials that have none; and the sweep goes on.
-    "diverged": TrialState.PRUNED,
+    Status.DIVERGED: TrialState.PRUNED,
 }
 
 
@@ -147,7 +148,7 @@ class StudySweeper(OptunaSweeperImpl):
         study = SharedStudy(
             url=absolute(str(self.storage)),
             name=str(self.study_name),
-            direction=config.objective.direction,
+            direction=Direction(config.objective.direction),
             space=self.space,
             default=self._default(),
             signature=signature,
@@ -235,7 +236,7 @@ class StudySweeper(OptunaSweeperImpl):
         study.note(trial, {"folder": str(folder), "overrides": lines})
         with Lease(study, trial):
             try:
-                result = self._train(trial, folder)
+                result = self._train(study, trial, folder)
                 status, value = result["status"], result["objective"]["value"]
                 facts = {key: result[key] for key in ("status", "steps")}
                 ended = Outcome(STATES[status], value if status in COMPLETE else None, facts)
@@ -253,7 +254,7 @@ class StudySweeper(OptunaSweeperImpl):
         added = {key for key, one in self.dimensions.items() if one.added}
         return [f"{'++' * (key in added)}{override(key, item)}" for key, item in values.items()]
 
-    def _train(self, trial: Trial, folder: Path) -> dict[str, Any]:
+    def _train(self, study: SharedStudy, trial: Trial, folder: Path) -> dict[str, Any]:
         """Run the trial and leave in its folder what Hydra's launcher would leave.
 
         The config differs from the others' in nothing but values, so composing it anew would be
@@ -270,7 +271,7 @@ class StudySweeper(OptunaSweeperImpl):
         overrides = [*self.fixed, *self._lines(values)]
         (hydra_folder / "overrides.yaml").write_text(OmegaConf.to_yaml(overrides))
         config = parse(cfg)
-        report = TrialReport(self.base.hydra.sweeper, config, folder)
+        report = TrialReport(study, trial, config, folder)
         return run(
             config, snapshot(cfg), folder, stop=report.should_prune, quiet=True, keep_last=False
         )

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from src.data import Split
+from src.metrics import DIRECTIONS
 from src.training.build import Parts
 from src.training.weights import judged
 
@@ -38,9 +39,10 @@ class Evaluator:
 
     def __call__(self) -> dict[str, float]:
         started = time.perf_counter()
-        values = {}
+        values: dict[str, float] = {}
         with judged(self.model, self.optimizer):
             for name, split in self.splits.items():
-                values[f"{name}_loss"], values[f"{name}_accuracy"] = evaluate(self.model, split)
+                for quantity, value in zip(DIRECTIONS, evaluate(self.model, split), strict=True):
+                    values[f"{name}_{quantity}"] = value
         self.seconds += time.perf_counter() - started
         return values

@@ -6,14 +6,13 @@ from types import TracebackType
 from typing import Any, Self, SupportsFloat
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TimeRemainingColumn
 from rich.table import Table
 
-TICK_SECONDS = 0.2
+from src.console import bar, print_line, stdout
+from src.metrics import METRICS
 
-METRICS = tuple(
-    f"{part}_{name}" for part in ("train", "val", "test") for name in ("loss", "accuracy")
-)
+TICK_SECONDS = 0.2
 
 
 class RunProgress:
@@ -34,20 +33,13 @@ class RunProgress:
         *,
         quiet: bool = False,
     ) -> None:
-        silent = Console(quiet=True, force_terminal=False)
-        self.console = silent if quiet else console or Console(highlight=False, soft_wrap=True)
+        self.console = console or stdout(quiet=quiet)
         self.epochs, self.samples = epochs, samples
         self.rows: list[Mapping[str, Any]] = []
         self.next_tick = 0.0
-        self.bar = Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[losses]}"),
-            console=self.console,
-            disable=not self.console.is_terminal,
-            transient=True,
-        )
+        epoch, losses = "epoch {task.fields[epoch]}", "{task.fields[losses]}"
+        columns = (epoch, BarColumn(), TimeRemainingColumn(), losses)
+        self.bar = bar(self.console, *columns, transient=True)
         self.task = self.bar.add_task("", total=epochs * samples, epoch=f"1/{epochs}", losses="")
 
     def __enter__(self) -> Self:
@@ -78,10 +70,9 @@ class RunProgress:
         """Show one evaluation."""
         self.rows.append(row)
         self._move(row["samples"], row["epoch"], row)
-        if not self.console.is_terminal:
-            epoch = f"{row['epoch']}/{self.epochs}"
-            sample = f"{row['sample_in_epoch']}/{self.samples}"
-            self.console.print(f"epoch {epoch}  sample {sample}  {_values(row)}")
+        epoch = f"{row['epoch']}/{self.epochs}"
+        sample = f"{row['sample_in_epoch']}/{self.samples}"
+        print_line(self.console, f"epoch {epoch}  sample {sample}  {_values(row)}")
 
     def _move(self, samples: int, epoch: int, row: Mapping[str, Any]) -> None:
         place = f"{epoch}/{self.epochs}"

@@ -3,19 +3,22 @@
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from src.config import Config
+from src.metrics import METRICS, Direction
 from src.results import digest
+from src.results.status import Status
 from src.training.loop import Row
 
 
 def result(
     config: Config,
-    status: str,
+    status: Status,
     rows: Sequence[Row],
     at_end: Mapping[str, float],
     eval_seconds: float,
@@ -31,11 +34,12 @@ def result(
         model: with its last weights.
     """
     objective = config.objective
-    best, final = best_row(rows, objective.metric, objective.direction), rows[-1] if rows else None
+    direction, final = Direction(objective.direction), rows[-1] if rows else None
+    best = direction.best(rows, itemgetter(objective.metric))
     counted = best if objective.row == "best" else final
     value = counted[objective.metric] if counted else None
-    if status == "diverged":
-        value = math.inf if objective.direction == "minimize" else -math.inf
+    if status is Status.DIVERGED:
+        value = direction.sign * math.inf
     return {
         "status": status,
         "objective": {**objective.model_dump(), "value": value},
@@ -53,16 +57,9 @@ def result(
     }
 
 
-def best_row(rows: Sequence[Row], metric: str, direction: str) -> Row | None:
-    """The first row with the best finite value of the metric."""
-    finite = [row for row in rows if math.isfinite(row[metric])]
-    sign = 1 if direction == "minimize" else -1
-    return min(finite, key=lambda row: sign * row[metric], default=None)
-
-
 def diverged(row: Row) -> bool:
-    """Whether any loss of the row is NaN or infinite."""
-    return not all(math.isfinite(value) for name, value in row.items() if name.endswith("_loss"))
+    """Whether anything that was measured is NaN or infinite."""
+    return not all(math.isfinite(row[name]) for name in ("batch_loss", *METRICS) if name in row)
 
 
 def weights_sha256(model: nn.Module) -> str:

@@ -14,9 +14,11 @@ from torch import Tensor
 from src.config import PROJECT, Config
 from src.errors import InputError
 from src.loggers import Loggers
+from src.metrics import Direction
 from src.overrides import override
 from src.results import Record, alone, identity, patch, provenance, refuse_used
 from src.results.folder import load_json
+from src.results.status import Ended, Status
 from src.training.build import assemble
 from src.training.checkpoints import Checkpoints
 from src.training.device import device_name, set_threads, set_up_torch
@@ -99,12 +101,12 @@ class Session:
         self.pair = Pair(self.parts.model, self.parts.optimizer)
         self.evaluator = Evaluator(self.parts, config.trainer.evaluate)
         stopping = config.trainer.early_stopping
-        maximize = config.objective.direction == "maximize"
-        self.stopper = EarlyStopper(stopping.patience, stopping.min_delta, maximize=maximize)
+        direction = Direction(config.objective.direction)
+        self.stopper = EarlyStopper(stopping.patience, stopping.min_delta, direction)
         self.at = Position()
         self.record, self.checkpoints = Record(folder), Checkpoints(folder)
         self.saved_at = 0.0  # training seconds
-        self.ended: str | None = None  # how, for a run that was killed after its last row
+        self.ended: Ended | None = None  # how, for a run that was killed after its last row
         self.interrupt: KeyboardInterrupt | None = None
 
     def rows(self, tick: Callable[[int, Tensor], None]) -> Iterator[Row]:
@@ -126,9 +128,9 @@ class Session:
             self.record.row(row)
             yield row
 
-    def result(self, status: str) -> dict[str, Any]:
+    def result(self, status: Status) -> dict[str, Any]:
         """What the run came to; evaluates what is evaluated once, unless it was interrupted."""
-        names = self.config.trainer.evaluate_at_end if status != "interrupted" else []
+        names = self.config.trainer.evaluate_at_end if status is not Status.INTERRUPTED else []
         at_end, seconds = Evaluator(self.parts, names)(), self.evaluator.seconds
         with judged(self.parts.model, self.parts.optimizer):
             return result(self.config, status, self.record.rows, at_end, seconds, self.parts.model)
@@ -160,7 +162,7 @@ class Session:
         before = recorded.get("resumed", [])
         self.record.provenance({**recorded, "resumed": [*before, entry]})
 
-    def save(self, ended: str | None, *, force: bool = False) -> None:
+    def save(self, ended: Status | None, *, force: bool = False) -> None:
         """Write a checkpoint, if it is time for one; called at an evaluation."""
         every = self.config.trainer.checkpoint_every
         if every is None or (self.at.train_seconds - self.saved_at < every and not force):
@@ -173,7 +175,7 @@ class Session:
             "position": asdict(self.at),
             "stopper": {"best": self.stopper.best, "waited": self.stopper.waited},
             "rows": len(self.record.rows),
-            "ended": ended,
+            "ended": ended and str(ended),
             "eval_seconds": self.evaluator.seconds,
         }
         self.checkpoints.save(self.at.step, state)
@@ -216,7 +218,7 @@ class Session:
         self.stopper = replace(self.stopper, best=best, waited=waited)  # type: ignore[arg-type]
         self.evaluator.seconds = state.eval_seconds
         # A completed run can be lengthened; the others stay as they ended.
-        self.ended = state.ended if state.ended != "completed" else None
+        self.ended = state.ended if state.ended is not Status.COMPLETED else None
         return state.rows
 
 
@@ -227,11 +229,11 @@ def _train(
     *,
     quiet: bool,
     keep_last: bool,
-) -> str:
+) -> Status:
     """Train until the run ends; return how it ended."""
     if session.ended is not None:
         return session.ended
-    loggers, status = Loggers(config.logger), "failed"
+    loggers, status = Loggers(config.logger), Status.FAILED
     progress = RunProgress(config.trainer.epochs, len(session.parts.data.train), quiet=quiet)
     try:
         loggers.start(session.record.folder, config.model_dump(), session.at.step)
@@ -245,25 +247,27 @@ def _train(
                     status = ended
                     break
             else:
-                status = "completed"  # all that was to do was done before
+                status = Status.COMPLETED  # all that was to do was done before
     except KeyboardInterrupt as interrupt:
-        status, session.interrupt = "interrupted", interrupt
+        status, session.interrupt = Status.INTERRUPTED, interrupt
     finally:
-        loggers.close(status)
+        loggers.close(status.value)
     return status
 
 
-def _ending(config: Config, session: Session, row: Row, stop: Callable[[Row], bool]) -> str | None:
+def _ending(
+    config: Config, session: Session, row: Row, stop: Callable[[Row], bool]
+) -> Status | None:
     """How the run ends at this row, if it does."""
     waited = session.stopper.should_stop(row[config.objective.metric])
     if diverged(row):
-        return "diverged"
+        return Status.DIVERGED
     if waited:
-        return "early_stopped"
+        return Status.EARLY_STOPPED
     pruned = stop(row)
     if row["samples"] == config.trainer.epochs * len(session.parts.data.train):
-        return "completed"
-    return "pruned" if pruned else None
+        return Status.COMPLETED
+    return Status.PRUNED if pruned else None
 
 
 def snapshot(cfg: DictConfig) -> str:

@@ -3,13 +3,14 @@
 import inspect
 from collections.abc import Mapping, Set
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, NonNegativeInt
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from src.results.status import Ended
 from src.training.leaves import alike, fingerprint, moved, refuse, storage, unkept
 from src.training.weights import judged, switches
 
@@ -29,7 +30,7 @@ class State(BaseModel):
     position: dict[str, int | float]
     stopper: dict[str, int | float | None]
     rows: NonNegativeInt
-    ended: Literal["completed", "early_stopped", "diverged", "pruned"] | None
+    ended: Ended | None
     eval_seconds: float
 
 

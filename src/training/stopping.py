@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from src.metrics import Direction
+
 
 @dataclass
 class EarlyStopper:
@@ -10,20 +12,20 @@ class EarlyStopper:
     Args:
         patience: rows, >= 1; None never stops.
         min_delta: >= 0; a smaller improvement counts as none.
-        maximize: whether larger is better.
+        direction: of the values.
     """
 
     patience: int | None
     min_delta: float = 0.0
-    maximize: bool = False
-    best: float | None = None
+    direction: Direction = Direction.MINIMIZE
+    best: float | None = None  # a cost
     waited: int = 0
 
     def should_stop(self, value: float) -> bool:
         """Take the next row's value and answer."""
-        score = -value if self.maximize else value
-        if self.best is None or score < self.best - self.min_delta:
-            self.best, self.waited = score, 0
+        cost = self.direction.sign * value
+        if self.best is None or cost < self.best - self.min_delta:
+            self.best, self.waited = cost, 0
         else:
             self.waited += 1
         return self.patience is not None and self.waited >= self.patience

@@ -7,6 +7,7 @@ from hydra import compose, initialize_config_dir
 from src.comparing.statistics import compare
 from src.composing import register
 from src.config import CONF, job_config, parse
+from src.metrics import Direction
 from src.training.run import run, snapshot
 
 SEEDS = 80
@@ -37,7 +38,7 @@ def draw(rng, losses, shift=0.0):
 def test_a_against_a(losses):
     """200 comparisons of a method with itself call a difference in at most 7% of cases."""
     rng = np.random.default_rng(0)
-    calls = [compare(draw(rng, losses), "minimize")[0].verdict for _ in range(200)]
+    calls = [compare(draw(rng, losses), Direction.MINIMIZE)[0].verdict for _ in range(200)]
     assert sum(call != "undecided" for call in calls) <= 0.07 * 200
 
 
@@ -45,6 +46,6 @@ def test_two_standard_deviations(losses):
     """... and a difference of two standard deviations is found in at least 90% of cases."""
     rng = np.random.default_rng(1)
     shift = 2 * losses.std(ddof=1)
-    calls = [compare(draw(rng, losses, shift), "minimize")[0].verdict for _ in range(200)]
+    calls = [compare(draw(rng, losses, shift), Direction.MINIMIZE)[0].verdict for _ in range(200)]
     assert calls.count("worse") == 0
     assert calls.count("better") >= 0.9 * 200

@@ -23,6 +23,7 @@ from src.comparing.statistics import (
     seeds_needed,
     summary,
 )
+from src.metrics import Direction
 
 
 def test_wilcoxon_by_hand():
@@ -55,7 +56,7 @@ def test_holm_by_hand():
 
 
 def test_no_difference_at_all():
-    (pair,) = compare({"a": np.ones((1, 5)), "b": np.ones((1, 5))}, "minimize")
+    (pair,) = compare({"a": np.ones((1, 5)), "b": np.ones((1, 5))}, Direction.MINIMIZE)
     assert (pair.difference, pair.low, pair.high, pair.p) == (0, 0, 0, 1)
     assert pair.verdict == "undecided"
     assert pair.effect is None
@@ -65,7 +66,7 @@ def test_no_difference_at_all():
 def test_direction(direction, verdict):
     rng = np.random.default_rng(0)
     a, b = rng.normal(1, 0.01, (1, 10)), rng.normal(2, 0.01, (1, 10))
-    assert compare({"a": a, "b": b}, direction)[0].verdict == verdict
+    assert compare({"a": a, "b": b}, Direction(direction))[0].verdict == verdict
 
 
 def test_power_by_a_table():
@@ -114,7 +115,7 @@ def test_a_against_a_calls_a_difference_in_at_most_7_percent():
     for _ in range(2000):
         values = {"a": rng.normal(0.2, 0.01, (1, 10)), "b": rng.normal(0.2, 0.01, (1, 10))}
         p, _ = paired_test(values["a"] - values["b"], 1)
-        calls += p < 0.05 and compare(values, "minimize")[0].verdict != "undecided"
+        calls += p < 0.05 and compare(values, Direction.MINIMIZE)[0].verdict != "undecided"
     assert calls / 2000 <= 0.07
     assert calls > 0  # a rule that never decides would pass otherwise
 
@@ -126,7 +127,7 @@ def test_two_standard_deviations_are_found(seeds):
     for _ in range(300):
         noise = rng.normal(0, 1, (1, seeds))  # of the paired differences
         values = {"a": noise, "b": np.full((1, seeds), 2.0)}
-        found += compare(values, "minimize")[0].verdict == "better"
+        found += compare(values, Direction.MINIMIZE)[0].verdict == "better"
     assert found / 300 >= (0.9 if seeds == 10 else 0.7)
 
 
@@ -148,16 +149,16 @@ def test_the_luck_of_searches_is_not_called_a_difference():
         values = {
             name: generator.normal(size=(3, 1)) + generator.normal(size=(3, 10)) for name in "ab"
         }
-        called += compare(values, "minimize")[0].verdict != "undecided"
+        called += compare(values, Direction.MINIMIZE)[0].verdict != "undecided"
     assert called <= 0.07 * 200
 
 
 def test_several_searches_that_agree_find_a_difference():
     generator = np.random.default_rng(4)
     a, b = (generator.normal(scale=0.1, size=(3, 1)) + generator.normal(size=(3, 10)) for _ in "ab")
-    pair = compare({"a": a, "b": b - 4}, "minimize")[0]
+    pair = compare({"a": a, "b": b - 4}, Direction.MINIMIZE)[0]
     assert pair.verdict == "worse"
-    assert compare({"a": a[:1], "b": b[:1] - 4}, "minimize")[0].verdict == "worse"
+    assert compare({"a": a[:1], "b": b[:1] - 4}, Direction.MINIMIZE)[0].verdict == "worse"
 
 
 def bca(sample, rng):
@@ -252,7 +253,7 @@ def test_every_number_of_three_pairs():
     values = {name: (seeds + noise[name])[None] for name in "abc"}
     values["b"] = values["b"] + 0.5
     values["c"] = values["c"] + 3
-    found = compare(values, "minimize")
+    found = compare(values, Direction.MINIMIZE)
     assert [(one.a, one.b, one.n) for one in found] == [("a", "b", 10), ("a", "c", 10),
                                                         ("b", "c", 10)]  # fmt: skip
     for one in found:
@@ -274,7 +275,7 @@ def test_every_number_of_three_pairs():
 
 def one_pair(differences):
     values = np.atleast_2d(np.array(differences, dtype=float))
-    return compare({"a": values, "b": np.zeros_like(values)}, "minimize")[0]
+    return compare({"a": values, "b": np.zeros_like(values)}, Direction.MINIMIZE)[0]
 
 
 def test_both_the_test_and_the_interval_must_decide():
@@ -371,7 +372,7 @@ def test_the_corrected_p_decides():
     alone = one_pair(a)
     assert (alone.p, alone.p_holm) == (pytest.approx(28 / 1024), alone.p)
     assert (alone.verdict, alone.low > 0) == ("worse", True)
-    for one in compare({"a": a, "b": 0 * a, "c": 2 * a}, "minimize"):
+    for one in compare({"a": a, "b": 0 * a, "c": 2 * a}, Direction.MINIMIZE):
         assert (one.p, one.p_holm) == pytest.approx((28 / 1024, 84 / 1024))
         assert (one.verdict, one.low <= 0 <= one.high) == ("undecided", False)
 
@@ -379,14 +380,14 @@ def test_the_corrected_p_decides():
 def test_an_interval_decides_by_where_zero_lies():
     """Not by any other number: this one holds 1, and decides."""
     differences = np.linspace(0.6, 1.5, 10)
-    (pair,) = compare({"a": differences[None], "b": np.zeros((1, 10))}, "minimize")
+    (pair,) = compare({"a": differences[None], "b": np.zeros((1, 10))}, Direction.MINIMIZE)
     assert 0 < pair.low < 1 < pair.high
     assert (pair.verdict, pair.seeds_to_settle) == ("worse", None)
 
 
 def test_two_seeds_could_find_something_too():
     values = {"a": np.array([[1.0, 2.0]]), "b": np.array([[0.0, 0.0]])}
-    (pair,) = compare(values, "minimize")
+    (pair,) = compare(values, Direction.MINIMIZE)
     spread = np.std([1.0, 2.0], ddof=1)
     assert pair.detectable == pytest.approx(detectable_effect(2, 0.05) * spread)
     assert pair.effect == pytest.approx(1.5 / spread)

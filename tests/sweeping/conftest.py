@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from src import train
 from src.config import PROJECT
+from src.metrics import Direction
 from src.sweeping import storage
 from src.sweeping.study import SharedStudy
 
@@ -47,7 +48,9 @@ def open_study(url: str, n_trials: int = 10, **changes: object) -> SharedStudy:
         "sampler": lambda number: optuna.samplers.RandomSampler(seed=number),
         "pruner": optuna.pruners.NopPruner(),
     }
-    return SharedStudy(**{**settings, **changes})  # type: ignore[arg-type]
+    settings |= changes
+    settings["direction"] = Direction(str(settings["direction"]))
+    return SharedStudy(**settings)  # type: ignore[arg-type]
 
 
 def forget_connections() -> None:

@@ -323,7 +323,7 @@ def test_the_states_that_are_shown(url: str, capsys: pytest.CaptureFixture[str])
     assert text.startswith("(1 pruned, 2 failed), best 0.5")
     list_studies(url)
     assert capsys.readouterr().out.splitlines()[-1].split()[:5] == ["test", "1", "1", "2", "0"]
-    entries = [_trial(one, 1) for one in study.trials()]
+    entries = [_trial(one, study.direction) for one in study.trials()]
     assert [(one["state"], one["counted"]) for one in entries] == [
         ("complete", True),
         ("failed", False),

@@ -19,6 +19,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from src.composing import register
 from src.config import CONF, job_config
+from src.console import stdout
+from src.metrics import Direction
 from src.sweeping import DEFAULT_STORAGE, progress
 from src.sweeping.progress import (
     SweepProgress,
@@ -26,7 +28,6 @@ from src.sweeping.progress import (
     ranked,
     summary,
     top_table,
-    wide_console,
 )
 from src.sweeping.storage import absolute
 from src.sweeping.study import DIED, INTERRUPTED
@@ -47,10 +48,10 @@ def some(*values: float) -> list[FrozenTrial]:
 @given(st.lists(st.integers(-3, 3), max_size=8))
 def test_ranks_are_of_the_value_and_then_of_the_number(values: list[int]) -> None:
     trials = some(*values)
-    for sign in (1, -1):
+    for direction, sign in ((Direction.MINIMIZE, 1), (Direction.MAXIMIZE, -1)):
         order = sorted(range(len(values)), key=lambda at: (sign * values[at], at))
-        assert [one.number for one in ranked(trials, sign)] == order
-        best = best_trial(trials, sign)
+        assert [one.number for one in ranked(trials, direction)] == order
+        best = best_trial(trials, direction)
         assert (best.number if best else None) == (order[0] if order else None)
 
 
@@ -58,24 +59,8 @@ def test_only_complete_trials_are_ranked() -> None:
     pruned = create_trial(state=PRUNED, intermediate_values={1: -9.0})
     pruned.value = -9.0  # as the database tells it, the last that it reported
     trials = numbered(pruned, create_trial(value=1.0), create_trial(state=FAIL))
-    assert [one.number for one in ranked(trials, 1)] == [1]
-    assert best_trial(trials[:1], 1) is None
-
-
-@pytest.mark.parametrize("terminal", [False, True])
-def test_what_is_printed_is_what_was_meant(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool
-) -> None:
-    """No markup, no emoji, no colours for numbers, no line broken, whatever is in a name."""
-    monkeypatch.setenv("COLUMNS", "40")
-    if terminal:
-        monkeypatch.setenv("FORCE_COLOR", "1")
-        monkeypatch.setenv("TERM", "xterm")
-    console, text = wide_console(), "[bold]x[/bold] :smile: 3.5 'a' " + "/long" * 50
-    assert console.is_terminal is terminal
-    console.print(text)
-    assert capsys.readouterr().out == text + "\n"
-    assert console.width == (40 if terminal else 200)
+    assert [one.number for one in ranked(trials, Direction.MINIMIZE)] == [1]
+    assert best_trial(trials[:1], Direction.MINIMIZE) is None
 
 
 @pytest.mark.parametrize(
@@ -96,7 +81,7 @@ def test_reasons_are_short(reasons: list[str], said: str) -> None:
 
 def lines(table: Any, capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
     capsys.readouterr()
-    wide_console().print(table)
+    stdout().print(table)
     return [line.split() for line in capsys.readouterr().out.splitlines()]
 
 
@@ -117,22 +102,24 @@ def test_the_table_of_the_best(capsys: pytest.CaptureFixture[str]) -> None:
             for value in (0.5, 0.123456789, 0.25, 0.75, 0.625, 0.875)
         )
     )
-    table = lines(top_table(trials, 1, 3), capsys)
+    table = lines(top_table(trials, Direction.MINIMIZE, 3), capsys)
     assert table[0] == ["trial", "value", "optimizer.lr", "n", "act", "seconds"]
     assert table[1] == ["1", "0.12346", "0.1235", "123456", "tanh", "nan"]
     assert table[2][:2] == ["2", "0.25"] and table[3] == [
         "0", "0.5", "0.1235", "123456", "tanh", "61.2",
     ]  # fmt: skip
     assert len(table) == 4
-    assert [line[0] for line in lines(top_table(trials, -1), capsys)[1:]] == list("53402")
-    assert lines(top_table([], 1), capsys) == [["trial", "value", "seconds"]]
+    backwards = lines(top_table(trials, Direction.MAXIMIZE), capsys)[1:]
+    assert [line[0] for line in backwards] == list("53402")
+    assert lines(top_table([], Direction.MINIMIZE), capsys) == [["trial", "value", "seconds"]]
 
 
 def shown(n_trials: int, *trials: FrozenTrial, direction: str = "minimize") -> Any:
     """A study of these trials, which the reader of progress may lengthen."""
     kept = [*trials]
-    sign = 1 if direction == "minimize" else -1
-    return SimpleNamespace(trials=lambda: numbered(*kept), n_trials=n_trials, sign=sign, kept=kept)
+    return SimpleNamespace(
+        trials=lambda: numbered(*kept), n_trials=n_trials, direction=Direction(direction), kept=kept
+    )
 
 
 def test_a_line_for_each_trial_that_ended_since(capsys: pytest.CaptureFixture[str]) -> None:
@@ -316,7 +303,7 @@ def test_a_reason_with_signs_of_markup_is_shown_as_it_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trials = [create_trial(state=TrialState.FAIL, user_attrs={"reason": "got [bold]x[/bold]"})]
-    study = SimpleNamespace(trials=lambda: trials, sign=1, name="s")
+    study = SimpleNamespace(trials=lambda: trials, direction=Direction.MINIMIZE, name="s")
     progress.report_result(study, tmp_path, lambda overrides: None)  # type: ignore[arg-type]
     out = capsys.readouterr().out
     assert "failed: 1 trial: 1 got [bold]x[/bold]" in out

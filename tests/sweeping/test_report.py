@@ -6,11 +6,11 @@ from typing import Any
 
 import optuna
 import pytest
-from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
 from src.config import parse
 from src.sweeping.report import TrialReport
+from src.sweeping.storage import absolute
 from src.sweeping.study import DIED, Outcome
 from src.targets import build
 from tests.helpers import composed
@@ -27,7 +27,7 @@ class Ladder:
     def __init__(
         self, url: str, folder: Path, pruner: dict[str, Any], direction: str = "minimize"
     ) -> None:
-        self.url, self.folder, self.pruner = url, folder, pruner
+        self.folder, self.pruner = folder, pruner
         self.sign = -1 if direction == "maximize" else 1
         built = build("pruner", pruner, optuna.pruners.BasePruner)
         self.study = open_study(url, 99, direction=direction, pruner=built)
@@ -40,8 +40,7 @@ class Ladder:
         folder.mkdir()
         config = parse(composed("objective.metric=val_accuracy"))
         config = config.model_copy(update={"trial": trial.number, "pruner": self.pruner})
-        node = {"storage": self.url, "study_name": "test", "lease_seconds": 60}
-        report = TrialReport(OmegaConf.create(node), config, folder)
+        report = TrialReport(self.study, trial, config, folder)
         for number, value in enumerate(curve, 1):
             if report.should_prune({"val_loss": 77.0, "val_accuracy": self.sign * value}):
                 self.study.finish(trial, Outcome(TrialState.PRUNED, None, {"status": "pruned"}))
@@ -77,14 +76,13 @@ def test_a_trial_that_died_competes_once(url: str, tmp_path: Path, direction: st
     assert ladder.run(0.45) is None
 
 
-def test_a_trial_names_its_study_without_the_password(
-    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ladder = Ladder(url, tmp_path, MEDIAN)
-    monkeypatch.setattr("src.sweeping.report._study", lambda *_: ladder.study.study)
-    ladder.url = "postgresql://me:secret@host/db"
-    ladder.run(0.5)
-    assert json.loads((tmp_path / "trial-0" / "trial.json").read_text()) == {
+def test_a_trial_names_its_study_without_the_password(tmp_path: Path, url: str) -> None:
+    study = open_study(url)
+    trial = study.next_trial()
+    assert trial is not None
+    study.url = absolute("postgresql://me:secret@host/db")
+    TrialReport(study, trial, parse(composed()), tmp_path)
+    assert json.loads((tmp_path / "trial.json").read_text()) == {
         "storage": "postgresql+psycopg://me:***@host/db",
         "study": "test",
         "trial": 0,

@@ -160,10 +160,10 @@ def test_maximizing_is_minimizing_the_mirrored_values(tmp_path: Path, name: str)
             if y > 0.6:
                 outcome = Outcome(TrialState.PRUNED, None, {"status": "diverged"})
             study.finish(trial, outcome)
-        assert study.sign == sign
+        assert study.direction.sign == sign
         trials = study.trials()
         points.append([one.params for one in trials])
-        best.append(best_trial(trials, study.sign))
+        best.append(best_trial(trials, study.direction))
     assert points[0] == points[1]
     assert best[0] and best[1] and best[0].number == best[1].number
     values = [(p["x"] - 0.4) ** 2 - p["y"] for p in points[0] if p["y"] <= 0.6]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from src.metrics import Direction
 from src.training.stopping import EarlyStopper
 
 
@@ -24,8 +25,8 @@ def stops_at(stopper: EarlyStopper, *values: float) -> int | None:
         (EarlyStopper(2), [3, 4, 2, 3, 2.5], 4),  # an improvement starts the count again
         (EarlyStopper(2, min_delta=0.5), [3, 2.75, 2.5], 2),
         (EarlyStopper(2, min_delta=0.5), [3, 2.75, 2.25, 2.2, 2.2], 4),
-        (EarlyStopper(1, maximize=True), [1, 2, 1.5], 2),
-        (EarlyStopper(1, maximize=True), [1, 2, 3], None),
+        (EarlyStopper(1, direction=Direction.MAXIMIZE), [1, 2, 1.5], 2),
+        (EarlyStopper(1, direction=Direction.MAXIMIZE), [1, 2, 3], None),
         (EarlyStopper(1), [3, math.nan], 1),
     ],
 )
@@ -41,4 +42,4 @@ def test_stops_when_the_best_is_so_many_rows_ago(values: list[int], patience: in
     expected = ago.index(patience) if patience in ago else None
     assert stops_at(EarlyStopper(patience), *values) == expected
     mirrored = [-value for value in values]
-    assert stops_at(EarlyStopper(patience, maximize=True), *mirrored) == expected
+    assert stops_at(EarlyStopper(patience, direction=Direction.MAXIMIZE), *mirrored) == expected
