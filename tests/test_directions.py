@@ -20,17 +20,17 @@ ALLOWED: dict[str, set[str]] = {
     "data": set(),
     "models": set(),
     "optimizers": set(),
-    "reporting": set(),
     "loggers": {"config", "targets"},
     "results": {"config"},
     "resuming.py": {"config", "overrides", "results"},
     "training": {"config", "data", "loggers", "overrides", "results", "targets"},
     "sweeping": {"config", "overrides", "results", "targets", "training"},
     "comparing": {"composing", "config", "overrides", "results", "sweeping", "targets", "training"},
+    "reporting": {"comparing"},
 }
 ENTRIES = ("compare", "hooks", "replay", "report", "resume", "studies", "train", "trajectories")
-WITHOUT_TORCH = ("reporting", "results", "cli.py", "composing.py", "config.py", "errors.py",
-                 "targets.py", "train.py")  # fmt: skip
+WITHOUT_TORCH = ("reporting", "results", "comparing/record.py", "comparing/statistics.py", "cli.py",
+                 "composing.py", "config.py", "errors.py", "targets.py", "train.py")  # fmt: skip
 
 
 @cache
