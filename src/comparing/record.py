@@ -298,7 +298,7 @@ def write(comparison: Comparison, folder: Path) -> None:
     """The record's two files; `comparison.json` is the last."""
     lines = "".join(json.dumps(run.model_dump()) + "\n" for run in comparison.runs)
     write_whole(folder / RUNS, lines.encode())
-    facts = {**comparison.model_dump(exclude={"runs"}), "runs": RUNS}
+    facts = {**comparison.model_dump(), "runs": RUNS}
     write_whole(folder / FILE, json.dumps(facts, indent=1).encode(), flush=True)
 
 

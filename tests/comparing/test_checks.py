@@ -89,6 +89,7 @@ def test_choices_have_no_edge_and_contain_each_other():
     lost = [pair("momentum", "sgd", "worse")]
     assert checks.under_tuned(lost, spaces(momentum=of("a", "b"), sgd=of("b")))
     assert checks.under_tuned(lost, spaces(momentum=of("a"), sgd=of("b"))) == []
+    assert checks.under_tuned(lost, spaces(momentum=of("a", "b"), sgd=of("b", "c"))) == []
     single = {"lr": {"low": 0.1, "high": 0.1, "log": False}}
     assert checks.at_an_edge([search(space=single, trials=[trial(0, lr=0.1)])]) == []
 
@@ -242,6 +243,7 @@ def test_doubts_of_all_kinds():
         ("budget", None), ("protocol", None), ("saturated", None),
     ]  # fmt: skip
     assert "2 of 3 trials" in found[2].text
+    assert all(one.text for one in found)
 
 
 def test_saturated_on_average():

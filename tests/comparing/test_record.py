@@ -1,4 +1,4 @@
-"""What is read of a comparison's folder, and what it may leave out."""
+"""A comparison's record: what is written, what is read, and what a file may leave out."""
 
 import json
 import subprocess
@@ -7,8 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from src.comparing.record import Comparison, Run, Search, Target, Timing, Trial, read, write
+from src.comparing.record import (
+    Comparison,
+    Interval,
+    Run,
+    Search,
+    Target,
+    Timing,
+    Trial,
+    read,
+    write,
+)
 from src.config import PROJECT
 from src.errors import InputError
 
@@ -158,6 +169,17 @@ def test_what_is_read_is_written_again(tmp_path: Path) -> None:
     write(read(tmp_path), tmp_path / "again")
     assert (tmp_path / "again" / "comparison.json").read_text() == text
     assert (tmp_path / "again" / "runs.jsonl").read_text() == line
+
+
+def test_nothing_of_a_record_is_changed() -> None:
+    """What is judged stays as it was measured."""
+    with pytest.raises(ValidationError, match="frozen"):
+        Run(method="a").value = 3.0  # type: ignore[misc]
+
+
+def test_what_earlier_versions_did_not_say() -> None:
+    assert Trial(number=0).counted
+    assert not Interval(low=0.0, high=1.0).log
 
 
 def test_what_the_record_does_not_know_is_passed_over(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from src.comparing.record import Doubt, Event, Pair, Run, Summary
+from src.comparing.record import Doubt, Event, Pair, Run, Summary, Timing
 from src.comparing.verdict import _diverged, _told, judge, sentence
 from tests.comparing.conftest import made_plan, made_run, made_search
 
@@ -235,8 +235,12 @@ def test_what_a_comparison_keeps() -> None:
     assert (found.selection_metric, found.metric) == ("val_loss", "test_loss")
     assert found.created == "2026-01-02T03:04:05"
     assert (found.searches, found.protocol) == (searches, plan.settings())
+    parts = (found, found.target, found.timing, *found.table, *found.pairs)
+    assert all(one.model_fields_set >= {*type(one).model_fields} for one in parts), "none forgotten"
     runs[1] = made_run("a", 1001, 1.0)
-    assert judge(plan, searches, runs, {}, [], NOW).timing.valid is True
+    assert judge(plan, searches, runs, {}, [], NOW).timing == Timing(
+        valid=True, text="made one at a time on an otherwise idle machine"
+    )
 
 
 def test_accuracies_of_tuned_runs_saturate_a_task() -> None:
