@@ -4,10 +4,12 @@ import argparse
 import json
 import sys
 from copy import deepcopy
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from src.cli import one_line_errors
+from src.comparing.record import Comparison, read, write
 from src.composing import register
 from src.config import CONF, OUTPUTS, PROJECT, parse
 from src.errors import InputError
@@ -79,7 +81,7 @@ def _composed(overrides: list[str]) -> str:
     return OmegaConf.to_yaml({"methods": [*plan.methods], "protocol": protocol, "runs": runs})
 
 
-def compare(overrides: list[str]) -> dict[str, Any]:
+def compare(overrides: list[str]) -> Comparison:
     """Carry a comparison out, or go on with it; write its folder and print the verdict.
 
     Raises:
@@ -105,14 +107,12 @@ def compare(overrides: list[str]) -> dict[str, Any]:
     return known
 
 
-def _known(folder: Path, plan: Any) -> dict[str, Any] | None:
+def _known(folder: Path, plan: Any) -> Comparison | None:
     """The finished comparison of this folder; None if it isn't finished.
 
     Raises:
         InputError: the folder holds what another comparison has trained.
     """
-    from src.reporting.report_data import read_facts
-
     differ = _differing(folder, plan.settings())
     if differ and (any(folder.glob("runs/*")) or (folder / "comparison.json").exists()):
         raise InputError(
@@ -121,10 +121,10 @@ def _known(folder: Path, plan: Any) -> dict[str, Any] | None:
     if not (folder / "report.html").is_file():
         return None
     try:
-        comparison = read_facts(folder)
+        comparison = read(folder)
     except InputError:  # missing or broken: it is made again from what was trained
         return None
-    return comparison if comparison["hash"] == plan.hash() else None
+    return comparison if comparison.hash == plan.hash() else None
 
 
 def _differing(folder: Path, settings: dict[str, Any]) -> list[str]:
@@ -140,7 +140,7 @@ def _differing(folder: Path, settings: dict[str, Any]) -> list[str]:
     return differing(theirs, json.loads(json.dumps(settings)))
 
 
-def _conduct(plan: Any, folder: Path) -> dict[str, Any]:
+def _conduct(plan: Any, folder: Path) -> Comparison:
     from src.comparing.conduct import jobs, train
     from src.comparing.ledger import Ledger
     from src.comparing.searching import Searches
@@ -159,15 +159,12 @@ def _conduct(plan: Any, folder: Path) -> dict[str, Any]:
         todo, runs = jobs(plan, searches), []
         for number, job in enumerate(todo, 1):
             runs.append(train(plan, job, folder, ledger))
-            value = runs[-1]["value"]
+            value = runs[-1].value
             shown = "diverged" if value is None else f"{plan.protocol.metric} {value:.5g}"
             print(f"run {number}/{len(todo)}: {job.folder_name}: {shown}", flush=True)
-        comparison = judge(plan, searches, runs, provenance(PROJECT), ledger.read())
-        lines = "".join(json.dumps(run) + "\n" for run in runs)
-        write_whole(folder / "runs.jsonl", lines.encode())
-        write_whole(
-            folder / "comparison.json", json.dumps(comparison, indent=1).encode(), flush=True
-        )
+        now, events = datetime.now(), ledger.read()
+        comparison = judge(plan, searches, runs, provenance(PROJECT), events, now)
+        write(comparison, folder)
     return comparison
 
 

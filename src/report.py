@@ -11,12 +11,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where comparison.json and runs.jsonl are")
     arguments = parser.parse_args()
     with one_line_errors():
+        from src.comparing.record import read
         from src.reporting.report import write_report  # matplotlib takes a while to import
-        from src.reporting.report_data import read
         from src.reporting.tables import print_verdict
 
         page = write_report(arguments.folder)
-        print_verdict(read(arguments.folder).facts)
+        print_verdict(read(arguments.folder))
         print(f"report: {page}")
 
 

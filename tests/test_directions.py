@@ -23,16 +23,17 @@ ALLOWED: dict[str, set[str]] = {
     "models": set(),
     "optimizers": set(),
     "results": {"config"},
-    "reporting": {"results"},
     "loggers": {"config", "results", "targets"},
     "resuming.py": {"config", "overrides", "results"},
     "training": {"config", "data", "loggers", "overrides", "results", "targets"},
     "sweeping": {"config", "overrides", "results", "targets", "training"},
     "comparing": {"composing", "config", "overrides", "results", "sweeping", "targets", "training"},
+    "reporting": {"comparing", "results"},
 }
 ENTRIES = ("compare", "hooks", "replay", "report", "resume", "studies", "train", "trajectories")
-WITHOUT_TORCH = ("reporting", "results", "cli.py", "composing.py", "config.py", "console.py",
-                 "errors.py", "metrics.py", "targets.py", "train.py")  # fmt: skip
+WITHOUT_TORCH = ("reporting", "results", "comparing/record.py", "comparing/statistics.py", "cli.py",
+                 "composing.py", "config.py", "console.py", "errors.py", "metrics.py", "targets.py",
+                 "train.py")  # fmt: skip
 
 
 @cache

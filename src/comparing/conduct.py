@@ -5,9 +5,8 @@ Each is kept in its own folder, so that the same command goes on after a kill.
 
 import copy
 import json
-import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +18,7 @@ from yaml import YAMLError
 from src.comparing import checks
 from src.comparing.ledger import Ledger
 from src.comparing.protocol import Plan
+from src.comparing.record import Run, Search
 from src.composing import slug
 from src.config import Config, parse
 from src.results import read_rows
@@ -44,32 +44,33 @@ class Job:
         return slug(f"{self.method}-{self.kind}-{self.search}-seed-{self.seed}")
 
 
-def jobs(plan: Plan, searches: list[dict[str, Any]]) -> list[Job]:
+def jobs(plan: Plan, searches: list[Search]) -> list[Job]:
     """The runs on fresh seeds, methods in turns, so that a slow hour hits all alike."""
     first, made = plan.protocol.first_seed, []
     for seed in range(first, first + plan.protocol.seeds):
         for found in searches:
-            best = checks.best(found["trials"])  # every search has one
-            made.append(Job(found["method"], "tuned", found["search"], seed, best["params"]))
+            best = checks.best(found.trials)
+            assert best is not None  # a search without a winner has ended the comparison
+            made.append(Job(found.method, "tuned", found.search, seed, best.params))
         made += [Job(method, "default", 0, seed, {}) for method in plan.methods]
     return made
 
 
-def train(plan: Plan, job: Job, folder: Path, ledger: Ledger) -> dict[str, Any]:
-    """Train a job in its own folder, or read what it left; as runs.jsonl keeps it."""
+def train(plan: Plan, job: Job, folder: Path, ledger: Ledger) -> Run:
+    """Train a job in its own folder, or read what it left."""
     place = folder / "runs" / job.folder_name
     cfg = _config(plan, job)
     config = parse(cfg)
-    row = _finished(plan, job, place, config)
-    if row is None:
+    made = _finished(plan, job, place, config)
+    if made is None:
         shutil.rmtree(place, ignore_errors=True)  # of a run that was killed
         place.mkdir(parents=True)
         clock = Others()
         run(config, snapshot(cfg), place, quiet=True, keep_last=False)
         (place / "others.json").write_text(json.dumps(clock.share()))
-        row = _row(plan, job, place)
+        made = _read(plan, job, place)
     ledger.note("test set evaluated", f"{job.folder_name}, once, at its end")
-    return row
+    return made
 
 
 def _config(plan: Plan, job: Job) -> DictConfig:
@@ -103,15 +104,15 @@ class Others:
         return whole, whole - unused - own.user - own.system
 
 
-def _finished(plan: Plan, job: Job, place: Path, config: Config) -> dict[str, Any] | None:
+def _finished(plan: Plan, job: Job, place: Path, config: Config) -> Run | None:
     """What the same run left, if it has ended; None also where a file of it is missing or broken,
     for then it is trained again."""
     try:
-        row = _row(plan, job, place)
+        made = _read(plan, job, place)
         recorded = parse(cast(DictConfig, OmegaConf.load(place / "config.yaml")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, YAMLError):
         return None
-    return row if _kept(recorded) == _kept(config) and row["status"] != Status.INTERRUPTED else None
+    return made if _kept(recorded) == _kept(config) and made.status != Status.INTERRUPTED else None
 
 
 def _kept(config: Config) -> dict[str, Any]:
@@ -119,30 +120,29 @@ def _kept(config: Config) -> dict[str, Any]:
     return settings(config.model_dump(), ("logger", "data.root"))
 
 
-def _row(plan: Plan, job: Job, place: Path) -> dict[str, Any]:
+def _read(plan: Plan, job: Job, place: Path) -> Run:
     result = json.loads((place / "result.json").read_text(encoding="utf-8"))
     kept = ("step", "samples", "train_seconds", "val_loss", "val_accuracy")
     rows = [{key: row.get(key) for key in kept} for row in read_rows(place)]
     measured, status = result["at_end"], result["status"]
     if status == Status.DIVERGED or None in measured.values():
-        # An accuracy would mean nothing.
-        measured, status = dict.fromkeys(measured), Status.DIVERGED.value
-    return {
-        "method": job.method,
-        "kind": job.kind,
-        "search": job.search,
-        "seed": job.seed,
-        "status": status,
-        "params": dict(job.params),
+        measured, status = dict.fromkeys(measured), Status.DIVERGED.value  # no accuracy
+    return Run(
+        method=job.method,
+        kind=job.kind,
+        search=job.search,
+        seed=job.seed,
+        status=status,
+        params=dict(job.params),
+        value=measured[plan.protocol.metric],
+        steps=result["steps"],
+        train_seconds=result["train_seconds"],
+        idle=_others(place) < BUSY,
+        commit=_commit(place),
+        folder=str(place),
+        rows=rows,
         **measured,
-        "value": measured[plan.protocol.metric],
-        "steps": result["steps"],
-        "train_seconds": result["train_seconds"],
-        "idle": _others(place) < BUSY,
-        "commit": _commit(place),
-        "folder": str(place),
-        "rows": rows,
-    }
+    )
 
 
 def _commit(place: Path) -> str:
@@ -156,7 +156,3 @@ def _others(place: Path) -> float:
         return float((place / "others.json").read_text())
     except (OSError, ValueError):
         return 1.0
-
-
-def finite(values: list[float | None]) -> Iterator[float]:
-    return (value for value in values if value is not None and math.isfinite(value))

@@ -5,7 +5,9 @@ import os
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
+
+from src.comparing.record import Event
 
 
 class Ledger:
@@ -16,21 +18,22 @@ class Ledger:
 
     def note(self, event: str, detail: str) -> None:
         """Keep an event; once, however often a comparison is taken up again."""
-        if any((line["event"], line["detail"]) == (event, detail) for line in self.read()):
+        if any((line.event, line.detail) == (event, detail) for line in self.read()):
             return
-        line = {"time": datetime.now().isoformat("T", "seconds"), "event": event, "detail": detail}
+        time = datetime.now().isoformat("T", "seconds")
+        line = Event(time=time, event=event, detail=detail).model_dump()
         with open(self.place, "ab+") as file:
             torn = file.tell() > 0 and _last_byte(file) != b"\n"
             file.write(b"\n" * torn + json.dumps(line).encode() + b"\n")
 
-    def read(self) -> list[dict[str, Any]]:
+    def read(self) -> list[Event]:
         """Every event, without a line that a full disk or a power cut has torn."""
         if not self.place.is_file():
             return []
         found = []
         for line in self.place.read_text(encoding="utf-8", errors="replace").splitlines():
             with suppress(ValueError):
-                found.append(json.loads(line))
+                found.append(Event.model_validate_json(line))
         return found
 
 

@@ -26,6 +26,7 @@ from rich.progress import TaskID
 from src.comparing import checks
 from src.comparing.ledger import Ledger
 from src.comparing.protocol import Plan
+from src.comparing.record import Choices, Interval, Search, Trial
 from src.config import parse
 from src.console import print_line, stdout
 from src.errors import InputError
@@ -63,11 +64,8 @@ class Searches:
         self.stopping = False
         self.writing = Lock()  # of the ledger
 
-    def run(self) -> list[dict[str, Any]]:
+    def run(self) -> list[Search]:
         """Search every method as often as the protocol says.
-
-        Returns:
-            One entry per search, as comparison.json keeps it.
 
         Raises:
             InputError: a search ended with an error; its last words.
@@ -84,7 +82,7 @@ class Searches:
                 raise
         return searches
 
-    def _search(self, method: str, number: int) -> dict[str, Any]:
+    def _search(self, method: str, number: int) -> Search:
         """One search, wider if its best lies at an edge and the protocol says so."""
         wider: dict[str, str] = {}
         found = self._study(method, number, wider)
@@ -94,9 +92,9 @@ class Searches:
                 break
             wider |= more
             found = self._study(method, number, wider)
-        if checks.best(found["trials"]) is None:
+        if checks.best(found.trials) is None:
             raise InputError(
-                f"{method}: no trial of study {found['study']} was completed, so there is "
+                f"{method}: no trial of study {found.study} was completed, so there is "
                 "no winner; narrow its space (hydra.sweeper.params) or raise protocol.n_trials"
             )
         return found
@@ -111,7 +109,7 @@ class Searches:
             return False
         return True
 
-    def _study(self, method: str, number: int, wider: Mapping[str, str]) -> dict[str, Any]:
+    def _study(self, method: str, number: int, wider: Mapping[str, str]) -> Search:
         name = self.plan.study(method, number)
         name += f"-wider-{digest(dict(wider))[:6]}" if wider else ""
         given = [*self.plan.overrides, *(f"++{key}={space}" for key, space in wider.items())]
@@ -191,8 +189,8 @@ class Searches:
         return len(counted), state
 
 
-def read_search(plan: Plan, method: str, number: int, name: str) -> dict[str, Any]:
-    """A finished search, as comparison.json keeps it."""
+def read_search(plan: Plan, method: str, number: int, name: str) -> Search:
+    """A finished search."""
     study = load(str(plan.configs[method].hydra.sweeper.storage), name)
     trials = study.get_trials(deepcopy=False)
     direction = direction_of(study)
@@ -202,23 +200,23 @@ def read_search(plan: Plan, method: str, number: int, name: str) -> dict[str, An
     ended = [one for one in trials if one.state in STATES]
     kept = [one for one in ended if one.user_attrs.get("reason") not in LOST]
     space = {name: item for one in kept for name, item in one.distributions.items()}
-    return {
-        "method": method,
-        "search": number,
-        "study": name,
-        "hash": signature["hash"],
-        "shared_hash": digest(shared),
-        "space": {name: _range(item) for name, item in space.items()},
-        "importance": importances(study),
-        "trials": [_trial(one, direction) for one in kept],
-    }
+    return Search(
+        method=method,
+        search=number,
+        study=name,
+        hash=signature["hash"],
+        shared_hash=digest(shared),
+        space={name: _dimension(item) for name, item in space.items()},
+        importance=importances(study),
+        trials=[_trial(one, direction) for one in kept],
+    )
 
 
-def _range(item: Any) -> dict[str, Any]:
-    """What a parameter was sampled from: two ends, or choices."""
+def _dimension(item: Any) -> Interval | Choices:
+    """What a parameter was sampled from."""
     if isinstance(item, optuna.distributions.CategoricalDistribution):
-        return {"choices": list(item.choices)}
-    return {"low": item.low, "high": item.high, "log": item.log}
+        return Choices(choices=[*item.choices])
+    return Interval(low=item.low, high=item.high, log=item.log)
 
 
 def _params(trial: FrozenTrial) -> dict[str, Any]:
@@ -229,40 +227,41 @@ def _params(trial: FrozenTrial) -> dict[str, Any]:
     return {**trial.params, **values}
 
 
-def _trial(trial: FrozenTrial, direction: Direction) -> dict[str, Any]:
+def _trial(trial: FrozenTrial, direction: Direction) -> Trial:
     status = trial.user_attrs.get("status")
     state = status if status in BAD else STATES[trial.state]
     value = trial.value if state == "complete" else None
     last = trial.intermediate_values[trial.last_step] if trial.last_step else None
-    return {
-        "number": trial.number,
-        "state": state,
-        "counted": trial.state in COUNTED,
-        "value": last if state == Status.PRUNED else value,
-        # Lower is better, whatever the metric.
-        "cost": None if value is None else direction.sign * value,
-        "params": _params(trial),
-        "seconds": trial.user_attrs.get("seconds"),
-        "steps": trial.user_attrs.get("steps"),
-        "folder": trial.user_attrs.get("folder"),
-    }
+    return Trial(
+        number=trial.number,
+        state=state,
+        counted=trial.state in COUNTED,
+        value=last if state == Status.PRUNED else value,
+        cost=None
+        if value is None
+        else direction.sign * value,  # lower is better, whatever the metric
+        params=_params(trial),
+        seconds=trial.user_attrs.get("seconds"),
+        steps=trial.user_attrs.get("steps"),
+        folder=trial.user_attrs.get("folder"),
+    )
 
 
 def widened(
-    found: Mapping[str, Any], works: Callable[[str, float], bool] = lambda name, value: True
+    found: Search, works: Callable[[str, float], bool] = lambda name, value: True
 ) -> dict[str, str]:
     """Overrides that move by a decade each edge at which the best lies.
 
     An edge of a space that isn't logarithmic stays, and one beyond which nothing `works`.
     """
     wider = {}
-    for name, side in checks.edges(found).items():
-        space = found["space"][name]
-        if not space["log"]:
+    for name, (side, _, space) in checks.edges(found).items():
+        if not space.log:
             continue
-        edge = _beyond(name, space[side], side)
-        if edge != space[side] and works(name, edge):
-            low, high = (edge, space["high"]) if side == "low" else (space["low"], edge)
+        end = space.low if side == "low" else space.high
+        edge = _beyond(name, end, side)
+        if edge != end and works(name, edge):
+            low, high = (edge, space.high) if side == "low" else (space.low, edge)
             interval = f"tag(log, interval({low!r}, {high!r}))"
             wider[name] = f"int({interval})" if isinstance(edge, int) else interval
     return wider

@@ -7,58 +7,23 @@ weights and the same batches. Rows are independent searches.
 import math
 import warnings
 from bisect import bisect_left
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
-from statsmodels.stats.multitest import multipletests
 
+from src.comparing.record import Pair, Summary
 from src.metrics import Direction, direction_of
 
 LEVEL = 0.05
 POWER = 0.8
 RESAMPLES = 9999
+BLOCK = 1_000_000  # values drawn at once: 10,000 runs would take 800 MB
 MOST_SEEDS = 100_000
 Values = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """What is known of method a against method b.
-
-    Args:
-        n: seeds.
-        difference: mean of a - b.
-        low, high: its 95% bias-corrected bootstrap interval.
-        p, test: of the test named; `p_holm` is corrected for all pairs of the comparison.
-        effect: Cohen's d of the paired differences, mean / standard deviation; null without spread.
-        detectable: the smallest difference that a t test of n seeds finds in 80% of cases, at the
-            level of 5% divided by the number of pairs.
-        seeds_to_settle: seeds, more than n, with which it finds the observed difference so; null
-            if the pair is decided, or beyond 100,000.
-        verdict: better, worse or undecided.
-    """
-
-    a: str
-    b: str
-    n: int
-    difference: float
-    low: float
-    high: float
-    p: float
-    test: str
-    p_holm: float
-    effect: float | None
-    detectable: float | None
-    seeds_to_settle: int | None
-    verdict: str
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def compare(values: dict[str, Values], direction: Direction) -> list[Pair]:
@@ -151,33 +116,45 @@ def _t_test(differences: Values) -> float:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down correction for several tests."""
+    from statsmodels.stats.multitest import multipletests  # half a second that a report is spared
+
     if len(p_values) < 2:
         return [*p_values]  # nothing to correct
     corrected: list[float] = multipletests(p_values, alpha=LEVEL, method="holm")[1].tolist()
     return corrected
 
 
-def interval(differences: Values, seed: int = 0) -> tuple[float, float]:
-    """The 95% bootstrap interval of the mean difference, shape (searches, seeds).
+def interval(values: Values, seed: int = 0) -> tuple[float, float]:
+    """The 95% bootstrap interval of a mean, shape (searches, seeds), NaN where there is no value.
 
     One search: SciPy's BCa over seeds. Several: searches are drawn anew, and seeds, the same ones
     in every search that is drawn, since runs of one seed belong together; with the bias correction
     (no acceleration, which isn't defined for two levels).
     """
-    if np.ptp(differences) == 0 or differences.size == 1:
-        value = float(differences.flat[0])
-        return value, value
+    known = values[~np.isnan(values)]
+    if np.ptp(known) == 0:
+        return float(known[0]), float(known[0])
     generator = np.random.default_rng(seed)
-    if differences.shape[0] == 1:
+    if len(values) == 1:
+        batch = max(1, BLOCK // known.size)
         result = stats.bootstrap(
-            (differences[0],), np.mean, n_resamples=RESAMPLES, method="BCa", rng=generator
+            (known,), np.mean, n_resamples=RESAMPLES, method="BCa", batch=batch, rng=generator
         )
         return float(result.confidence_interval.low), float(result.confidence_interval.high)
-    searches, seeds = differences.shape
+    return _bias_corrected(_means(values, generator), float(known.mean()))
+
+
+def _means(values: Values, generator: np.random.Generator) -> Values:
+    searches, seeds = values.shape
     rows = generator.integers(searches, size=(RESAMPLES, searches, 1))
     columns = generator.integers(seeds, size=(RESAMPLES, 1, seeds))
-    means = differences[rows, columns].mean(axis=(1, 2))
-    return _bias_corrected(means, float(differences.mean()))
+    means = []
+    blocks = 1 + RESAMPLES * values.size // BLOCK
+    for part in np.array_split(np.arange(RESAMPLES), blocks):
+        drawn = values[rows[part], columns[part]]
+        counts = (~np.isnan(drawn)).sum(axis=(1, 2))
+        means.append((np.nansum(drawn, axis=(1, 2)) / np.maximum(counts, 1))[counts > 0])
+    return np.concatenate(means)
 
 
 def _bias_corrected(means: Values, estimate: float) -> tuple[float, float]:
@@ -204,11 +181,15 @@ def seeds_needed(effect: float, n: int = 1, level: float = LEVEL) -> int | None:
     return max(counts[found], n + 1) if found < len(counts) else None
 
 
-def summary(values: Sequence[float]) -> dict[str, float | None]:
-    """Mean and sample standard deviation, null where there are too few."""
-    finite = [value for value in values if math.isfinite(value)]
-    mean = float(np.mean(finite)) if finite else None
-    return {"mean": mean, "std": float(np.std(finite, ddof=1)) if len(finite) > 1 else None}
+def finite(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None and math.isfinite(value)]
+
+
+def summary(values: Iterable[float | None]) -> Summary:
+    """Of the finite values."""
+    known = finite(values)
+    mean = float(np.mean(known)) if known else None
+    return Summary(mean=mean, std=float(np.std(known, ddof=1)) if len(known) > 1 else None)
 
 
 def first_reaching(rows: Sequence[dict[str, Any]], metric: str, target: float | None) -> Any:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from src.comparing.record import Comparison, Interval, Trial
 from src.metrics import Direction, direction_of
 from src.reporting.figures_numbers import (
     GOOD,
@@ -20,7 +21,6 @@ from src.reporting.figures_numbers import (
     steps_to,
     trial_cost,
 )
-from src.reporting.report_data import Comparison
 from src.results.status import Status
 
 Kind = Literal["line", "step", "points", "interval", "bar"]
@@ -127,7 +127,7 @@ def figures(comparison: Comparison) -> list[Figure]:
 
 
 def selection(comparison: Comparison) -> Cost:
-    metric = str(comparison.facts["selection_metric"])
+    metric = comparison.selection_metric
     return Cost(metric, direction_of(metric) is Direction.MAXIMIZE)
 
 
@@ -146,8 +146,7 @@ def _each(comparison: Comparison, make: Callable[[str, int], Series | None]) -> 
 
 
 def ranking(comparison: Comparison) -> Figure:
-    facts = comparison.facts
-    cost = Cost(facts["metric"], facts["direction"] == Direction.MAXIMIZE)
+    cost = Cost(comparison.metric, comparison.direction == Direction.MAXIMIZE)
     return _figure(
         comparison,
         "ranking",
@@ -166,14 +165,14 @@ def _results(comparison: Comparison, cost: Cost) -> Panel:
     for number, name in enumerate(comparison.methods):
         for kind in ("tuned", "default"):
             runs = comparison.of(name, kind)
-            known = [run for run in runs if run[cost.metric] is not None]
+            known = [run for run in runs if run.of(cost.metric) is not None]
             if not known:
                 continue
             place, label = float(len(ticks)), name if kind == "tuned" else f"{name}, default"
             ticks.append((place, label))
             spread = [place + 0.24 * np.sin(2.4 * index) for index in range(len(known))]
-            values = [cost.of(run[cost.metric]) for run in known]
-            notes = [f"seed {run['seed']}, search {run['search']}" for run in known]
+            values = [cost.of(run.of(cost.metric)) for run in known]
+            notes = [f"seed {run.seed}, search {run.search}" for run in known]
             series.append(Series(label, number, "points", values, spread, hollow=True, notes=notes))
             mean, low, high = mean_interval(runs, cost)
             note = [f"mean of {len(known)}"]
@@ -188,28 +187,27 @@ def _results(comparison: Comparison, cost: Cost) -> Panel:
 
 def _differences(comparison: Comparison, cost: Cost) -> list[Panel]:
     names, ticks, series = comparison.methods, [], []
-    for place, pair in enumerate(comparison.facts["pairs"]):
-        label = f"{pair['a']} − {pair['b']}"
+    for place, pair in enumerate(comparison.pairs):
+        label = f"{pair.a} − {pair.b}"
         ticks.append((float(place), label))
-        style = names.index(pair["a"]) if pair["a"] in names else 0
-        numbers = [_number(pair.get(key)) for key in ("difference", "low", "high")]
-        verdict = str(pair.get("verdict", ""))
+        style = names.index(pair.a) if pair.a in names else 0
+        numbers = [_number(one) for one in (pair.difference, pair.low, pair.high)]
         series.append(
             Series(label, style, "interval", [numbers[0]], [float(place)], [numbers[1]],
-                   [numbers[2]], verdict == "undecided", [verdict])
+                   [numbers[2]], pair.verdict == "undecided", [pair.verdict])
         )  # fmt: skip
-    label = f"difference in {str(comparison.facts['metric']).replace('_', ' ')}"
+    label = f"difference in {comparison.metric.replace('_', ' ')}"
     y = Axis("", ticks=tuple(ticks), reverse=True)
     return [Panel("Differences between pairs", Axis(label, mark=0.0), y, series)]
 
 
-def ended(text: Any) -> str:
+def ended(text: str) -> str:
     """The reason why seconds may not be compared, as a sentence."""
-    return f"{str(text or 'not measured').rstrip('.')}."
+    return f"{(text or 'not measured').rstrip('.')}."
 
 
-def _number(value: Any) -> float:
-    return float("nan") if value is None else float(value)
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
 
 
 def _log(values: Sequence[float], wide: float = 3) -> bool:
@@ -223,8 +221,8 @@ def _log(values: Sequence[float], wide: float = 3) -> bool:
 
 def curves(comparison: Comparison) -> Figure:
     loss, error = Cost("val_loss"), Cost("val_accuracy")
-    timing = comparison.facts["timing"]
-    seconds = "By training seconds" + ("" if timing.get("valid") else " (not comparable)")
+    timing = comparison.timing
+    seconds = "By training seconds" + ("" if timing.valid else " (not comparable)")
     panels = [
         _curves(comparison, loss, "step", "By step", "step"),
         _curves(comparison, loss, "train_seconds", seconds, "training seconds"),
@@ -235,8 +233,8 @@ def curves(comparison: Comparison) -> Figure:
         "quantile (band). From where a run diverged it counts as infinitely bad; where more than "
         "10% have, the band has no upper half."
     )
-    if not timing.get("valid"):
-        caption += f" Seconds may not be compared here: {ended(timing.get('text'))}"
+    if not timing.valid:
+        caption += f" Seconds may not be compared here: {ended(timing.text)}"
     return _figure(comparison, "curves", "Learning curves", caption, panels)
 
 
@@ -252,8 +250,8 @@ def _curves(comparison: Comparison, cost: Cost, by: str, title: str, label: str)
     return Panel(title, Axis(label), Axis(cost.label, _log(values, 1)), series)
 
 
-def _rate(trial: dict[str, Any]) -> tuple[str, float] | None:
-    for name, value in trial["params"].items():
+def _rate(trial: Trial) -> tuple[str, float] | None:
+    for name, value in trial.params.items():
         if name.rpartition(".")[2] == "lr" and isinstance(value, int | float):
             return name, float(value)
     return None
@@ -264,8 +262,8 @@ def _tried(comparison: Comparison, name: str, cost: Cost) -> list[tuple[float, f
     found = []
     for trial in comparison.trials(name):
         rate = _rate(trial)
-        if rate is not None and trial["state"] != Status.PRUNED:
-            note = f"trial {trial['number']}, {trial['state']}"
+        if rate is not None and trial.state != Status.PRUNED:
+            note = f"trial {trial.number}, {trial.state}"
             found.append((rate[1], trial_cost(trial, cost), note))
     return found
 
@@ -357,14 +355,14 @@ def _long(series: list[Series]) -> bool:
 
 def _so_far(comparison: Comparison, cost: Cost) -> Panel:
     series = []
-    for search in comparison.facts["searches"]:
-        costs = [trial_cost(trial, cost) for trial in search["trials"]]
-        if search["method"] not in comparison.methods or not np.isfinite(costs).any():
+    for search in comparison.searches:
+        costs = [trial_cost(trial, cost) for trial in search.trials]
+        if search.method not in comparison.methods or not np.isfinite(costs).any():
             continue
-        style = comparison.methods.index(search["method"])
+        style = comparison.methods.index(search.method)
         best = list(np.minimum.accumulate(costs))
         counts = [float(k) for k in range(1, len(costs) + 1)]
-        series.append(Series(search["method"], style, "step", counts, best))
+        series.append(Series(search.method, style, "step", counts, best))
     log = _log([value for one in series for value in one.y])
     title = "Best so far, as searched"
     return Panel(title, Axis("trials", _long(series)), Axis(cost.label, log), series)
@@ -399,13 +397,13 @@ def _states(comparison: Comparison) -> Panel:
     series: list[Series] = []
     for number, name in enumerate(comparison.methods):
         found = comparison.trials(name)
-        complete = sum(trial["state"] == "complete" for trial in found)
+        complete = sum(trial.state == "complete" for trial in found)
         if not found:
             continue
         place = float(len(ticks))
         ticks.append((place, name))
-        states = sorted({trial["state"] for trial in found})
-        counts = [f"{sum(t['state'] == s for t in found)} {s}" for s in states]
+        states = sorted({trial.state for trial in found})
+        counts = [f"{sum(t.state == s for t in found)} {s}" for s in states]
         share = complete / len(found)
         note = ", ".join(counts)
         series.append(Series(name, number, "bar", [share], [place], notes=[note]))
@@ -414,16 +412,16 @@ def _states(comparison: Comparison) -> Panel:
 
 
 def target(comparison: Comparison) -> Figure:
-    goal = comparison.facts["target"]
-    timing = comparison.facts["timing"]
-    seconds = "Seconds, tuned" + ("" if timing.get("valid") else " (not comparable)")
+    goal = comparison.target
+    timing = comparison.timing
+    seconds = "Seconds, tuned" + ("" if timing.valid else " (not comparable)")
     caption = "The share of runs that have reached the target by then."
-    if goal.get("value") is not None:
-        metric = str(goal.get("metric", "")).replace("_", " ").replace("val", "validation")
-        reference = comparison.facts["reference"] or "a method"
-        whose = "was given" if goal.get("given") else f"is the median final value of {reference}"
+    if goal.value is not None:
+        metric = goal.metric.replace("_", " ").replace("val", "validation")
+        reference = comparison.reference or "a method"
+        whose = "was given" if goal.given else f"is the median final value of {reference}"
         caption = (
-            f"The share of runs that have reached a {metric} of {goal['value']:.4g} by then; the "
+            f"The share of runs that have reached a {metric} of {goal.value:.4g} by then; the "
             f"target {whose}. A curve that ends below 1 leaves out runs that never got there."
         )
     panels = [
@@ -436,7 +434,7 @@ def target(comparison: Comparison) -> Figure:
 
 def _profile(comparison: Comparison, kind: str, key: str, title: str, label: str) -> Panel:
     def one(name: str, number: int) -> Series | None:
-        x, y = reached([run[key] for run in comparison.of(name, kind)])
+        x, y = reached([run.of(key) for run in comparison.of(name, kind)])
         return Series(name, number, "step", [x[0], *x], [0.0, *y]) if x else None
 
     series = _each(comparison, one)
@@ -463,9 +461,9 @@ def importance(comparison: Comparison) -> Figure:
 
 def _importance(comparison: Comparison, name: str) -> dict[str, float]:
     found: dict[str, list[float]] = {}
-    for search in comparison.facts["searches"]:
-        if search["method"] == name:
-            for parameter, share in search["importance"].items():
+    for search in comparison.searches:
+        if search.method == name:
+            for parameter, share in search.importance.items():
                 found.setdefault(parameter, []).append(_number(share))
     means = {parameter: float(np.mean(shares)) for parameter, shares in found.items()}
     return dict(sorted(means.items(), key=lambda item: -item[1]))
@@ -475,7 +473,7 @@ def slices(comparison: Comparison) -> Figure:
     cost = selection(comparison)
     panels = []
     for number, name in enumerate(comparison.methods):
-        names = {key for trial in comparison.trials(name) for key in trial["params"]}
+        names = {key for trial in comparison.trials(name) for key in trial.params}
         for parameter in sorted(names):
             panels.append(_slice(comparison, name, number, parameter, cost))
     caption = (
@@ -487,14 +485,14 @@ def slices(comparison: Comparison) -> Figure:
 
 
 def _slice(comparison: Comparison, name: str, style: int, parameter: str, cost: Cost) -> Panel:
-    found = [trial for trial in comparison.trials(name) if parameter in trial["params"]]
-    places, ticks = _places([trial["params"][parameter] for trial in found])
+    found = [trial for trial in comparison.trials(name) if parameter in trial.params]
+    places, ticks = _places([trial.params[parameter] for trial in found])
     series = []
     for hollow in (True, False):
         chosen = [
-            (place, cost.of(trial["value"]), f"trial {trial['number']}, {trial['state']}")
+            (place, cost.of(trial.value), f"trial {trial.number}, {trial.state}")
             for place, trial in zip(places, found, strict=True)
-            if (trial["state"] != "complete") == hollow
+            if (trial.state != "complete") == hollow
         ]
         if chosen:
             x, y, notes = zip(*chosen, strict=True)
@@ -511,28 +509,20 @@ def _space(
     comparison: Comparison, name: str, parameter: str
 ) -> tuple[tuple[float, float] | None, bool]:
     """What was searched, over all searches, with a margin; and whether it was by its logarithm."""
-    spaces = [
-        search["space"][parameter]
-        for search in comparison.facts["searches"]
-        if search["method"] == name and _numeric(search["space"].get(parameter))
-    ]
+    found = [one.space.get(parameter) for one in comparison.searches if one.method == name]
+    spaces = [one for one in found if isinstance(one, Interval) and _has_width(one)]
     if not spaces:
         return None, False
-    low, high = min(one["low"] for one in spaces), max(one["high"] for one in spaces)
-    if any(one.get("log") for one in spaces):
+    low, high = min(one.low for one in spaces), max(one.high for one in spaces)
+    if any(one.log for one in spaces):
         margin = (high / low) ** 0.04
         return (low / margin, high * margin), True
     return (low - 0.04 * (high - low), high + 0.04 * (high - low)), False
 
 
-def _numeric(space: Any) -> bool:
+def _has_width(space: Interval) -> bool:
     """Whether it has two ends that an axis can have."""
-    if not isinstance(space, dict):
-        return False
-    low, high = space.get("low"), space.get("high")
-    if not isinstance(low, int | float) or not isinstance(high, int | float):
-        return False
-    return low < high and (low > 0 or not space.get("log"))
+    return space.low < space.high and (space.low > 0 or not space.log)
 
 
 def _places(values: list[Any]) -> tuple[list[float], tuple[tuple[float, str], ...]]:
@@ -580,12 +570,12 @@ def _bumps(
 
 def _medians(comparison: Comparison, cost: Cost) -> list[float]:
     """Over a method's tuned runs, those without a value as the worst."""
-    rows = [[cost.of(run[cost.metric]) for run in comparison.of(n)] for n in comparison.methods]
+    rows = [[cost.of(run.of(cost.metric)) for run in comparison.of(n)] for n in comparison.methods]
     return [float(np.median(row)) if row else np.inf for row in rows]
 
 
 def _by_metric(comparison: Comparison) -> dict[str, list[float]]:
-    cost = Cost(comparison.facts["metric"], comparison.facts["direction"] == Direction.MAXIMIZE)
+    cost = Cost(comparison.metric, comparison.direction == Direction.MAXIMIZE)
     metrics = {
         **({} if cost.part == "test" else {cost.label: cost}),
         "loss": Cost("test_loss"),
@@ -594,17 +584,17 @@ def _by_metric(comparison: Comparison) -> dict[str, list[float]]:
         "seconds": Cost("seconds_to_target"),
         "area": Cost("area"),
     }
-    if not comparison.facts["timing"].get("valid"):
+    if not comparison.timing.valid:
         del metrics["seconds"]
     return {name: _medians(comparison, cost) for name, cost in metrics.items()}
 
 
 def _by_target(comparison: Comparison) -> dict[str, list[float]]:
-    goal = comparison.facts["target"]
-    if goal.get("value") is None:
+    goal = comparison.target
+    if goal.value is None:
         return {}
-    cost = Cost(str(goal.get("metric", "val_loss")))
-    value = cost.of(goal["value"])
+    cost = Cost(goal.metric)
+    value = cost.of(goal.value)
 
     def column(factor: float) -> list[float]:
         found = (steps_to(comparison.of(name), cost, factor * value) for name in comparison.methods)

@@ -1,20 +1,19 @@
 """The numbers behind the figures. A cost is a metric turned so that lower is better."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
+from src.comparing.record import Run, Trial
+from src.comparing.statistics import interval
 from src.metrics import quantity
 from src.results.status import Status
 
 Floats = NDArray[np.float64]
-Runs = Sequence[Mapping[str, Any]]
-
-RESAMPLES = 2000
-BLOCK = 1_000_000  # values drawn at once
 GRID = 120  # points of a learning curve that are drawn
 GOOD = 0.10  # a learning rate is good where the cost is within this share of the method's best
 BIN = 1 / 3  # decades of learning rate in which the best trial stands for all
@@ -54,36 +53,19 @@ class Cost:
         return -value if self.maximize else value
 
 
-def mean_interval(runs: Runs, cost: Cost) -> tuple[float, float, float]:
-    """Mean and 95% bootstrap interval: searches are drawn first, then runs within them.
+def mean_interval(runs: Sequence[Run], cost: Cost) -> tuple[float, float, float]:
+    """Mean and 95% bootstrap interval; runs without a value are left out of both.
 
-    Runs without a value are left out; with fewer than two, there is no interval.
+    With fewer than two there is no interval.
     """
-    groups: dict[Any, list[float]] = {}
-    for run in runs:
-        if run[cost.metric] is not None:
-            groups.setdefault(run["search"], []).append(cost.of(run[cost.metric]))
-    values = np.array([value for group in groups.values() for value in group])
-    if len(values) < 2:
-        mean = float(values.mean()) if len(values) else np.nan
-        return mean, np.nan, np.nan
-    means = _resampled(list(groups.values()))
-    low, high = np.quantile(means, (0.025, 0.975))
-    return float(values.mean()), float(low), float(high)
-
-
-def _resampled(groups: list[list[float]]) -> Floats:
-    generator = np.random.default_rng(0)
-    chosen = generator.integers(len(groups), size=(RESAMPLES, len(groups)))
-    means = np.empty(chosen.shape)
-    for number, group in enumerate(groups):
-        values, places = np.array(group), np.argwhere(chosen == number)  # each is drawn anew
-        blocks = 1 + len(places) * len(values) // BLOCK  # 10,000 runs at once would be 160 MB
-        for part in np.array_split(places, blocks):
-            drawn = generator.integers(len(values), size=(len(part), len(values)))
-            means[tuple(part.T)] = values[drawn].mean(axis=1)
-    mixed: Floats = means.mean(axis=1)
-    return mixed
+    searches: dict[int, list[float]] = {}
+    for run in runs:  # those of a search in the order of their seeds
+        value = run.of(cost.metric)
+        searches.setdefault(run.search, []).append(np.nan if value is None else cost.of(value))
+    values = np.array([*zip_longest(*searches.values(), fillvalue=np.nan)]).T
+    known = values[~np.isnan(values)]
+    mean = float(known.mean()) if known.size else np.nan
+    return (mean, *(interval(values) if known.size > 1 else (np.nan, np.nan)))
 
 
 def quantiles(values: Floats, shares: Sequence[float]) -> Floats:
@@ -93,24 +75,24 @@ def quantiles(values: Floats, shares: Sequence[float]) -> Floats:
     return np.where(found > HUGE / 1e6, np.inf, found)
 
 
-def curve(runs: Runs, cost: Cost, by: str) -> tuple[Floats, Floats]:
+def curve(runs: Sequence[Run], cost: Cost, by: str) -> tuple[Floats, Floats]:
     """A grid of `by`, and the 10%, 50% and 90% quantiles of the cost there, (3, grid).
 
     A run that diverged costs infinitely much from its last row on, another that ended its last
     value.
     """
-    tables = [(run, _table(run["rows"], cost, by)) for run in runs]
+    tables = [(run, _table(run, cost, by)) for run in runs]
     tables = [(run, table) for run, table in tables if table.size]
     if not tables:
         return np.empty(0), np.empty((3, 0))
     grid = _grid([table for _, table in tables], by)
-    values = np.array([_on(grid, table, run["status"]) for run, table in tables])
+    values = np.array([_on(grid, table, run.status) for run, table in tables])
     return grid, quantiles(values, (0.1, 0.5, 0.9))
 
 
-def _table(rows: Runs, cost: Cost, by: str) -> Floats:
-    """(2, rows): `by` and the cost."""
-    pairs = [(row.get(by), cost.of(row.get(cost.metric))) for row in rows]
+def _table(run: Run, cost: Cost, by: str) -> Floats:
+    """(2, rows): `by` and the cost; empty where no row has `by`."""
+    pairs = [(row.get(by), cost.of(row.get(cost.metric))) for row in run.rows]
     return np.array([pair for pair in pairs if pair[0] is not None], dtype=float).T
 
 
@@ -133,13 +115,11 @@ def _on(grid: Floats, table: Floats, status: str) -> Floats:
     return np.asarray(np.interp(grid, table[0], bounded, right=min(right, HUGE)))
 
 
-def steps_to(runs: Runs, cost: Cost, target: float) -> Floats:
+def steps_to(runs: Sequence[Run], cost: Cost, target: float) -> Floats:
     """The first step at which each run costs at most `target`; infinite where none does."""
-    first = []
-    for run in runs:
-        reached = (row["step"] for row in run["rows"] if cost.of(row.get(cost.metric)) <= target)
-        first.append(float(next(reached, np.inf)))
-    return np.array(first)
+    tables = (_table(run, cost, "step") for run in runs)
+    reached = (table[0, table[1] <= target] if table.size else table for table in tables)
+    return np.array([steps[0] if steps.size else np.inf for steps in reached])
 
 
 def reached(values: Sequence[float | None]) -> tuple[list[float], list[float]]:
@@ -148,9 +128,9 @@ def reached(values: Sequence[float | None]) -> tuple[list[float], list[float]]:
     return known, [(number + 1) / len(values) for number in range(len(known))]
 
 
-def trial_cost(trial: Mapping[str, Any], cost: Cost) -> float:
+def trial_cost(trial: Trial, cost: Cost) -> float:
     """Infinite for a trial that wasn't completed: it can't be a search's best."""
-    return cost.of(trial["value"]) if trial["state"] == "complete" else np.inf
+    return cost.of(trial.value) if trial.state == "complete" else np.inf
 
 
 def best_of(costs: Sequence[float], count: int, shares: Sequence[float]) -> list[float]:
@@ -220,5 +200,5 @@ def _crossing(log: Floats, y: Floats, limit: float) -> tuple[float, bool]:
 def ranks(values: Sequence[float]) -> list[float]:
     """1 is the lowest; equals share the mean of their ranks."""
     row = np.array(values, dtype=float)
-    row = np.where(np.isnan(row), np.inf, row)
-    return [float((row < one).sum() + ((row == one).sum() + 1) / 2) for one in row]
+    found: list[float] = stats.rankdata(np.where(np.isnan(row), np.inf, row)).tolist()
+    return found

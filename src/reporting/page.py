@@ -3,14 +3,14 @@
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from src.comparing.record import Comparison, Doubt
 from src.reporting.figures import Figure, ended
 from src.reporting.figures_svg import COLORS, DASHES, MARKERS, frame, pointed, svg
-from src.reporting.report_data import Comparison
 from src.reporting.tables import PAIRS, cells, csv_text, flat, heading, pairs
 
 HERE = Path(__file__).parent
@@ -27,17 +27,22 @@ SHORT = {
     "stability": "Stability",
 }
 VERDICTS = {"better", "worse", "undecided"}
+FOOTER = (
+    "<footer><p>Point at a figure, or focus it and use the arrow keys, to read values; press a "
+    "method in a legend to hide it. The same figures lie beside this file as PNG and SVG in "
+    "figures/, the table as LaTeX, Markdown, CSV and Parquet. Drawn again with "
+    "python -m src.report.</p></footer>"
+)
 
 
 def page(comparison: Comparison, figures: Sequence[Figure]) -> str:
     """The whole file."""
-    facts = comparison.facts
     style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     panels: list[dict[str, Any]] = []
     drawn = {figure.key: _figure(figure, panels, comparison) for figure in figures}
     # "<" can't stand in it: a name can't end the element.
     data = json.dumps(panels, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    title = escape(str(facts["name"]))
+    title = escape(comparison.name)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_policy(style, script)}">\n'
@@ -45,8 +50,8 @@ def page(comparison: Comparison, figures: Sequence[Figure]) -> str:
         f"<title>{title}</title>\n<style>{style}</style>\n</head>\n<body>\n"
         '<a class="skip" href="#main">Skip to the content</a>\n'
         f"{_header(comparison)}\n<main id=\"main\" tabindex=\"-1\">\n{_nav(figures)}\n"
-        f"{_tables(facts)}\n{''.join(drawn.values())}\n{_records(facts)}\n</main>\n"
-        f"{_footer(facts)}\n"
+        f"{_tables(comparison)}\n{''.join(drawn.values())}\n{_records(comparison)}\n</main>\n"
+        f"{FOOTER}\n"
         f'<script type="application/json" id="data">{data}</script>\n'
         f"<script>{script}</script>\n</body>\n</html>\n"
     )  # fmt: skip
@@ -64,20 +69,18 @@ def _policy(style: str, script: str) -> str:
 
 
 def _header(comparison: Comparison) -> str:
-    facts = comparison.facts
-    runs = sum(map(len, comparison.runs.values()))
-    trials = sum(len(search["trials"]) for search in facts["searches"])
+    trials = sum(len(search.trials) for search in comparison.searches)
     about = [
-        str(facts["created"])[:16].replace("T", " "),
+        comparison.created[:16].replace("T", " "),
         _count(len(comparison.methods), "method"),
         _count(trials, "trial"),
-        _count(runs, "run"),
-        f"protocol {str(facts['hash'])[:12]}",
+        _count(len(comparison.runs), "run"),
+        f"protocol {comparison.hash[:12]}",
     ]
     spans = "".join(f"<span>{escape(text)}</span>" for text in about if text)
     return (
-        f"<header>\n<h1>{escape(str(facts['name']))}</h1>\n<p class=\"about\">{spans}</p>\n"
-        f"{_verdict(facts)}\n</header>"
+        f"<header>\n<h1>{escape(comparison.name)}</h1>\n<p class=\"about\">{spans}</p>\n"
+        f"{_verdict(comparison)}\n</header>"
     )  # fmt: skip
 
 
@@ -85,16 +88,16 @@ def _count(number: int, name: str) -> str:
     return f"{number:,} {name}{'' if number == 1 else 's'}"
 
 
-def _verdict(facts: Mapping[str, Any]) -> str:
-    held = facts["withheld"]
+def _verdict(comparison: Comparison) -> str:
+    held = comparison.withheld
     state = "⚠ Verdict withheld" if held else "✓ Verdict"
-    sentence = str(facts["sentence"]) or "This comparison holds no verdict."
+    sentence = comparison.sentence or "This comparison holds no verdict."
     parts = [
         f'<div class="verdict{" held" if held else ""}" role="region" aria-label="Verdict">',
         f'<p class="state">{state}</p><p class="sentence">{escape(sentence)}</p>',
     ]
     if held:
-        reasons = "".join(f"<li>{_reason(reason)}</li>" for reason in held)
+        reasons = "".join(f"<li>{_reason(doubt)}</li>" for doubt in held)
         parts.append(
             f"<h2>Why it is withheld</h2><ul>{reasons}</ul>"
             "<p>What was measured is shown below; it doesn't support a verdict before this is "
@@ -103,10 +106,9 @@ def _verdict(facts: Mapping[str, Any]) -> str:
     return "".join(parts) + "</div>"
 
 
-def _reason(reason: Mapping[str, Any]) -> str:
-    check = str(reason.get("check") or "").replace("_", " ")
-    about = ", ".join(str(one) for one in (check, reason.get("method")) if one)
-    return f"<strong>{escape(about)}:</strong> {escape(str(reason.get('text', '')))}"
+def _reason(doubt: Doubt) -> str:
+    about = ", ".join(one for one in (doubt.check.replace("_", " "), doubt.method) if one)
+    return f"<strong>{escape(about)}:</strong> {escape(doubt.text)}"
 
 
 def _nav(figures: Sequence[Figure]) -> str:
@@ -116,21 +118,21 @@ def _nav(figures: Sequence[Figure]) -> str:
     return f'<nav aria-label="Contents"><ul>{items}</ul></nav>'
 
 
-def _tables(facts: Mapping[str, Any]) -> str:
+def _tables(comparison: Comparison) -> str:
     caption = "Mean ± standard deviation over fresh seeds."
-    if not facts["timing"].get("valid"):
-        caption += f" † Seconds may not be compared: {ended(facts['timing'].get('text'))}"
-    target = facts["target"]
-    if target.get("value") is not None:
-        metric = str(target.get("metric", "")).replace("val_", "validation ").replace("_", " ")
-        caption += f" The target is a {metric} of {target['value']:.4g}."
+    if not comparison.timing.valid:
+        caption += f" † Seconds may not be compared: {ended(comparison.timing.text)}"
+    target = comparison.target
+    if target.value is not None:
+        metric = target.metric.replace("val_", "validation ").replace("_", " ")
+        caption += f" The target is a {metric} of {target.value:.4g}."
     parts = [
         f'<section id="table"><h2>Table</h2><p class="caption">{escape(caption)}</p>',
-        _table(heading(facts), cells(facts), whole=True),
+        _table(heading(comparison), cells(comparison), whole=True),
     ]
-    if facts["pairs"]:
-        parts.append(f"<h3>Pairs</h3>{_table(PAIRS, pairs(facts), whole=True)}")
-    parts.append(f'<p class="gets">{_download("table.csv", flat(facts))}</p></section>')
+    if comparison.pairs:
+        parts.append(f"<h3>Pairs</h3>{_table(PAIRS, pairs(comparison), whole=True)}")
+    parts.append(f'<p class="gets">{_download("table.csv", flat(comparison))}</p></section>')
     return "".join(parts)
 
 
@@ -189,12 +191,12 @@ def _figure(figure: Figure, panels: list[dict[str, Any]], comparison: Comparison
 
 
 def _runs(comparison: Comparison) -> Iterable[list[Any]]:
-    names = ("method", "kind", "search", "seed", "status", "test_loss", "test_accuracy", "steps",
-             "train_seconds", "steps_to_target", "seconds_to_target", "area")  # fmt: skip
-    names = (*names, *({comparison.facts["metric"]} - {*names}))
-    yield list(names)
-    for runs in comparison.runs.values():
-        yield from ([run[name] for name in names] for run in runs)
+    names = ["method", "kind", "search", "seed", "status", "test_loss", "test_accuracy", "steps",
+             "train_seconds", "steps_to_target", "seconds_to_target", "area"]  # fmt: skip
+    names += {comparison.metric} - {*names}
+    yield names
+    for group in dict.fromkeys((run.method, run.kind) for run in comparison.runs):
+        yield from ([getattr(run, name) for name in names] for run in comparison.of(*group))
 
 
 def _legend(legend: Sequence[tuple[str, int]]) -> str:
@@ -213,11 +215,10 @@ def _legend(legend: Sequence[tuple[str, int]]) -> str:
     return f'<ul class="legend" aria-label="Methods; press to hide">{"".join(items)}</ul>'
 
 
-def _records(facts: Mapping[str, Any]) -> str:
-    protocol = [[str(key), _shown(one)] for key, one in facts["protocol"].items()]
-    environment = [[str(key), _shown(one)] for key, one in facts["environment"].items()]
-    ledger = [[str(row.get(key, "")) for key in ("time", "event", "detail")]
-              for row in facts["ledger"]]  # fmt: skip
+def _records(comparison: Comparison) -> str:
+    protocol = [[key, _shown(one)] for key, one in comparison.protocol.items()]
+    environment = [[key, _shown(one)] for key, one in comparison.environment.items()]
+    ledger = [[event.time, event.event, event.detail] for event in comparison.ledger]
     fields = ("setting", "value")
     return (
         _record("protocol", "Protocol", "What was fixed before anything ran.", fields, protocol,
@@ -245,12 +246,3 @@ def _shown(one: Any) -> str:
     if isinstance(one, str):
         return one
     return json.dumps(one, ensure_ascii=False)
-
-
-def _footer(facts: Mapping[str, Any]) -> str:
-    return (
-        "<footer><p>Point at a figure, or focus it and use the arrow keys, to read values; press a "
-        "method in a legend to hide it. The same figures lie beside this file as PNG and SVG in "
-        "figures/, the table as LaTeX, Markdown, CSV and Parquet. Drawn again with "
-        "python -m src.report.</p></footer>"
-    )

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from src.comparing.record import Comparison, read
 from src.errors import InputError
 from src.files import write_whole
 from src.reporting.figures import figures
 from src.reporting.page import page
-from src.reporting.report_data import Comparison, read
 from src.reporting.tables import write_tables
 
 
@@ -21,16 +21,13 @@ def write_report(folder: Path) -> Path:
         return _write(comparison, folder)
     except OSError as error:
         raise InputError(f"{folder}: {error.strerror or error}") from error
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        text = f"{folder}: comparison.json isn't as expected: {type(error).__name__}: {error}"
-        raise InputError(text) from error
 
 
 def _write(comparison: Comparison, folder: Path) -> Path:
     from src.reporting.figures_paper import save
 
     drawn = figures(comparison)
-    write_tables(comparison.facts, folder)
+    write_tables(comparison, folder)
     (folder / "figures").mkdir(exist_ok=True)
     for figure in drawn:
         save(figure, folder / "figures")

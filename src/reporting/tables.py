@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from src.comparing.record import Comparison, Reached, Row, Summary
 from src.console import stdout
 from src.files import write_whole
 
@@ -42,59 +43,56 @@ LATEX = {
 }
 
 
-def quantities(comparison: Mapping[str, Any]) -> dict[str, str]:
+def quantities(metric: str) -> dict[str, str]:
     """The columns of numbers and their headings; the verdict's metric first, if it is no usual
     one."""
-    metric = str(comparison.get("metric") or "test_loss")
     label = metric.replace("val_", "validation_").replace("train_", "training_").replace("_", " ")
     return QUANTITIES if metric in QUANTITIES else {metric: label, **QUANTITIES}
 
 
-def heading(comparison: Mapping[str, Any]) -> list[str]:
+def heading(comparison: Comparison) -> list[str]:
     """Of `cells`; a dagger marks seconds that may not be compared."""
-    dagger = "" if comparison["timing"].get("valid") else "†"
-    plain = quantities(comparison).values()
+    dagger = "" if comparison.timing.valid else "†"
+    plain = quantities(comparison.metric).values()
     names = [name + dagger if "seconds" in name else name for name in plain]
     return ["rank", "method", "n", "diverged", *names]
 
 
-def cells(comparison: Mapping[str, Any]) -> list[list[str]]:
+def cells(comparison: Comparison) -> list[list[str]]:
     """Tuned methods, best first, then their defaults; mean ± standard deviation."""
     found = []
     for row in ordered(comparison):
-        name, rank = row["method"], rank_of(comparison, row)
-        label = name if row["kind"] == "tuned" else f"{name} (default)"
-        values = [value(row.get(key), row.get("n")) for key in quantities(comparison)]
-        found.append([rank, label, str(row.get("n", "")), str(row.get("diverged", "")), *values])
+        label = row.method if row.kind == "tuned" else f"{row.method} (default)"
+        counts = ["" if one is None else str(one) for one in (row.n, row.diverged)]
+        values = [value(row.of(key), row.n) for key in quantities(comparison.metric)]
+        found.append([rank_of(comparison, row), label, *counts, *values])
     return found
 
 
-def ordered(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
+def ordered(comparison: Comparison) -> list[Row]:
     """The table's rows in rank order, tuned ones first."""
-    names = comparison["methods"]
+    names = comparison.methods
 
-    def place(row: Mapping[str, Any]) -> tuple[bool, int]:
-        known = row["method"] in names
-        return row["kind"] != "tuned", names.index(row["method"]) if known else len(names)
+    def place(row: Row) -> tuple[bool, int]:
+        known = row.method in names
+        return row.kind != "tuned", names.index(row.method) if known else len(names)
 
-    return sorted(comparison["table"], key=place)
-
-
-def rank_of(comparison: Mapping[str, Any], row: Mapping[str, Any]) -> str:
-    names = comparison["methods"]
-    ranked = row["kind"] == "tuned" and row["method"] in names
-    return str(names.index(row["method"]) + 1) if ranked else "–"
+    return sorted(comparison.table, key=place)
 
 
-def value(found: Mapping[str, Any] | None, n: int | None = None) -> str:
+def rank_of(comparison: Comparison, row: Row) -> str:
+    names = comparison.methods
+    ranked = row.kind == "tuned" and row.method in names
+    return str(names.index(row.method) + 1) if ranked else "–"
+
+
+def value(found: Summary, n: int | None = None) -> str:
     """`mean ± std`, with how many reached the target where not all did."""
-    if not found or found.get("mean") is None:
+    if found.mean is None:
         return "–"
-    text = number(found["mean"])
-    if found.get("std") is not None:
-        text = spread(found["mean"], found["std"])
-    if "reached" in found and found["reached"] != n:
-        text += f" ({found['reached']} of {n})"
+    text = number(found.mean) if found.std is None else spread(found.mean, found.std)
+    if isinstance(found, Reached) and found.reached != n:
+        text += f" ({found.reached} of {n})"
     return text
 
 
@@ -116,20 +114,20 @@ PAIRS = ("pair", "verdict", "difference", "95% interval", "p (Holm)", "effect",
          "could have found", "seeds to settle")  # fmt: skip
 
 
-def pairs(comparison: Mapping[str, Any]) -> list[list[str]]:
+def pairs(comparison: Comparison) -> list[list[str]]:
     """A row of text for each pair, as headed by PAIRS."""
     return [
         [
-            f"{one['a']} against {one['b']}",
-            str(one.get("verdict", "")),
-            _maybe(one.get("difference")),
-            f"{_maybe(one.get('low'))} to {_maybe(one.get('high'))}",
-            _maybe(one.get("p_holm"), "{:.2g}"),
-            _maybe(one.get("effect"), "{:.2f}"),
-            _maybe(one.get("detectable"), "{:.2g}"),
-            _maybe(one.get("seeds_to_settle"), "{:d}"),
+            f"{pair.a} against {pair.b}",
+            pair.verdict,
+            _maybe(pair.difference),
+            f"{_maybe(pair.low)} to {_maybe(pair.high)}",
+            _maybe(pair.p_holm, "{:.2g}"),
+            _maybe(pair.effect, "{:.2f}"),
+            _maybe(pair.detectable, "{:.2g}"),
+            _maybe(pair.seeds_to_settle, "{:d}"),
         ]
-        for one in comparison["pairs"]
+        for pair in comparison.pairs
     ]
 
 
@@ -148,20 +146,20 @@ def print_protocol(settings: Mapping[str, Any], console: Console | None = None) 
         console.print(f"{group}: {' '.join(values)}", markup=False)
 
 
-def print_verdict(comparison: Mapping[str, Any], console: Console | None = None) -> None:
+def print_verdict(comparison: Comparison, console: Console | None = None) -> None:
     """The table, the pairs and the sentence, on a terminal."""
     console = console or stdout()
     wide = console.width >= WIDE
     console.print(_rich(heading(comparison), cells(comparison), None if wide else 6))
-    if comparison["pairs"]:
+    if comparison.pairs:
         console.print()
         console.print(_rich(PAIRS, pairs(comparison), None if wide else 5))
-    if not comparison["timing"].get("valid"):
-        text = comparison["timing"].get("text") or "not measured"
+    if not comparison.timing.valid:
+        text = comparison.timing.text or "not measured"
         console.print(f"† seconds may not be compared: {text}", markup=False)
-    for reason in comparison["withheld"]:
-        console.print(f"withheld: {reason.get('text', '')}", markup=False)
-    console.print(f"\n{comparison['sentence']}", style="bold", markup=False)
+    for doubt in comparison.withheld:
+        console.print(f"withheld: {doubt.text}", markup=False)
+    console.print(f"\n{comparison.sentence}", style="bold", markup=False)
 
 
 def _rich(names: Sequence[str], rows: Iterable[Sequence[str]], most: int | None) -> Table:
@@ -179,10 +177,10 @@ def _line(text: object) -> str:
     return re.sub(r"\s+", " ", str(text))
 
 
-def write_tables(comparison: Mapping[str, Any], folder: Path) -> None:
+def write_tables(comparison: Comparison, folder: Path) -> None:
     """`table.tex`, `table.md`, `table.csv` and `table.parquet`."""
     names, rows = heading(comparison), cells(comparison)
-    withheld = [f"Withheld: {_line(one.get('text', ''))}" for one in comparison["withheld"]]
+    withheld = [f"Withheld: {_line(doubt.text)}" for doubt in comparison.withheld]
     tex = latex(names, rows, withheld)
     md = "".join(f"{escape_markdown(reason)}\n\n" for reason in withheld) + markdown(names, rows)
     write_whole(folder / "table.tex", tex.encode())
@@ -222,17 +220,18 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>#|~$&])", r"\\\1", text)
 
 
-def flat(comparison: Mapping[str, Any]) -> list[list[Any]]:
+def flat(comparison: Comparison) -> list[list[Any]]:
     """Numbers unrounded, a column each, heading first."""
-    parts = [(key, part) for key in quantities(comparison) for part in ("mean", "std", "reached")
+    keys = quantities(comparison.metric)
+    parts = [(key, part) for key in keys for part in ("mean", "std", "reached")
              if part != "reached" or "target" in key]  # fmt: skip
     names = ["rank", "method", "kind", "n", "diverged", *(f"{key}_{part}" for key, part in parts)]
     rows: list[list[Any]] = [names]
     for row in ordered(comparison):
         rank = rank_of(comparison, row)
-        values = [(row.get(key) or {}).get(part) for key, part in parts]
-        fixed = [int(rank) if rank.isdigit() else None, row["method"], row["kind"]]
-        rows.append([*fixed, row.get("n"), row.get("diverged"), *values])
+        values = [getattr(row.of(key), part, None) for key, part in parts]
+        fixed = [int(rank) if rank.isdigit() else None, row.method, row.kind]
+        rows.append([*fixed, row.n, row.diverged, *values])
     return rows
 
 
@@ -251,7 +250,7 @@ def _field(one: Any) -> Any:
     return one
 
 
-def parquet(comparison: Mapping[str, Any]) -> bytes:
+def parquet(comparison: Comparison) -> bytes:
     """Whole numbers, numbers and texts keep their types, whatever is missing."""
     import pyarrow as pa
     from pyarrow import parquet as files

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from src.comparing.record import Run, Search
 from tests.helpers import Session
 
 SMALL = ("methods=[sgd,adam]", "model=logreg", "trainer.epochs=1", "trainer.threads=1",
@@ -41,7 +42,7 @@ class Here:
 
 @pytest.fixture
 def compared(session: Session, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Calls `src.compare.compare` with a small budget; returns its result and its folder."""
+    """Calls `src.compare.compare` with a small budget; returns its record and its folder."""
     from src import compare
     from src.composing import register
 
@@ -56,7 +57,7 @@ def compared(session: Session, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
     register()
 
     def call(*overrides: str) -> tuple[dict[str, Any], Path]:
-        found = compare.compare([*SMALL, *overrides])
+        found = compare.compare([*SMALL, *overrides]).model_dump()
         folder = outputs / "comparisons" / found["name"]
         assert (folder / "report.html").is_file()
         return found, folder
@@ -87,18 +88,18 @@ def made_plan(metric: str = "test_loss", **changes: Any) -> Any:
 
 def made_run(
     method: str, seed: int, value: float | None, kind: str = "tuned", search: int = 0, **more: Any
-) -> dict[str, Any]:
-    """A run as runs.jsonl keeps it; without a value it diverged."""
+) -> Run:
+    """A run; without a value it diverged."""
     row = {"step": 1, "samples": 10, "train_seconds": 0.5, "val_loss": value}
     made = {
         "method": method, "kind": kind, "search": search, "seed": seed, "value": value,
         "status": "diverged" if value is None else "completed", "test_loss": value,
         "test_accuracy": None, "commit": "c", "idle": True, "rows": [row],
     }  # fmt: skip
-    return {**made, **more}
+    return Run.model_validate({**made, **more})
 
 
-def made_search(method: str, search: int = 0, **more: Any) -> dict[str, Any]:
-    trial = {"state": "complete", "cost": 1.0, "params": {}}
+def made_search(method: str, search: int = 0, **more: Any) -> Search:
+    trial = {"number": 0, "state": "complete", "cost": 1.0, "params": {}}
     made = {"method": method, "search": search, "space": {}, "trials": [trial], "shared_hash": "x"}
-    return {**made, **more}
+    return Search.model_validate({**made, **more})

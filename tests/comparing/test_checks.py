@@ -5,30 +5,34 @@ from typing import Any
 import pytest
 
 from src.comparing import checks
+from src.comparing.record import Doubt, Pair, Search, Trial
 from src.comparing.searching import widened
-from src.comparing.statistics import Pair
 
 
-def trial(
-    number: int, state: str = "complete", cost: float = 1.0, **params: float
-) -> dict[str, Any]:
+def trial(number: int, state: str = "complete", cost: float = 1.0, **params: float) -> Trial:
     value = cost if state == "complete" else None
-    return {"number": number, "state": state, "value": value, "cost": value, "params": params}
+    return Trial(number=number, state=state, counted=state != "failed", value=value, cost=value,
+                 params=params)  # fmt: skip
 
 
-def search(method: str = "adam", lr: float = 1e-3, **changes: Any) -> dict[str, Any]:
+def search(method: str = "adam", lr: float = 1e-3, **changes: Any) -> Search:
     trials = [trial(0, cost=0.5, lr=lr), trial(1, cost=0.9, lr=1e-2), trial(2, "pruned", lr=1e-4)]
     space = {"lr": {"low": 1e-5, "high": 1e-1, "log": True}}
     base = {"method": method, "search": 0, "space": space, "trials": trials, "shared_hash": "x"}
-    return {**base, **changes}
+    return Search.model_validate({**base, **changes})
 
 
 def pair(a: str, b: str, verdict: str) -> Pair:
-    return Pair(a, b, 10, 0.1, 0.05, 0.15, 0.01, "t", 0.01, 1.0, 0.1, None, verdict)
+    return Pair(a=a, b=b, verdict=verdict)
 
 
-def named(found: list[dict[str, Any]]) -> list[tuple[str, str | None]]:
-    return [(one["check"], one["method"]) for one in found]
+def named(found: list[Doubt]) -> list[tuple[str, str | None]]:
+    return [(one.check, one.method) for one in found]
+
+
+def spaces(**dimensions: dict[str, Any]) -> dict[str, Any]:
+    """Of each method."""
+    return {name: search(name, space=space).space for name, space in dimensions.items()}
 
 
 @pytest.mark.parametrize("lr", [1.1e-5, 0.09])
@@ -39,9 +43,9 @@ def test_the_best_at_an_edge(lr):
 
 def test_the_text_of_an_edge_names_the_value_and_the_space():
     (doubt,) = checks.at_an_edge([search(lr=0.09)])
-    assert "lr, 0.09," in doubt["text"]
-    assert "[1e-05, 0.1]" in doubt["text"]
-    assert doubt["text"].endswith("(protocol.widen=1 widens the space and goes on)")
+    assert "lr, 0.09," in doubt.text
+    assert "[1e-05, 0.1]" in doubt.text
+    assert doubt.text.endswith("(protocol.widen=1 widens the space and goes on)")
 
 
 def test_a_natural_bound_is_no_edge():
@@ -72,7 +76,7 @@ def test_widening_whole_numbers_and_what_cannot_be_widened():
     assert widened(at_low(0.1, 1.0), works=lambda name, value: value >= 0.05) == {}
     assert widened(at_low(0.1, 1.0), works=lambda name, value: value == 0.01) != {}
     (doubt,) = checks.at_an_edge([at_low(0.5, 1.0, log=False)])
-    assert "widen" not in doubt["text"]
+    assert "widen" not in doubt.text
 
 
 def test_choices_have_no_edge_and_contain_each_other():
@@ -83,8 +87,9 @@ def test_choices_have_no_edge_and_contain_each_other():
     assert checks.at_an_edge([one]) == []
     assert widened(one) == {}
     lost = [pair("momentum", "sgd", "worse")]
-    assert checks.under_tuned(lost, {"momentum": of("a", "b"), "sgd": of("b")})
-    assert checks.under_tuned(lost, {"momentum": of("a"), "sgd": of("b")}) == []
+    assert checks.under_tuned(lost, spaces(momentum=of("a", "b"), sgd=of("b")))
+    assert checks.under_tuned(lost, spaces(momentum=of("a"), sgd=of("b"))) == []
+    assert checks.under_tuned(lost, spaces(momentum=of("a", "b"), sgd=of("b", "c"))) == []
     single = {"lr": {"low": 0.1, "high": 0.1, "log": False}}
     assert checks.at_an_edge([search(space=single, trials=[trial(0, lr=0.1)])]) == []
 
@@ -111,8 +116,8 @@ def test_a_space_that_was_widened_is_no_longer_contained():
         return {"optimizer.lr": {"low": 1e-4, "high": high, "log": True}}
 
     lost = [pair("momentum", "sgd", "worse")]
-    assert checks.under_tuned(lost, {"momentum": space(5), "sgd": space(5)})
-    assert checks.under_tuned(lost, {"momentum": space(5), "sgd": space(50)}) == []
+    assert checks.under_tuned(lost, spaces(momentum=space(5), sgd=space(5)))
+    assert checks.under_tuned(lost, spaces(momentum=space(5), sgd=space(50))) == []
 
 
 def test_too_many_bad_trials():
@@ -133,17 +138,15 @@ def test_unequal_budgets():
 
 
 def test_trials_that_fail_by_their_settings_are_budget():
-    spent = {**trial(2, "failed", lr=1.0), "counted": True}
-    other = search("sgd")
-    other["trials"] = [*other["trials"][:2], spent]
-    assert checks.unequal_budgets([search(), other]) == []
-    other["trials"][2] = {**spent, "counted": False}
+    spent = trial(2, "failed", lr=1.0).model_copy(update={"counted": True})
+    two = search().trials[:2]
+    assert checks.unequal_budgets([search(), search("sgd", trials=[*two, spent])]) == []
+    other = search("sgd", trials=[*two, spent.model_copy(update={"counted": False})])
     assert named(checks.unequal_budgets([search(), other])) == [("budget", None)]
 
 
 def test_failed_trials_are_no_budget():
-    more = search("sgd")
-    more["trials"] = [*more["trials"], trial(3, "failed", lr=1.0)]
+    more = search("sgd", trials=[*search().trials, trial(3, "failed", lr=1.0)])
     assert checks.unequal_budgets([search(), more]) == []
 
 
@@ -156,7 +159,11 @@ def test_a_saturated_metric():
 
 def at(value: float, low: float, high: float, log: bool, name: str = "x") -> dict[str, str]:
     space = {name: {"low": low, "high": high, "log": log}}
-    return checks.edges(search(space=space, trials=[trial(0, **{name: value})]))
+    return sides(search(space=space, trials=[trial(0, **{name: value})]))
+
+
+def sides(one: Search) -> dict[str, str]:
+    return {name: edge.side for name, edge in checks.edges(one).items()}
 
 
 def test_an_edge_is_a_twentieth_of_the_space_in_its_own_scale():
@@ -179,12 +186,16 @@ def test_parameters_without_a_beyond_hide_no_others():
     space = {"a": {"choices": [1]}, "b": {"low": 1, "high": 1, "log": False},
              "c": {"low": 0.0, "high": 1.0, "log": False}}  # fmt: skip
     one = search(space=space, trials=[trial(0, a=1, b=1, c=0.0)])
-    assert checks.edges(one) == {"c": "low"}
+    assert sides(one) == {"c": "low"}
 
 
 def test_the_best_is_the_complete_trial_of_the_lowest_cost():
-    trials = [trial(0, cost=2.0), trial(1, cost=1.0), {**trial(2, cost=0.5), "state": "pruned"}]
-    assert checks.best(trials)["number"] == 1
+    trials = [
+        trial(0, cost=2.0),
+        trial(1, cost=1.0),
+        trial(2, cost=0.5).model_copy(update={"state": "pruned"}),
+    ]
+    assert checks.best(trials).number == 1
     assert checks.best(trials[2:]) is None
     assert checks.edges(search(trials=trials[2:])) == {}
 
@@ -221,17 +232,16 @@ def test_a_space_contains_another(low, high, holds):
     def of(low: float, high: float) -> dict[str, Any]:
         return {"low": low, "high": high, "log": True}
 
-    spaces = {"momentum": {"lr": of(low, high), "beta": of(0, 1)},
-              "sgd": {"lr": of(0.1, 1.0), "other": of(0, 1)}}  # fmt: skip
-    assert checks.contains("momentum", "sgd", spaces) is holds
-    spaces["momentum"]["lr"] = {"choices": [0.1]}
-    assert not checks.contains("momentum", "sgd", {**spaces, "sgd": {"lr": {"choices": [0.2]}}})
-    spaces["momentum"]["lr"] = of(low, high)
-    assert not checks.contains("momentum", "sgd", {**spaces, "sgd": {"lr": {"choices": [0.2]}}})
+    momentum, sgd = {"lr": of(low, high), "beta": of(0, 1)}, {"lr": of(0.1, 1.0), "other": of(0, 1)}
+    assert checks.contains("momentum", "sgd", spaces(momentum=momentum, sgd=sgd)) is holds
+    chosen = {"lr": {"choices": [0.2]}}
+    for other in ({"lr": {"choices": [0.1]}}, momentum):
+        assert not checks.contains("momentum", "sgd", spaces(momentum=other, sgd=chosen))
+    assert not checks.contains("momentum", "sgd", spaces(momentum=chosen, sgd=sgd))
 
 
 def test_budgets_are_counted_by_method_and_search():
-    spent = {**trial(1, "failed"), "counted": True}
+    spent = trial(1, "failed").model_copy(update={"counted": True})
     searches = [search("a", trials=[trial(0), trial(1, "pruned"), trial(2, "failed"), spent]),
                 search("a", search=1, trials=[trial(0)])]  # fmt: skip
     assert checks.budgets(searches) == {"a 0": 3, "a 1": 1}
@@ -239,19 +249,20 @@ def test_budgets_are_counted_by_method_and_search():
 
 def test_doubts_of_all_kinds():
     """Each check is asked, with what it needs."""
-    bad = search("momentum", lr=0.09, shared_hash="y")
-    bad["trials"] = [trial(0, lr=0.09), trial(1, "diverged", lr=0.1), trial(2, "failed", lr=0.1)]
+    trials = [trial(0, lr=0.09), trial(1, "diverged", lr=0.1), trial(2, "failed", lr=0.1)]
+    bad = search("momentum", shared_hash="y", trials=trials)
     lost = [pair("momentum", "sgd", "worse")]
     found = checks.doubts([bad, search("sgd")], lost, {"a": [1.0], "b": [1.0]}, 0.5)
     assert named(found) == [
         ("edge", "momentum"), ("under-tuned", "momentum"), ("bad trials", "momentum"),
         ("budget", None), ("protocol", None), ("saturated", None),
     ]  # fmt: skip
-    assert "2 of 3 trials" in found[2]["text"]
+    assert "2 of 3 trials" in found[2].text
+    assert all(one.text for one in found)
 
 
 def test_saturated_on_average():
     assert checks.saturated({"a": [0.9995], "b": [1.0, 0.999], "c": [0.5]}) != []
     assert checks.saturated({"a": [0.9994], "b": [1.0]}) == []
     (doubt,) = checks.saturated({"a": [1.0], "b": [1.0], "c": [0.5]})
-    assert doubt["text"].startswith("a, b all reach an accuracy of 99.95% or more")
+    assert doubt.text.startswith("a, b all reach an accuracy of 99.95% or more")

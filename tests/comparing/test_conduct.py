@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from src.comparing import conduct
-from src.comparing.conduct import Job, Others, finite, jobs, train
+from src.comparing.conduct import Job, Others, jobs, train
 from src.comparing.ledger import Ledger
 from src.comparing.protocol import Plan, plan
+from src.comparing.record import Run, Search, Trial
 from src.composing import register
 from tests.comparing.conftest import made_plan
 from tests.helpers import Session, result, rows
@@ -41,14 +42,14 @@ def counted(session: Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[
     yield trained
 
 
-Train = Callable[..., dict[str, Any]]
+Train = Callable[..., Run]
 
 
 @pytest.fixture
 def trained(counted: list[Path], tmp_path: Path, asked: Plan) -> Train:
     """Carries a job out in a folder of the test's own."""
 
-    def call(job: Job = JOB, made: Plan = asked) -> dict[str, Any]:
+    def call(job: Job = JOB, made: Plan = asked) -> Run:
         return train(made, job, tmp_path, Ledger(tmp_path))
 
     return call
@@ -56,10 +57,12 @@ def trained(counted: list[Path], tmp_path: Path, asked: Plan) -> Train:
 
 def test_jobs_take_turns() -> None:
     """Seed by seed: the winner of each search, then each method's defaults."""
-    trials = [{"state": "complete", "cost": cost, "params": {"lr": cost}} for cost in (3.0, 1.0)]
-    pruned = {"state": "pruned", "cost": None, "params": {"lr": 0.0}}
+    trials = [
+        Trial(number=0, state="complete", cost=cost, params={"lr": cost}) for cost in (3.0, 1.0)
+    ]
+    pruned = Trial(number=1, state="pruned", cost=None, params={"lr": 0.0})
     searches = [
-        {"method": method, "search": search, "trials": [pruned, *trials]}
+        Search(method=method, search=search, trials=[pruned, *trials])
         for search in (0, 1) for method in ("a", "b")
     ]  # fmt: skip
     made = jobs(made_plan(methods=("a", "b"), seeds=2, searches=2, first_seed=300), searches)
@@ -80,19 +83,19 @@ def test_what_a_run_is_told_and_what_is_kept(trained: Train, counted: list[Path]
     recorded, curve = result(place), rows(place)
     assert recorded["seed"] == 1000
     assert recorded["at_end"].keys() == {"test_loss", "test_accuracy"}
-    assert recorded["steps"] == row["steps"] > 0
-    assert (row["method"], row["kind"], row["search"], row["seed"]) == ("sgd", "tuned", 0, 1000)
-    assert row["params"] == {"optimizer.lr": 0.5}
-    assert row["value"] == row["test_loss"] == recorded["at_end"]["test_loss"]
-    assert row["test_accuracy"] == recorded["at_end"]["test_accuracy"]
-    assert row["train_seconds"] == recorded["train_seconds"]
-    assert (row["status"], row["folder"]) == ("completed", str(place))
+    assert recorded["steps"] == row.steps > 0
+    assert (row.method, row.kind, row.search, row.seed) == ("sgd", "tuned", 0, 1000)
+    assert row.params == {"optimizer.lr": 0.5}
+    assert row.value == row.test_loss == recorded["at_end"]["test_loss"]
+    assert row.test_accuracy == recorded["at_end"]["test_accuracy"]
+    assert row.train_seconds == recorded["train_seconds"]
+    assert (row.status, row.folder) == ("completed", str(place))
     names = ("step", "samples", "train_seconds", "val_loss", "val_accuracy")
-    assert row["rows"] == [{name: one[name] for name in names} for one in curve]
+    assert row.rows == [{name: one[name] for name in names} for one in curve]
     assert len(curve) > 1
     git = json.loads((place / "provenance.json").read_text())["git"]
     commit = git["commit"] + (" and changes" if git["dirty"] else "")
-    assert row["commit"] == commit
+    assert row.commit == commit
 
 
 def test_defaults_are_the_methods_own(trained: Train, counted: list[Path], asked: Plan) -> None:
@@ -107,8 +110,8 @@ def test_all_sets_that_were_asked_for_are_measured(trained: Train, counted: list
     row = trained(JOB, plan([*OVERRIDES, *more]))
     measured = result(counted[0])["at_end"]
     assert {name.split("_")[0] for name in measured} == {"train", "val", "test"}
-    assert {name: row[name] for name in measured} == measured
-    assert row["value"] == measured["val_accuracy"]
+    assert {name: row.of(name) for name in measured} == measured
+    assert row.value == measured["val_accuracy"]
 
 
 def test_it_is_the_last_row_that_counts(trained: Train, counted: list[Path]) -> None:
@@ -117,15 +120,15 @@ def test_it_is_the_last_row_that_counts(trained: Train, counted: list[Path]) -> 
     row = trained(replace(JOB, seed=1001, params={"optimizer.lr": 30.0}), by_val)
     losses = [one["val_loss"] for one in rows(counted[0])]
     assert losses[-1] > 1.05 * min(losses)
-    assert row["value"] == row["val_loss"] == pytest.approx(losses[-1])
+    assert row.value == row.of("val_loss") == pytest.approx(losses[-1])
     assert result(counted[0])["objective"]["value"] == pytest.approx(losses[-1])
 
 
 def test_a_run_that_diverged_has_no_values(trained: Train) -> None:
     row = trained(replace(JOB, params={"optimizer.lr": 1e38}))
-    assert row["status"] == "diverged"
-    assert {row["value"], row["test_loss"], row["test_accuracy"]} == {None}
-    assert row["rows"]
+    assert row.status == "diverged"
+    assert {row.value, row.test_loss, row.test_accuracy} == {None}
+    assert row.rows
 
 
 def test_a_run_is_used_again(trained: Train, counted: list[Path], tmp_path: Path) -> None:
@@ -135,7 +138,7 @@ def test_a_run_is_used_again(trained: Train, counted: list[Path], tmp_path: Path
     elsewhere = plan([*OVERRIDES, "+data.root=/elsewhere", "logger=tensorboard"])
     assert trained(JOB, elsewhere) == first
     assert len(counted) == 1
-    notes = [(one["event"], one["detail"]) for one in Ledger(tmp_path).read()]
+    notes = [(one.event, one.detail) for one in Ledger(tmp_path).read()]
     assert notes == [("test set evaluated", "sgd-tuned-0-seed-1000, once, at its end")]
 
 
@@ -148,7 +151,7 @@ def test_a_run_of_another_config_is_not_used(
     other = plan([*OVERRIDES, change])
     row = trained(JOB, other)
     assert len(counted) == 2
-    assert (row["steps"] < result(counted[0])["steps"]) is False
+    assert (row.steps < result(counted[0])["steps"]) is False
     assert trained(JOB, other) == row
     assert len(counted) == 2
 
@@ -158,8 +161,8 @@ def test_a_run_of_another_winner_is_not_used(trained: Train, counted: list[Path]
     first = trained()
     second = trained(replace(JOB, params={"optimizer.lr": 0.25}))
     assert len(counted) == 2
-    assert second["params"] == {"optimizer.lr": 0.25}
-    assert second["value"] != first["value"]
+    assert second.params == {"optimizer.lr": 0.25}
+    assert second.value != first.value
     assert "lr: 0.25\n" in (counted[0] / "config.yaml").read_text()
 
 
@@ -171,7 +174,7 @@ def test_an_interrupted_run_is_not_used(trained: Train, counted: list[Path]) -> 
     (counted[0] / "left").touch()
     again = trained()
     assert len(counted) == 2
-    assert (again["value"], again["status"]) == (first["value"], "completed")
+    assert (again.value, again.status) == (first.value, "completed")
     assert not (counted[0] / "left").exists()
 
 
@@ -186,7 +189,7 @@ def test_a_tenth_of_the_processors(
     place = counted[0] / "others.json"
     assert 0 <= float(place.read_text()) <= 1
     place.write_text(share) if share else place.unlink()
-    assert trained()["idle"] is idle
+    assert trained().idle is idle
     assert len(counted) == 1
 
 
@@ -212,10 +215,6 @@ def test_what_others_used(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Others().share() == 0, "the clock stood still"
 
 
-def test_finite() -> None:
-    assert [*finite([1.0, None, float("inf"), float("nan"), -2.0, 0.0])] == [1.0, -2.0, 0.0]
-
-
 def test_a_key_of_ones_own_is_told_to_the_run(asked: Plan) -> None:
     """A dimension may be one that no file names."""
     cfg = conduct._config(asked, Job("sgd", "tuned", 0, 1000, {"optimizer.mine.x": 3}))
@@ -238,7 +237,7 @@ def test_a_run_that_diverged_has_no_value(
     left = {"status": status, "at_end": measured, "steps": 3, "train_seconds": 1.0}
     (tmp_path / "result.json").write_text(json.dumps(left))
     (tmp_path / "provenance.json").write_text("{}")
-    row = conduct._row(asked, JOB, tmp_path)
-    assert row["value"] == row["test_loss"] == kept
-    assert row["test_accuracy"] == (0.9 if kept else None)
-    assert row["status"] == ("completed" if kept else "diverged")
+    row = conduct._read(asked, JOB, tmp_path)
+    assert row.value == row.test_loss == kept
+    assert row.test_accuracy == (0.9 if kept else None)
+    assert row.status == ("completed" if kept else "diverged")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
+from src.comparing.record import read
 from src.reporting.figures import Panel, figures
-from src.reporting.report_data import read
 from src.training.evaluation import evaluate
 from tests.comparing.conftest import runs_of
 

@@ -155,7 +155,7 @@ def test_a_ledger_goes_on_after_a_torn_line(tmp_path: Path) -> None:
     place.write_text(place.read_text() + '{"time": "2026-')
     ledger.note("searched", "b")
     ledger.note("searched", "a")
-    assert [line["detail"] for line in ledger.read()] == ["a", "b"]
+    assert [line.detail for line in ledger.read()] == ["a", "b"]
     assert json.loads(place.read_text().splitlines()[-1])["detail"] == "b"
 
 
@@ -169,10 +169,10 @@ def test_a_ledger_keeps_each_event_once_and_when(tmp_path: Path) -> None:
     assert len(lines) == 4
     assert lines[-1] == b""
     found = ledger.read()
-    assert [json.loads(line) for line in lines[:-1]] == found
-    told = [(line["event"], line["detail"]) for line in found]
+    assert [json.loads(line) for line in lines[:-1]] == [line.model_dump() for line in found]
+    told = [(line.event, line.detail) for line in found]
     assert told == [("searched", "a"), ("tested", "a"), ("searched", "b")]
-    age = datetime.now() - datetime.fromisoformat(found[0]["time"])
+    age = datetime.now() - datetime.fromisoformat(found[0].time)
     assert abs(age.total_seconds()) < 60
 
 
@@ -182,7 +182,7 @@ def test_a_ledger_of_torn_bytes_alone(tmp_path: Path, torn: bytes) -> None:
     (tmp_path / "ledger.jsonl").write_bytes(torn)
     ledger = Ledger(tmp_path)
     ledger.note("searched", "a")
-    assert [line["detail"] for line in ledger.read()] == ["a"]
+    assert [line.detail for line in ledger.read()] == ["a"]
     assert (tmp_path / "ledger.jsonl").read_bytes().startswith(torn + b"\n{")
 
 

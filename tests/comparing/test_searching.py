@@ -18,13 +18,14 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from src.comparing import searching
 from src.comparing.ledger import Ledger
 from src.comparing.protocol import Plan, plan
+from src.comparing.record import Search, Trial
 from src.comparing.searching import Searches, read_search, widened
 from src.composing import register
 from src.errors import InputError
 from src.sweeping import storage
 from tests.comparing.test_checks import search, trial
 
-WON = [{"state": "complete", "cost": 0.0}]
+WON = [Trial(number=0, state="complete", cost=0.0)]
 
 
 def test_searches_side_by_side_are_those_of_one_alone(
@@ -34,7 +35,7 @@ def test_searches_side_by_side_are_those_of_one_alone(
     register()
     given = ["trainer.threads=2"]
     commands: dict[int, list[list[str]]] = {1: [], 3: []}
-    monkeypatch.setattr(searching, "read_search", lambda *_: {"trials": WON})
+    monkeypatch.setattr(searching, "read_search", lambda *_: Search(method="", trials=WON))
     for n_jobs, begun in commands.items():
 
         def begin(
@@ -67,24 +68,30 @@ def test_the_command_of_each_search(
     """Searches of a method differ in their seeds and in their studies, and in nothing else."""
     begun: list[list[str]] = []
     monkeypatch.setattr(Searches, "_carry_out", lambda _, command, *more: begun.append(command))
-    monkeypatch.setattr(searching, "read_search", lambda _, *names: {"trials": WON, "of": names})
+
+    def read(_: Plan, method: str, number: int, study: str) -> Search:
+        return Search(method=method, search=number, study=study, trials=WON)
+
+    monkeypatch.setattr(searching, "read_search", read)
     ledger = Ledger(tmp_path)
     found = Searches(asked, tmp_path, ledger).run()
     order = [("adam", 0), ("sgd", 0), ("adam", 1), ("sgd", 1)]
-    assert [one["of"] for one in found] == [(*one, asked.study(*one)) for one in order]
+    assert [(one.method, one.search, one.study) for one in found] == [
+        (*one, asked.study(*one)) for one in order
+    ]
     assert len({asked.study(*one) for one in order}) == 4
     assert begun == [
         ["-m", "src.train", "-m", f"sweeps={method}", "objective.row=last", f"seed={number}",
          "n_trials=3", f"study={asked.study(method, number)}"]
         for method, number in order
     ]  # fmt: skip
-    noted = [(line["event"], line["detail"].partition(": python ")) for line in ledger.read()]
+    noted = [(line.event, line.detail.partition(": python ")) for line in ledger.read()]
     assert [event for event, _ in noted] == ["searched"] * 4
     assert [detail[0] for _, detail in noted] == [asked.study(*one) for one in order]
     assert noted[0][1][2] == " ".join(begun[0])
 
 
-def at_edges(lr: float, low: float, high: float) -> dict[str, Any]:
+def at_edges(lr: float, low: float, high: float) -> Search:
     space = {"optimizer.lr": {"low": low, "high": high, "log": True}}
     return search(space=space, trials=[trial(0, **{"optimizer.lr": lr})], study="x")
 
@@ -118,7 +125,7 @@ def test_a_space_is_widened_until_its_best_lies_within(
     assert len({*names}) == len(names)
     assert all(name.startswith(f"{names[0]}-wider-") for name in names[1:])
     assert all(f"study={name}" in command and "seed=1" in command for command, name in begun)
-    assert last["space"]["optimizer.lr"]["high"] == (0.1, 1.0, 10.0)[len(spaces) - 1]
+    assert last.space["optimizer.lr"].high == (0.1, 1.0, 10.0)[len(spaces) - 1]
 
 
 def test_a_space_is_widened_only_to_what_the_method_takes(asked: Plan, tmp_path: Path) -> None:
@@ -135,7 +142,7 @@ def test_a_search_without_a_winner(
     monkeypatch.setattr(Searches, "_carry_out", lambda *_: None)
     monkeypatch.setattr(
         searching, "read_search",
-        lambda *_: {"trials": [trial(0, "pruned")], "study": "S", "space": {}},
+        lambda *_: Search(method="adam", study="S", trials=[trial(0, "pruned")]),
     )  # fmt: skip
     with pytest.raises(InputError, match="adam: no trial of study S was completed"):
         Searches(asked, tmp_path, Ledger(tmp_path)).run()
@@ -361,41 +368,41 @@ def studies(asked: Plan, tmp_path_factory: pytest.TempPathFactory) -> Plan:
 def test_what_is_read_of_a_search(studies: Plan, direction: str, sign: int) -> None:
     """A cost is lower where a trial is better; trials that were made good leave no trace."""
     found = read_search(studies, "adam", 1, direction)
-    assert (found["method"], found["search"], found["study"]) == ("adam", 1, direction)
-    trials = found["trials"]
-    assert [one["number"] for one in trials] == [0, 1, 2, 3, 4, 5]
+    assert (found.method, found.search, found.study) == ("adam", 1, direction)
+    trials = found.trials
+    assert [one.number for one in trials] == [0, 1, 2, 3, 4, 5]
     states = ["complete", "complete", "pruned", "diverged", "failed", "failed"]
-    assert [one["state"] for one in trials] == states
-    assert [one["counted"] for one in trials] == [True] * 5 + [False]
-    assert [one["value"] for one in trials] == [0.25, 0.75, 2.0, None, None, None]
-    assert [one["cost"] for one in trials] == [sign * 0.25, sign * 0.75, None, None, None, None]
-    first = {key: trials[0][key] for key in ("seconds", "steps", "folder", "params")}
-    assert first == {
+    assert [one.state for one in trials] == states
+    assert [one.counted for one in trials] == [True] * 5 + [False]
+    assert [one.value for one in trials] == [0.25, 0.75, 2.0, None, None, None]
+    assert [one.cost for one in trials] == [sign * 0.25, sign * 0.75, None, None, None, None]
+    assert trials[0].model_dump(include={"seconds", "steps", "folder", "params"}) == {
         "seconds": 1.5, "steps": 7, "folder": "/f",
         "params": {"optimizer.lr": 0.5, "n": 4, "model.activation": "tanh"},
     }  # fmt: skip
-    assert trials[1]["params"] == {"optimizer.lr": 0.5, "n": 3, "model.activation": "tanh"}
-    assert found["space"] == {
+    assert trials[1].params == {"optimizer.lr": 0.5, "n": 3, "model.activation": "tanh"}
+    assert found.model_dump()["space"] == {
         "optimizer.lr": {"low": 1e-3, "high": 1.0, "log": True},
         "n": {"low": 1, "high": 9, "log": False},
         "model.activation": {"choices": ["relu", "tanh"]},
     }
-    assert found["hash"] == "H"
-    assert found["importance"].keys() <= {"optimizer.lr", "n", "model.activation"}
+    assert found.hash == "H"
+    assert found.importance.keys() <= {"optimizer.lr", "n", "model.activation"}
     best = searching.checks.best(trials)
-    assert best["number"] == (0 if direction == "minimize" else 1)
+    assert best is not None
+    assert best.number == (0 if direction == "minimize" else 1)
 
 
 def test_searches_share_all_but_what_is_the_methods_own(studies: Plan) -> None:
-    shared = read_search(studies, "adam", 1, "begun")["shared_hash"]
+    shared = read_search(studies, "adam", 1, "begun").shared_hash
     url = str(studies.configs["adam"].hydra.sweeper.storage)
     study = optuna.load_study(study_name="begun", storage=url)
     signature = study.user_attrs["signature"]
     own = {"hash": "G", "seed": 5, "optimizer.lr": 7, "optimizer._target_": "x", "search.y": 1}
     study.set_user_attr("signature", {**signature, **own})
-    assert read_search(studies, "adam", 1, "begun")["shared_hash"] == shared
+    assert read_search(studies, "adam", 1, "begun").shared_hash == shared
     study.set_user_attr("signature", {**signature, "data.name": "mnist"})
-    assert read_search(studies, "adam", 1, "begun")["shared_hash"] != shared
+    assert read_search(studies, "adam", 1, "begun").shared_hash != shared
 
 
 @pytest.mark.parametrize(

@@ -179,6 +179,9 @@ def test_broken_files_of_its_own(compared: Compared) -> None:
     (folder / "comparison.json").write_text("{")
     after, _ = compared()
     assert (after["pairs"], after["hash"]) == (before["pairs"], before["hash"])
+    (folder / "runs.jsonl").unlink()
+    assert compared()[0]["pairs"] == before["pairs"]
+    assert len(runs_of(folder)) == 8
     (folder / "protocol.json").write_text("{")
     with pytest.raises(InputError, match=r"protocol\.json can't be read: .*; move"):
         compared()

@@ -11,11 +11,14 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 from statsmodels.stats.power import TTestPower
 
+from src.comparing import statistics
+from src.comparing.record import Summary
 from src.comparing.statistics import (
     _bias_corrected,
     area,
     compare,
     detectable_effect,
+    finite,
     first_reaching,
     holm,
     interval,
@@ -132,9 +135,9 @@ def test_two_standard_deviations_are_found(seeds):
 
 
 def test_summary_area_and_target():
-    assert summary([1.0, 3.0]) == {"mean": 2.0, "std": pytest.approx(math.sqrt(2))}
-    assert summary([1.0]) == {"mean": 1.0, "std": None}
-    assert summary([math.nan]) == {"mean": None, "std": None}
+    assert summary([1.0, 3.0]) == Summary(mean=2.0, std=math.sqrt(2))
+    assert summary([1.0]) == Summary(mean=1.0, std=None)
+    assert summary([math.nan]) == Summary(mean=None, std=None)
     rows = [{"samples": s, "val_loss": v} for s, v in ((10, 4.0), (20, 2.0), (40, 1.0))]
     assert area(rows, "val_loss") == pytest.approx((30 + 30) / 30)
     assert first_reaching(rows, "val_loss", 2.0)["samples"] == 20
@@ -191,6 +194,21 @@ def test_the_interval_of_several_searches_is_bias_corrected_at_95_percent():
     z0 = stats.norm.ppf(np.mean(np.array(means) < values.mean()))
     low, high = np.quantile(means, stats.norm.cdf(2 * z0 + stats.norm.ppf([0.025, 0.975])))
     assert interval(values) == pytest.approx((low, high), abs=0.03 * (high - low))
+
+
+@pytest.mark.parametrize("shape", [(1, 30), (3, 10)])
+def test_many_runs_are_drawn_in_parts(monkeypatch, shape):
+    values = np.random.default_rng(6).normal(size=shape)
+    at_once = interval(values)
+    monkeypatch.setattr(statistics, "BLOCK", 777)
+    assert interval(values) == at_once
+
+
+def test_an_interval_passes_over_what_is_missing():
+    values = np.random.default_rng(7).normal(size=(1, 12))
+    apart = np.insert(values, [0, 4], np.nan, axis=1)
+    assert interval(apart) == interval(values)
+    assert interval(np.array([[np.nan, 2.0], [2.0, np.nan]])) == (2, 2)
 
 
 def test_the_bias_correction_moves_both_ends():
@@ -359,10 +377,10 @@ def test_the_area_is_a_mean_over_samples():
 
 
 def test_a_summary_leaves_out_what_is_not_finite():
-    assert summary([1.0, math.inf, 2.0, 6.0]) == {
+    assert summary([1.0, math.inf, 2.0, 6.0]).model_dump() == {
         "mean": pytest.approx(3.0), "std": pytest.approx(math.sqrt(7))
     }  # fmt: skip
-    assert summary([]) == {"mean": None, "std": None}
+    assert summary([]) == Summary(mean=None, std=None)
 
 
 def test_the_corrected_p_decides():
@@ -391,3 +409,7 @@ def test_two_seeds_could_find_something_too():
     spread = np.std([1.0, 2.0], ddof=1)
     assert pair.detectable == pytest.approx(detectable_effect(2, 0.05) * spread)
     assert pair.effect == pytest.approx(1.5 / spread)
+
+
+def test_finite() -> None:
+    assert [*finite([1.0, None, float("inf"), float("nan"), -2.0, 0.0])] == [1.0, -2.0, 0.0]

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from src.comparing.statistics import Pair
+from src.comparing.record import Doubt, Event, Pair, Run, Summary, Timing
 from src.comparing.verdict import _diverged, _told, judge, sentence
 from tests.comparing.conftest import made_plan, made_run, made_search
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, 6)
 
 
 def pair(a: str, b: str, verdict: str, seeds: int | None = None) -> Pair:
@@ -47,11 +49,11 @@ def test_a_winner_that_diverges(kind: str, found: int) -> None:
     """A default that diverges says something of the default; a winner withholds the verdict."""
     plan: Any = SimpleNamespace(methods=("a", "b"))
     ended = [("a", "tuned", "completed"), ("b", "tuned", "completed"), ("b", kind, "diverged")]
-    runs = [dict(zip(("method", "kind", "status"), one, strict=True)) for one in ended]
+    runs = [Run(**dict(zip(("method", "kind", "status"), one, strict=True))) for one in ended]
     doubts = _diverged(plan, runs)
     assert len(doubts) == found
-    assert all("b: its winner diverged on 1" in one["text"] for one in doubts)
-    assert {one["method"] for one in doubts} <= {"b"}
+    assert all("b: its winner diverged on 1" in one.text for one in doubts)
+    assert {one.method for one in doubts} <= {"b"}
 
 
 def test_a_comparison_in_which_every_run_diverges() -> None:
@@ -61,14 +63,14 @@ def test_a_comparison_in_which_every_run_diverges() -> None:
         for name in "ab" for kind in ("tuned", "default") for seed in (1000, 1001)
     ]  # fmt: skip
     searches = [made_search(name) for name in "ab"]
-    found = judge(made_plan(methods=("a", "b")), searches, runs, {}, [])
-    assert [one["check"] for one in found["withheld"]] == ["diverged winner"] * 2
-    assert [one["verdict"] for one in found["pairs"]] == ["undecided"]
-    assert found["target"]["value"] is None
-    assert {line["test_loss"]["mean"] for line in found["table"]} == {None}
+    found = judge(made_plan(methods=("a", "b")), searches, runs, {}, [], NOW)
+    assert [one.check for one in found.withheld] == ["diverged winner"] * 2
+    assert [one.verdict for one in found.pairs] == ["undecided"]
+    assert found.target.value is None
+    assert {row.test_loss.mean for row in found.table} == {None}
 
 
-def stored(sign: float, searches: int = 1) -> list[dict[str, Any]]:
+def stored(metric: str, sign: float, searches: int = 1) -> list[Run]:
     """Runs on twelve seeds: c is best and a worst where lower is better, one of c's diverged."""
     rng = np.random.default_rng(8)
     runs = []
@@ -77,7 +79,8 @@ def stored(sign: float, searches: int = 1) -> list[dict[str, Any]]:
             for seed in range(1000, 1012):
                 value = sign * float(10 - 3 * place + rng.normal())
                 value = None if (name, search, seed) == ("c", 0, 1005) else value
-                runs.append(made_run(name, seed, value, search=search))
+                more = {"val_accuracy": None, metric: value}
+                runs.append(made_run(name, seed, value, search=search, **more))
     return runs
 
 
@@ -86,19 +89,18 @@ def test_maximized_is_minimized_mirrored(searches: int) -> None:
     """The same runs with every value negated, by an accuracy instead of a loss."""
     judged = []
     for metric, sign in (("val_loss", 1.0), ("val_accuracy", -1.0)):
-        plan, runs = made_plan(metric, seeds=12, searches=searches), stored(sign, searches)
-        for one in runs:
-            one.update({"val_accuracy": None, metric: one["value"]})
-        found = judge(plan, [made_search(name) for name in "abc"], runs, {}, [])
-        lines = [(one["method"], one["n"], one["diverged"], one[metric]) for one in found["table"]]
+        plan = made_plan(metric, seeds=12, searches=searches)
+        runs = stored(metric, sign, searches)
+        found = judge(plan, [made_search(name) for name in "abc"], runs, {}, [], NOW)
+        lines = [(one.method, one.n, one.diverged, one.of(metric)) for one in found.table]
         judged.append((found, lines))
     (low, low_lines), (high, high_lines) = judged
-    assert (low["direction"], high["direction"]) == ("minimize", "maximize")
-    assert low["methods"] == high["methods"] == ["c", "b", "a"]
-    assert low["sentence"] == high["sentence"]
-    assert low["withheld"] == high["withheld"]
-    assert any(one["verdict"] == "better" for one in low["pairs"]) == (searches == 1)
-    for one, other in zip(low["pairs"], high["pairs"], strict=True):
+    assert (low.direction, high.direction) == ("minimize", "maximize")
+    assert low.methods == high.methods == ["c", "b", "a"]
+    assert low.sentence == high.sentence
+    assert low.withheld == high.withheld
+    assert any(one.verdict == "better" for one in low.pairs) == (searches == 1)
+    for one, other in zip(low.model_dump()["pairs"], high.model_dump()["pairs"], strict=True):
         signed = ("difference", "low", "high", "effect")
         alike = {key: value for key, value in one.items() if key not in signed}
         assert alike == pytest.approx({key: other[key] for key in alike})
@@ -111,9 +113,9 @@ def test_maximized_is_minimized_mirrored(searches: int) -> None:
     assert [line[0] for line in low_lines] == ["c", "b", "a"] * 2
     for line, other in zip(low_lines, high_lines, strict=True):
         assert line[:3] == other[:3]
-        if line[3]["mean"] is not None:
-            assert line[3]["mean"] == pytest.approx(-other[3]["mean"])
-            assert line[3]["std"] == pytest.approx(other[3]["std"])
+        if line[3].mean is not None:
+            assert line[3].mean == pytest.approx(-other[3].mean)
+            assert line[3].std == pytest.approx(other[3].std)
 
 
 @pytest.mark.parametrize(("metric", "worst"), [("test_loss", 9.0), ("test_accuracy", 1.0)])
@@ -124,15 +126,15 @@ def test_a_diverged_run_counts_as_the_worst_that_ended(metric: str, worst: float
              ("b", 1000, 9.0, "default"), ("b", 1001, 1.0, "default")]  # fmt: skip
     runs = [made_run(*one) for one in ended]
     plan = made_plan(metric, methods=("a", "b"), seeds=3)
-    found = judge(plan, [made_search(name) for name in "ab"], runs, {}, [])
-    (pair,) = found["pairs"]
-    assert {pair["a"], pair["b"]} == {"a", "b"}
-    sign = 1 if pair["a"] == "a" else -1
-    assert pair["difference"] == pytest.approx(sign * ((2 + 4 + worst) / 3 - 6))
-    assert found["methods"] == (["a", "b"] if metric == "test_loss" else ["b", "a"])
-    (line,) = [one for one in found["table"] if (one["method"], one["kind"]) == ("a", "tuned")]
-    assert (line["n"], line["diverged"]) == (3, 1)
-    assert line["test_loss"] == {"mean": 3.0, "std": pytest.approx(math.sqrt(2))}
+    found = judge(plan, [made_search(name) for name in "ab"], runs, {}, [], NOW)
+    (pair,) = found.pairs
+    assert {pair.a, pair.b} == {"a", "b"}
+    sign = 1 if pair.a == "a" else -1
+    assert pair.difference == pytest.approx(sign * ((2 + 4 + worst) / 3 - 6))
+    assert found.methods == (["a", "b"] if metric == "test_loss" else ["b", "a"])
+    (line,) = [one for one in found.table if (one.method, one.kind) == ("a", "tuned")]
+    assert (line.n, line.diverged) == (3, 1)
+    assert line.test_loss.model_dump() == {"mean": 3.0, "std": pytest.approx(math.sqrt(2))}
 
 
 def rows(*losses: float | None) -> list[dict[str, Any]]:
@@ -142,7 +144,7 @@ def rows(*losses: float | None) -> list[dict[str, Any]]:
     ]
 
 
-def with_curves() -> list[dict[str, Any]]:
+def with_curves() -> list[Run]:
     """Of b the last tuned losses are 3, 5 and 6, and one diverged; its default ends far below."""
     return [
         made_run("a", 1000, 1.0, rows=rows(9.0, 5.0, 7.0)),
@@ -173,30 +175,31 @@ def test_the_target(asked: dict[str, Any], target: float, steps: list[int | None
     the first method is the reference where none is named."""
     runs = with_curves()
     plan = made_plan(methods=("a", "b"), seeds=4, **asked)
-    found = judge(plan, [made_search(name) for name in "ab"], runs, {}, [])
+    found = judge(plan, [made_search(name) for name in "ab"], runs, {}, [], NOW)
     given = "target" in asked
-    assert found["target"] == {"metric": "val_loss", "value": target, "given": given}
-    assert found["reference"] == asked.get("reference", "a")
-    assert [one["steps_to_target"] for one in runs] == steps
-    assert [one["seconds_to_target"] for one in runs] == [step and step / 20 for step in steps]
+    assert found.target.model_dump() == {"metric": "val_loss", "value": target, "given": given}
+    assert found.reference == asked.get("reference", "a")
+    assert [one.steps_to_target for one in found.runs] == steps
+    assert [one.seconds_to_target for one in found.runs] == [step and step / 20 for step in steps]
 
 
 def test_the_table_by_hand() -> None:
     runs = with_curves()
     plan = made_plan(methods=("a", "b"), seeds=4, reference="b")
-    found = judge(plan, [made_search(name) for name in "ab"], runs, {}, [])
-    kinds = [(one["method"], one["kind"], one["n"]) for one in found["table"]]
+    found = judge(plan, [made_search(name) for name in "ab"], runs, {}, [], NOW)
+    kinds = [(one.method, one.kind, one.n) for one in found.table]
     assert kinds == [("a", "tuned", 4), ("b", "tuned", 4), ("a", "default", 1),
                      ("b", "default", 1)]  # fmt: skip
-    a, b = found["table"][:2]
-    assert a["steps_to_target"] == {"mean": 20.0, "std": None, "reached": 1}
-    assert b["steps_to_target"] == {"mean": 15.0, "std": pytest.approx(50**0.5), "reached": 2}
-    assert b["seconds_to_target"]["mean"] == pytest.approx(0.75)
-    assert a["area"]["mean"] == pytest.approx((6.5 + 7.75 + 8 + 7.5) / 4)
-    assert b["area"]["mean"] == pytest.approx((2 + 7 + 7.5) / 3)
-    assert a["test_loss"] == {"mean": 1.0, "std": 0.0}
-    assert b["diverged"] == 1
-    assert found["table"][2]["test_loss"] == {"mean": 9.0, "std": None}
+    a, b = found.table[:2]
+    assert a.steps_to_target.model_dump() == {"mean": 20.0, "std": None, "reached": 1}
+    steps = {"mean": 15.0, "std": pytest.approx(50**0.5), "reached": 2}
+    assert b.steps_to_target.model_dump() == steps
+    assert b.seconds_to_target.mean == pytest.approx(0.75)
+    assert a.area.mean == pytest.approx((6.5 + 7.75 + 8 + 7.5) / 4)
+    assert b.area.mean == pytest.approx((2 + 7 + 7.5) / 3)
+    assert a.test_loss == Summary(mean=1.0, std=0.0)
+    assert b.diverged == 1
+    assert found.table[2].test_loss == Summary(mean=9.0, std=None)
 
 
 def test_values_stand_by_their_search_and_their_seed() -> None:
@@ -209,32 +212,35 @@ def test_values_stand_by_their_search_and_their_seed() -> None:
     ]  # fmt: skip
     plan = made_plan(methods=("a", "b"), seeds=3, searches=2, first_seed=500)
     searches = [made_search(name, number) for name in "ab" for number in (0, 1)]
-    (pair,) = judge(plan, searches, runs[::-1], {}, [])["pairs"]
+    (pair,) = judge(plan, searches, runs[::-1], {}, [], NOW).pairs
     b, a = (np.array([worth[name, 0], worth[name, 1]]) for name in "ba")
-    assert (pair["a"], pair["b"], pair["n"]) == ("b", "a", 3)
-    assert pair["difference"] == pytest.approx((b - a).mean())
+    assert (pair.a, pair.b, pair.n) == ("b", "a", 3)
+    assert pair.difference == pytest.approx((b - a).mean())
     over_seeds = (b - a).mean(axis=0)
-    assert pair["effect"] == pytest.approx(over_seeds.mean() / over_seeds.std(ddof=1))
+    assert pair.effect == pytest.approx(over_seeds.mean() / over_seeds.std(ddof=1))
 
 
 def test_what_a_comparison_keeps() -> None:
     """What it was told, and what of the runs says how far their seconds can be trusted."""
-    runs = [made_run(name, seed, 1.0) for name in "ab" for seed in (1000, 1001)]
-    runs[1].update(idle=False, commit="b")
-    runs[3].update(commit="a")
-    plan, ledger = made_plan(methods=("a", "b")), [{"event": "e"}]
+    about: list[dict[str, Any]] = [{}, {"idle": False, "commit": "b"}, {}, {"commit": "a"}]
+    seeds = [(name, seed) for name in "ab" for seed in (1000, 1001)]
+    runs = [made_run(*one, 1.0, **more) for one, more in zip(seeds, about, strict=True)]
+    plan, ledger = made_plan(methods=("a", "b")), [Event(event="e")]
     searches = [made_search(name) for name in "ab"]
-    found = judge(plan, searches, runs, {"python": "3"}, ledger)
-    assert found["environment"] == {"python": "3", "commits of the runs": ["a", "b", "c"]}
-    assert found["timing"]["valid"] is False
-    assert "during 1 of 4 runs" in found["timing"]["text"]
-    assert (found["name"], found["hash"], found["ledger"]) == ("n", "h", ledger)
-    assert (found["selection_metric"], found["metric"]) == ("val_loss", "test_loss")
-    assert found["runs"] == "runs.jsonl"
-    assert abs(datetime.now() - datetime.fromisoformat(found["created"])).total_seconds() < 60
-    assert (found["searches"], found["protocol"]) == (searches, plan.settings())
-    runs[1].update(idle=True)
-    assert judge(plan, searches, runs, {}, [])["timing"]["valid"] is True
+    found = judge(plan, searches, runs, {"python": "3"}, ledger, NOW)
+    assert found.environment == {"python": "3", "commits of the runs": ["a", "b", "c"]}
+    assert found.timing.valid is False
+    assert "during 1 of 4 runs" in found.timing.text
+    assert (found.name, found.hash, found.ledger) == ("n", "h", ledger)
+    assert (found.selection_metric, found.metric) == ("val_loss", "test_loss")
+    assert found.created == "2026-01-02T03:04:05"
+    assert (found.searches, found.protocol) == (searches, plan.settings())
+    parts = (found, found.target, found.timing, *found.table, *found.pairs)
+    assert all(one.model_fields_set >= {*type(one).model_fields} for one in parts), "none forgotten"
+    runs[1] = made_run("a", 1001, 1.0)
+    assert judge(plan, searches, runs, {}, [], NOW).timing == Timing(
+        valid=True, text="made one at a time on an otherwise idle machine"
+    )
 
 
 def test_accuracies_of_tuned_runs_saturate_a_task() -> None:
@@ -247,8 +253,8 @@ def test_accuracies_of_tuned_runs_saturate_a_task() -> None:
             for seed in (1000, 1001)
         ]  # fmt: skip
         plan = made_plan(metric, methods=("a", "b"))
-        judged = judge(plan, [made_search(name) for name in "ab"], runs, {}, [])
-        return [one["check"] for one in judged["withheld"]]
+        judged = judge(plan, [made_search(name) for name in "ab"], runs, {}, [], NOW)
+        return [one.check for one in judged.withheld]
 
     assert found(1.0, 0.5) == ["saturated"]
     assert found(0.5, 1.0) == []
@@ -262,7 +268,7 @@ def test_the_sentence() -> None:
     how = "On digits with mlp, each tuned in 2 searches of 3 trials and trained on 5 fresh seeds"
     budgets = {"a 0": 3, "b 0": 3}
     assert sentence(plan, ["a", "b"], told, [], budgets) == f"{how}: a is better than b."
-    doubts = [{"text": "x"}, {"text": "y"}, {"text": "x"}]
+    doubts = [Doubt(text=text) for text in "xyx"]
     held = sentence(plan, ["a", "b"], told, doubts, budgets)
     assert held == f"Withheld: x; y. {how}, without that doubt: a is better than b."
     once = made_plan(methods=("a", "b"))

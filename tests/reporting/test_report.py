@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from src.comparing.record import Trial, read
 from src.config import PROJECT
 from src.errors import InputError
 from src.report import main
@@ -24,7 +25,6 @@ from src.reporting.figures import Figure, Series, _rate, figures
 from src.reporting.figures_svg import chosen
 from src.reporting.page import page
 from src.reporting.report import write_report
-from src.reporting.report_data import read
 from src.reporting.tables import print_verdict
 from tests.reporting import made_up
 
@@ -230,7 +230,7 @@ def test_hostile_text(browser: Any, tmp_path: Path) -> None:
         assert len(re.findall(r"(?<!\\)\|", line)) == (10 if line.startswith("|") else 0)
         assert not re.search(r"(?<!\\)[<`*$]", line)
     printed = StringIO()
-    print_verdict(read(tmp_path).facts, Console(file=printed, width=300))
+    print_verdict(read(tmp_path), Console(file=printed, width=300))
     assert "\u202e" not in printed.getvalue()
     assert "[" not in printed.getvalue().splitlines()[0]
 
@@ -348,7 +348,7 @@ def test_odd_comparisons_are_drawn(
         all_diverged: {"curves", "target"},
     }
     assert drawn == set(KEYS) - missing.get(change, set())
-    print_verdict(read(tmp_path).facts)
+    print_verdict(read(tmp_path))
 
 
 def test_not_a_comparison(tmp_path: Path) -> None:
@@ -435,7 +435,7 @@ def test_the_command_draws_again_and_tells_the_verdict(
     main()
     assert place.read_bytes() == before
     out = capsys.readouterr().out
-    print_verdict(read(folder).facts)
+    print_verdict(read(folder))
     assert out == f"{capsys.readouterr().out}report: {place}\n"
 
 
@@ -448,9 +448,9 @@ def test_of_very_many_points_some_are_drawn(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_trial_without_a_rate_has_no_point() -> None:
-    assert _rate({"params": {"optimizer.lr": 0.1, "optimizer.momentum": 0.9}}) == (
-        "optimizer.lr",
-        0.1,
-    )
-    assert _rate({"params": {"optimizer.momentum": 0.9, "trainer.mylr": 1}}) is None
-    assert _rate({"params": {"optimizer.lr": "high"}}) is None
+    def rate(**params: Any) -> tuple[str, float] | None:
+        return _rate(Trial(number=0, params=params))
+
+    assert rate(**{"optimizer.lr": 0.1, "optimizer.momentum": 0.9}) == ("optimizer.lr", 0.1)
+    assert rate(**{"optimizer.momentum": 0.9, "trainer.mylr": 1}) is None
+    assert rate(**{"optimizer.lr": "high"}) is None

@@ -1,11 +1,13 @@
 """The numbers behind the figures, against what is worked out by hand or by drawing."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from src.reporting import figures_numbers
+from src.comparing.record import Reached, Run, Summary, Trial
 from src.reporting.figures_numbers import (
     Cost,
     best_of,
@@ -24,11 +26,13 @@ from src.reporting.tables import csv_text, escape_latex, spread, value
 LOSS = Cost("val_loss")
 
 
-def made(
-    losses: list[float | None], status: str = "completed", search: int = 0
-) -> dict[str, object]:
+def run(rows: list[dict[str, float]] | None = None, **more: Any) -> Run:
+    return Run(method="a", **{"status": "completed", "rows": rows or [], **more})
+
+
+def made(losses: list[float | None], status: str = "completed", search: int = 0) -> Run:
     rows = [{"step": 10 * (n + 1), "val_loss": loss} for n, loss in enumerate(losses)]
-    return {"rows": rows, "status": status, "search": search, "test_loss": losses[-1]}
+    return run(rows, status=status, search=search, test_loss=losses[-1])
 
 
 def test_cost() -> None:
@@ -123,53 +127,48 @@ def test_ranks() -> None:
 
 
 def test_mean_interval() -> None:
-    runs = [
-        {"search": 0, "test_loss": value} for value in np.random.default_rng(0).normal(5, 1, 40)
-    ]
+    runs = [run(search=0, test_loss=value) for value in np.random.default_rng(0).normal(5, 1, 40)]
     mean, low, high = mean_interval(runs, Cost("test_loss"))
-    assert mean == pytest.approx(np.mean([run["test_loss"] for run in runs]))
-    spread = np.std([run["test_loss"] for run in runs]) / math.sqrt(40)
+    assert mean == pytest.approx(np.mean([one.test_loss for one in runs]))
+    spread = np.std([one.test_loss for one in runs]) / math.sqrt(40)
     # At 90% it would be wide by 3.29 times the spread.
     assert (low, high) == pytest.approx((mean - 1.96 * spread, mean + 1.96 * spread), abs=0.015)
-    apart = [{"search": n // 20, "test_loss": float(n // 20)} for n in range(40)]
+    apart = [run(search=n // 20, test_loss=float(n // 20)) for n in range(40)]
     assert mean_interval(apart, Cost("test_loss"))[1:] == (0, 1)  # two searches: all lies in them
     assert math.isnan(mean_interval(runs[:1], Cost("test_loss"))[1])
 
 
 def test_the_mean_interval_of_searches_that_disagree() -> None:
-    """Two of two searches are drawn, then the runs of each: worked out draw by draw."""
+    """Searches are drawn, and the seeds that all of them share, as for differences between pairs;
+    a run without a value is left out of each draw. Worked out draw by draw."""
     rng = np.random.default_rng(4)
-    searches = [list(rng.exponential(size=8)), list(2 + rng.exponential(size=5))]
+    searches = np.array([rng.exponential(size=8), 2 + rng.exponential(size=8)])
+    searches[1, 5:] = np.nan
     runs = [
-        {"search": number, "test_loss": value}
-        for number, values in enumerate(searches) for value in values
-    ]  # fmt: skip
+        run(search=search, seed=seed, test_loss=None if np.isnan(value) else value)
+        for (search, seed), value in np.ndenumerate(searches)
+    ]
     means = []
-    for _ in range(4000):
-        chosen = [searches[rng.integers(2)] for _ in range(2)]
-        means.append(np.mean([rng.choice(values, len(values)).mean() for values in chosen]))
+    for _ in range(20_000):
+        seeds = rng.integers(8, size=8)
+        drawn = np.concatenate([searches[rng.integers(2), seeds] for _ in range(2)])
+        means += [] if np.isnan(drawn).all() else [np.nanmean(drawn)]
     mean, low, high = mean_interval(runs, Cost("test_loss"))
-    assert mean == pytest.approx(np.mean(searches[0] + searches[1]))
-    expected = np.quantile(means, (0.025, 0.975))
+    assert mean == pytest.approx(np.nanmean(searches))
+    below = stats.norm.ppf(np.mean(np.array(means) < mean))
+    ends = stats.norm.cdf(2 * below + stats.norm.ppf([0.025, 0.975]))
+    expected = np.quantile(means, ends)
     assert (low, high) == pytest.approx(tuple(expected), abs=0.03 * (expected[1] - expected[0]))
 
 
 def test_the_mean_interval_of_runs_without_a_value() -> None:
     """They are left out; an accuracy is turned into an error."""
-    runs = [{"search": 0, "test_accuracy": value} for value in (0.5, None, 0.5, None)]
+    runs = [run(search=0, test_accuracy=value) for value in (0.5, None, 0.5, None)]
     assert mean_interval(runs, Cost("test_accuracy", True)) == (0.5, 0.5, 0.5)
     one = mean_interval(runs[:2], Cost("test_accuracy", True))
     assert one[0] == 0.5
     assert all(map(math.isnan, one[1:]))
     assert all(map(math.isnan, mean_interval(runs[1:2], Cost("test_accuracy", True))))
-
-
-def test_many_runs_are_drawn_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(6)
-    runs = [{"search": n % 3, "test_loss": value} for n, value in enumerate(rng.normal(size=30))]
-    at_once = mean_interval(runs, Cost("test_loss"))
-    monkeypatch.setattr(figures_numbers, "BLOCK", 777)
-    assert mean_interval(runs, Cost("test_loss")) == at_once
 
 
 def test_quantiles_of_infinite_costs() -> None:
@@ -182,9 +181,8 @@ def test_quantiles_of_infinite_costs() -> None:
 def test_curves_by_seconds_stand_where_most_runs_are() -> None:
     """From where all have begun to where half have ended: 60 points, interpolated."""
 
-    def timed(*seconds: float) -> dict[str, object]:
-        rows = [{"train_seconds": one, "val_loss": 20 - one} for one in seconds]
-        return {"rows": rows, "status": "completed"}
+    def timed(*seconds: float) -> Run:
+        return run([{"train_seconds": one, "val_loss": 20 - one} for one in seconds])
 
     runs = [timed(1.0, 5.0), timed(2.0, 4.0), timed(0.5, 8.0)]
     grid, (_, median, _) = curve(runs, LOSS, "train_seconds")
@@ -197,10 +195,10 @@ def test_curves_by_seconds_stand_where_most_runs_are() -> None:
 def test_curves_leave_out_what_is_missing() -> None:
     grid, found = curve([], LOSS, "step")
     assert (grid.shape, found.shape) == ((0,), (3, 0))
-    untimed = {"rows": [{"val_loss": 1.0}], "status": "completed"}
+    untimed = run([{"val_loss": 1.0}])
     grid, (_, median, _) = curve([untimed, made([3.0, 2.0])], LOSS, "step")
     assert (list(grid), list(median)) == ([10, 20], [3, 2])
-    late = {"rows": [{"step": 20, "val_loss": 1.0}], "status": "completed"}
+    late = run([{"step": 20, "val_loss": 1.0}])
     grid, (_, median, _) = curve([late, made([3.0, 3.0, 3.0])], LOSS, "step")
     assert (list(grid), list(median)) == ([20, 30], [2, 2]), "from where all are known"
 
@@ -216,9 +214,9 @@ def test_long_curves_are_thinned_to_their_ends() -> None:
 
 def test_only_a_complete_trial_has_a_cost() -> None:
     accuracy = Cost("val_accuracy", True)
-    assert trial_cost({"state": "complete", "value": 0.75}, accuracy) == 0.25
-    assert trial_cost({"state": "pruned", "value": 0.75}, accuracy) == math.inf
-    assert trial_cost({"state": "diverged", "value": None}, accuracy) == math.inf
+    assert trial_cost(Trial(number=0, state="complete", value=0.75), accuracy) == 0.25
+    assert trial_cost(Trial(number=0, state="pruned", value=0.75), accuracy) == math.inf
+    assert trial_cost(Trial(number=0, state="diverged"), accuracy) == math.inf
 
 
 def test_a_good_range_of_negative_costs() -> None:
@@ -256,8 +254,8 @@ def test_texts() -> None:
     assert short(-math.inf) == "∞"
     assert spread(0.123456, 0.00789) == "0.1235 ± 0.0079"
     assert spread(794.2, 60.3) == "794 ± 60"
-    assert value({"mean": 5.0, "std": None, "reached": 1}, 3) == "5 (1 of 3)"
-    assert value(None) == "–"
+    assert value(Reached(mean=5.0, std=None, reached=1), 3) == "5 (1 of 3)"
+    assert value(Summary()) == "–"
 
 
 @pytest.mark.parametrize("low", [1e-12, 0.013, 0.9, 7.0])

@@ -8,6 +8,7 @@ import pytest
 from pyarrow import parquet as files
 from rich.console import Console
 
+from src.comparing.record import Comparison, Reached, Summary
 from src.reporting import tables
 
 
@@ -26,6 +27,10 @@ PAIR = {
     "p_holm": 0.0234, "effect": -1.234, "detectable": 0.0567, "seeds_to_settle": 1200,
     "verdict": "undecided",
 }  # fmt: skip
+
+
+def made(facts: dict[str, Any]) -> Comparison:
+    return Comparison.model_validate({"name": "n", **facts})
 
 
 @pytest.fixture
@@ -50,13 +55,13 @@ def comparison() -> dict[str, Any]:
 def test_cells(comparison: dict[str, Any]) -> None:
     reached, never = "30.0 ± 5.0 (3 of 4)", "–"
     more = ["–", reached, never, "2.5 ± 0"]
-    assert tables.cells(comparison) == [
+    assert tables.cells(made(comparison)) == [
         ["1", "b", "4", "1", "0.250 ± 0.020", *more],
         ["2", "a", "4", "1", "0.500 ± 0.020", *more],
         ["–", "b (default)", "4", "1", "3.000 ± 0.020", *more],
         ["–", "a (default)", "4", "1", "–", *more],
     ]
-    assert tables.heading(comparison) == [
+    assert tables.heading(made(comparison)) == [
         "rank", "method", "n", "diverged", "test loss", "test accuracy", "steps to target",
         "seconds to target", "area under the curve",
     ]  # fmt: skip
@@ -64,7 +69,9 @@ def test_cells(comparison: dict[str, Any]) -> None:
 
 def test_seconds_that_may_not_be_compared_are_marked(comparison: dict[str, Any]) -> None:
     comparison["timing"] = {"valid": False}
-    assert [name for name in tables.heading(comparison) if "†" in name] == ["seconds to target†"]
+    assert [name for name in tables.heading(made(comparison)) if "†" in name] == [
+        "seconds to target†"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -73,18 +80,18 @@ def test_seconds_that_may_not_be_compared_are_marked(comparison: dict[str, Any])
         ("val_accuracy", "validation accuracy", 6),
         ("train_loss", "training loss", 6),
         ("test_accuracy", "test loss", 5),
-        (None, "test loss", 5),
+        ("test_loss", "test loss", 5),
     ],
 )
-def test_the_verdicts_metric_is_a_column(metric: str | None, first: str, count: int) -> None:
-    names = tables.quantities({"metric": metric})
+def test_the_verdicts_metric_is_a_column(metric: str, first: str, count: int) -> None:
+    names = tables.quantities(metric)
     assert (next(iter(names.values())), len(names)) == (first, count)
     if count == 6:
         assert next(iter(names)) == metric
 
 
 def test_flat_rows_hold_whole_numbers(comparison: dict[str, Any]) -> None:
-    names, *rows = tables.flat(comparison)
+    names, *rows = tables.flat(made(comparison))
     assert names == [
         "rank", "method", "kind", "n", "diverged", "test_loss_mean", "test_loss_std",
         "test_accuracy_mean", "test_accuracy_std", "steps_to_target_mean", "steps_to_target_std",
@@ -105,14 +112,14 @@ def test_flat_rows_hold_whole_numbers(comparison: dict[str, Any]) -> None:
 
 def test_a_row_of_a_method_that_is_not_ranked(comparison: dict[str, Any]) -> None:
     comparison["table"].insert(0, line("x", "tuned", 0.1))
-    names = [(row["method"], row["kind"]) for row in tables.ordered(comparison)]
+    names = [(row.method, row.kind) for row in tables.ordered(made(comparison))]
     assert names[:3] == [("b", "tuned"), ("a", "tuned"), ("x", "tuned")]
-    assert tables.cells(comparison)[2][0] == "–"
+    assert tables.cells(made(comparison))[2][0] == "–"
 
 
 def test_parquet_keeps_types(comparison: dict[str, Any]) -> None:
-    table = files.read_table(io.BytesIO(tables.parquet(comparison)))
-    names, *rows = tables.flat(comparison)
+    table = files.read_table(io.BytesIO(tables.parquet(made(comparison))))
+    names, *rows = tables.flat(made(comparison))
     assert [[*row.values()] for row in table.to_pylist()] == rows
     types = dict(zip(table.column_names, map(str, table.schema.types), strict=True))
     whole = {"rank", "n", "diverged", "steps_to_target_reached", "seconds_to_target_reached"}
@@ -123,12 +130,14 @@ def test_parquet_keeps_types(comparison: dict[str, Any]) -> None:
 
 def test_pairs(comparison: dict[str, Any]) -> None:
     assert len(tables.PAIRS) == 8
-    assert tables.pairs(comparison) == [
+    assert tables.pairs(made(comparison)) == [
         ["b against a", "undecided", "−0.0123", "−0.02 to 0.005", "0.023", "−1.23", "0.057",
          "1200"],
     ]  # fmt: skip
     comparison["pairs"] = [{"a": "b", "b": "a", "difference": None}]
-    assert tables.pairs(comparison) == [["b against a", "", "–", "– to –", "–", "–", "–", "–"]]
+    assert tables.pairs(made(comparison)) == [
+        ["b against a", "", "–", "– to –", "–", "–", "–", "–"]
+    ]
 
 
 @pytest.mark.parametrize(
@@ -147,14 +156,14 @@ def test_a_spread_has_two_digits(mean: float, std: float, text: str) -> None:
 
 
 def test_a_value_says_how_many_reached_it() -> None:
-    assert tables.value({"mean": 5.0, "std": None, "reached": 3}, 3) == "5"
-    assert tables.value({"mean": None, "reached": 0}, 3) == "–"
-    assert tables.value({"mean": 5.0}, 3) == "5"
+    assert tables.value(Reached(mean=5.0, std=None, reached=3), 3) == "5"
+    assert tables.value(Reached(mean=None, reached=0), 3) == "–"
+    assert tables.value(Summary(mean=5.0), 3) == "5"
 
 
 def printed(comparison: dict[str, Any], width: int = 200) -> str:
     console = Console(file=io.StringIO(), width=width, soft_wrap=True)
-    tables.print_verdict(comparison, console)
+    tables.print_verdict(made(comparison), console)
     return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 
 

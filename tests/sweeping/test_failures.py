@@ -324,13 +324,13 @@ def test_the_states_that_are_shown(url: str, capsys: pytest.CaptureFixture[str])
     list_studies(url)
     assert capsys.readouterr().out.splitlines()[-1].split()[:5] == ["test", "1", "1", "2", "0"]
     entries = [_trial(one, study.direction) for one in study.trials()]
-    assert [(one["state"], one["counted"]) for one in entries] == [
+    assert [(one.state, one.counted) for one in entries] == [
         ("complete", True),
         ("failed", False),
         ("failed", True),
         ("diverged", True),
     ]
-    assert [one["value"] for one in entries] == [0.5, None, None, None]
+    assert [one.value for one in entries] == [0.5, None, None, None]
 
 
 # Full disks.

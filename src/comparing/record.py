@@ -1,0 +1,359 @@
+"""A comparison's record: `comparison.json` and `runs.jsonl`, written and read through one model.
+
+Files of earlier versions lack some fields and may hold others: what they lack says nothing by its
+default, what they hold besides is passed over.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from src.config import first_error
+from src.errors import InputError
+from src.files import write_whole
+
+FILE, RUNS = "comparison.json", "runs.jsonl"
+# Left as they are, control characters break SVG files, lone surrogates can't be written as UTF-8,
+# and marks of direction let a name show another text than it holds.
+UNSHOWABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+class Part(BaseModel):
+    """Part of the record."""
+
+    model_config = ConfigDict(frozen=True, coerce_numbers_to_str=True)
+
+
+class Summary(Part):
+    """Mean and sample standard deviation over runs; null where there are too few."""
+
+    mean: float | None = None
+    std: float | None = None
+
+
+class Reached(Summary):
+    """The same over the runs that reached the target, and how many did."""
+
+    reached: int | None = None
+
+
+class Row(Part, extra="allow"):
+    """A row of the table. Besides these it has a summary of the verdict's metric.
+
+    Args:
+        kind: tuned or default.
+        n: runs; `diverged` of them did.
+        area: mean height of the learning curve.
+        steps_to_target: of the optimizer.
+        seconds_to_target: of training.
+    """
+
+    __pydantic_extra__: dict[str, Summary]
+    method: str
+    kind: str
+    n: int | None = None
+    diverged: int | None = None
+    test_loss: Summary = Summary()
+    test_accuracy: Summary = Summary()
+    area: Summary = Summary()
+    steps_to_target: Reached = Reached()
+    seconds_to_target: Reached = Reached()
+
+    def of(self, metric: str) -> Summary:
+        found: Summary = getattr(self, metric, Summary())
+        return found
+
+
+class Pair(Part):
+    """What is known of method a against method b.
+
+    Args:
+        n: seeds.
+        difference: mean of a - b.
+        low, high: its 95% bias-corrected bootstrap interval.
+        p, test: of the test named; `p_holm` is corrected for all pairs of the comparison.
+        effect: Cohen's d of the paired differences, mean / standard deviation; null without spread.
+        detectable: the smallest difference that a t test of n seeds finds in 80% of cases, at the
+            level of 5% divided by the number of pairs.
+        seeds_to_settle: seeds, more than n, with which it finds the observed difference so; null
+            if the pair is decided, or beyond 100,000.
+        verdict: better, worse or undecided.
+    """
+
+    a: str
+    b: str
+    n: int | None = None
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    test: str = ""
+    p_holm: float | None = None
+    effect: float | None = None
+    detectable: float | None = None
+    seeds_to_settle: int | None = None
+    verdict: str = ""
+
+
+class Interval(Part):
+    """A dimension of a search space, by its logarithm or not."""
+
+    low: int | float
+    high: int | float
+    log: bool = False
+
+
+class Choices(Part):
+    """A dimension of a search space without order."""
+
+    choices: list[Any]
+
+
+class Trial(Part):
+    """A trial of a search.
+
+    Args:
+        state: complete, pruned, diverged or failed.
+        counted: whether it is part of the budget.
+        value: of the selection metric; of a pruned trial the last, null where there is none.
+        cost: a complete trial's value, turned so that lower is better.
+        params: what it was trained with, by key of the config.
+        seconds: of training.
+        steps: of the optimizer.
+        folder: of its run.
+    """
+
+    number: int
+    state: str = ""
+    counted: bool = True
+    value: float | None = None
+    cost: float | None = None
+    params: dict[str, Any] = {}
+    seconds: float | None = None
+    steps: int | None = None
+    folder: str | None = None
+
+
+class Search(Part):
+    """A search of a method's space.
+
+    Args:
+        search: its number, which is its seed.
+        study: its name in the database.
+        hash: of all that the study was made with.
+        shared_hash: of what all methods' studies must have alike.
+        space: what was searched, by key of the config.
+        importance: of each parameter, as a share of the variance.
+    """
+
+    method: str
+    search: int = 0
+    study: str = ""
+    hash: str = ""
+    shared_hash: str = ""
+    space: dict[str, Interval | Choices] = {}
+    importance: Mapping[str, float | None] = {}
+    trials: list[Trial] = []
+
+
+class Run(Part, extra="allow"):
+    """A run on a fresh seed. Besides these it has every metric measured at its end.
+
+    Args:
+        kind: tuned or default.
+        search: the number of the search whose winner it is.
+        params: the winner's, by key of the config; none of a default.
+        value: of the verdict's metric; null if it diverged.
+        steps: of the optimizer.
+        train_seconds: the clock stands still during evaluations.
+        idle: whether others left the machine alone meanwhile.
+        commit: of the code it was made with.
+        rows: of its learning curve: step, samples, train_seconds, val_loss, val_accuracy.
+        steps_to_target, seconds_to_target: null if it never reached the target.
+        area: mean height of the learning curve; null with a gap in it.
+    """
+
+    __pydantic_extra__: dict[str, float | None]
+    method: str
+    kind: str = "tuned"
+    search: int = 0
+    seed: int | None = None
+    status: str = ""
+    params: dict[str, Any] = {}
+    test_loss: float | None = None
+    test_accuracy: float | None = None
+    value: float | None = None
+    steps: int | None = None
+    train_seconds: float | None = None
+    idle: bool = False
+    commit: str = ""
+    folder: str = ""
+    rows: list[dict[str, int | float | None]] = []
+    steps_to_target: int | None = None
+    seconds_to_target: float | None = None
+    area: float | None = None
+
+    def of(self, metric: str) -> float | None:
+        found: float | None = getattr(self, metric, None)
+        return found
+
+
+def runs_of(runs: Sequence[Run], method: str, kind: str) -> list[Run]:
+    return [run for run in runs if (run.method, run.kind) == (method, kind)]
+
+
+class Doubt(Part):
+    """A reason to withhold the verdict.
+
+    Args:
+        check: its name.
+        method: that it is about; null where it is about all.
+        text: for a reader.
+    """
+
+    check: str = ""
+    method: str | None = None
+    text: str = ""
+
+
+class Target(Part):
+    """What a run's learning curve has to reach.
+
+    Args:
+        metric: of validation data.
+        value: null if all runs of the reference diverged.
+        given: whether the protocol named it; else it is the reference's median final value.
+    """
+
+    metric: str = "val_loss"
+    value: float | None = None
+    given: bool = False
+
+
+class Timing(Part):
+    """Whether seconds may be compared, and why."""
+
+    valid: bool = False
+    text: str = ""
+
+
+class Event(Part):
+    """A line of the ledger; `time` is local, ISO 8601."""
+
+    time: str = ""
+    event: str = ""
+    detail: str = ""
+
+
+class Comparison(Part):
+    """The whole record.
+
+    Args:
+        created: local time, ISO 8601.
+        hash: of the protocol.
+        metric: the verdict's; `direction` is minimize or maximize.
+        selection_metric: that winners are chosen by.
+        sentence: the verdict for a reader in a hurry.
+        reference: the method that the target is taken from.
+        protocol: every setting that makes two comparisons the same one, flat.
+        environment: provenance.
+        methods: best first.
+        table: tuned methods, best first, then their defaults.
+        runs: on fresh seeds, in the order in which they were made; on disk a file of their own.
+    """
+
+    name: str
+    created: str = ""
+    hash: str = ""
+    metric: str = "test_loss"
+    direction: str = "minimize"
+    selection_metric: str = "val_loss"
+    sentence: str = ""
+    withheld: list[Doubt] = []
+    reference: str = ""
+    target: Target = Target()
+    timing: Timing = Timing()
+    protocol: dict[str, Any] = {}
+    environment: dict[str, Any] = {}
+    ledger: list[Event] = []
+    methods: list[str]
+    table: list[Row] = []
+    pairs: list[Pair] = []
+    searches: list[Search] = []
+    runs: list[Run] = []
+
+    def of(self, method: str, kind: str = "tuned") -> list[Run]:
+        return runs_of(self.runs, method, kind)
+
+    def trials(self, method: str) -> list[Trial]:
+        """Of all its searches."""
+        return [trial for one in self.searches if one.method == method for trial in one.trials]
+
+
+def write(comparison: Comparison, folder: Path) -> None:
+    """The record's two files; `comparison.json` is the last."""
+    lines = "".join(json.dumps(run.model_dump()) + "\n" for run in comparison.runs)
+    write_whole(folder / RUNS, lines.encode())
+    facts = {**comparison.model_dump(), "runs": RUNS}
+    write_whole(folder / FILE, json.dumps(facts, indent=1).encode(), flush=True)
+
+
+def read(folder: Path) -> Comparison:
+    """The comparison of a folder.
+
+    Raises:
+        InputError: it is not a comparison, or a part of it is missing or broken.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise InputError(f"{folder}: not a comparison: there is no {FILE} in it")
+    facts = _loaded(path, path.read_bytes())
+    comparison = _checked(Comparison, {**facts, "runs": []}, f"{path}: not a comparison")
+    runs = _runs(folder / Path(str(facts.get("runs", RUNS))).name, comparison.metric)
+    return comparison.model_copy(update={"runs": list(runs)})
+
+
+def _runs(path: Path, metric: str) -> Iterator[Run]:
+    if not path.is_file():
+        raise InputError(f"{path}: the comparison's runs are missing")
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            where = f"{path}, line {number}"
+            run = _loaded(where, line)
+            if not isinstance(run.get("method"), str):
+                raise InputError(f"{where}: method is missing")
+            yield _checked(Run, {metric: run.get("value"), **run}, where)
+
+
+Model = TypeVar("Model", bound=Part)
+
+
+def _checked(model: type[Model], loaded: Mapping[str, Any], where: str) -> Model:
+    try:
+        return model.model_validate(loaded)
+    except ValidationError as error:
+        raise InputError(f"{where}: {first_error(error)}") from error
+
+
+def _loaded(where: object, content: bytes) -> dict[str, Any]:
+    try:
+        loaded = json.loads(content)
+    except ValueError as error:
+        raise InputError(f"{where}: not JSON: {error}") from error
+    if not isinstance(loaded, dict):
+        raise InputError(f"{where}: not a JSON object")
+    return {_clean(key): one if key == "rows" else _clean(one) for key, one in loaded.items()}
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return UNSHOWABLE.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_clean(one) for one in value]
+    if isinstance(value, dict):
+        return {_clean(key): _clean(one) for key, one in value.items()}
+    return value
