@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -101,6 +101,10 @@ class Record:
             error.filename = str(place)  # a failed write names none
             raise
 
+    def settle(self) -> None:
+        """Take the rows that the file has: an interrupt may have come before it had the last."""
+        self.rows = _numbers(read_rows(self.folder))
+
     def flush(self) -> None:
         """Wait until the disk has the rows, as a checkpoint that counts on them needs."""
         flush(self.folder / "metrics.jsonl")
@@ -127,7 +131,7 @@ class Record:
             raise InputError(f"{self.folder}: metrics.jsonl: {error}") from error
         if len(rows) < count:
             raise InputError(f"{self.folder}: metrics.jsonl holds {len(rows)} rows of {count}")
-        self.rows = [{key: _number(value) for key, value in row.items()} for row in rows]
+        self.rows = _numbers(rows)
         (self.folder / "result.json").unlink(missing_ok=True)
         text = "".join(_json(row) + "\n" for row in rows)
         write_whole(self.folder / "metrics.jsonl", text.encode(), flush=True)
@@ -151,6 +155,10 @@ def digest(value: Any) -> str:
 
 def _json(value: Any, indent: int | None = None) -> str:
     return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def _numbers(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: _number(value) for key, value in row.items()} for row in rows]
 
 
 def _number(value: Any) -> Any:

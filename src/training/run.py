@@ -250,6 +250,7 @@ def _train(
                 status = Status.COMPLETED  # all that was to do was done before
     except KeyboardInterrupt as interrupt:
         status, session.interrupt = Status.INTERRUPTED, interrupt
+        session.record.settle()
     finally:
         loggers.close(status.value)
     return status

@@ -195,6 +195,24 @@ def test_damaged_rows(tmp_path: Path, text: str) -> None:
     assert (tmp_path / "metrics.jsonl").read_text() == text
 
 
+def test_an_interrupt_between_a_row_and_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a run came to is of the rows that are there."""
+    record = Record(tmp_path)
+    record.row({"step": 1, "val_loss": math.inf})
+
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("builtins.open", interrupted)
+        record.row({"step": 2, "val_loss": 0.5})
+    record.settle()
+    assert len(record.rows) == len(read_rows(tmp_path)) == 1
+    assert record.rows[0]["step"] == 1 and not math.isfinite(record.rows[0]["val_loss"])
+
+
 def test_a_patch_is_only_written_where_something_differs(tmp_path: Path) -> None:
     Record(tmp_path).patch(b"")
     assert list(tmp_path.iterdir()) == []
