@@ -141,6 +141,7 @@ class Method(Optimizer):
     allows_complex: ClassVar[bool] = True
     __signature__: ClassVar[inspect.Signature]  # what is shown
     _arguments: ClassVar[inspect.Signature]  # what the constructor takes, by the table
+    _begins: ClassVar[bool] = False  # whether it has a `begin`
 
     zero_grad = plain("zero_grad")
     state_dict = plain("state_dict")
@@ -149,18 +150,15 @@ class Method(Optimizer):
     def __init_subclass__(cls) -> None:
         """Give the class the signature of its table, and see that its rule gets what it wants."""
         super().__init_subclass__()
+        if not hasattr(cls, "rule"):
+            return  # a base of several methods
         flags = {"maximize": flag(False)}
         if cls.rule.kernel is not None:
             flags["fused"] = flag(True)
         cls.settings = {**cls.settings, **flags}
         for rule in (cls.rule, *([cls.rest] if cls.rest else [])):
-            known = {"param", "grad", "step", *rule.state, *rule.renamed}
-            known |= {*cls.settings, *cls.group_state}
-            if unknown := set(rule.arguments) - known:
-                raise TypeError(
-                    f"{cls.__name__}: its rule wants {', '.join(sorted(unknown))}, which is "
-                    "neither among its state nor among its settings"
-                )
+            _check_names(cls, rule)
+        cls._begins = cls.begin is not Method.begin
         cls._arguments = _signature(cls.settings, keywords=flags)
         cls.__signature__ = cls._arguments
         if cls.__init__ is not Method.__init__:  # it has a constructor of its own
@@ -188,7 +186,13 @@ class Method(Optimizer):
         return self.rule_of(param).initial_state(param)
 
     def begin(self, params: list[Tensor], grads: list[Tensor], group: Group) -> None:
-        """Prepare a step with a group, once, before any of its parameters moves."""
+        """Prepare a step with a group, before any of its parameters moves.
+
+        Args:
+            params: those that have a gradient.
+            grads: as they are, also where the method maximizes.
+            group: with its settings and its `group_state`, which may be changed.
+        """
 
     def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
         """Take one step with one parameter."""
@@ -262,7 +266,7 @@ class Method(Optimizer):
             return
         grads = [param.grad for param in params]
         states = self._states(params, grads, group)
-        if self.group_state:
+        if self._begins:
             self.begin(params, grads, group)
         if isinstance(group["lr"], Tensor):  # reading it waits for the device it is on
             group = {**group, "lr": group["lr"].item()}
@@ -280,6 +284,18 @@ class Method(Optimizer):
                 state.update(self.initial_state(param, group))
             states.append(state)
         return states
+
+
+def _check_names(cls: type[Method], rule: Rule) -> None:
+    """Every argument of a rule is one thing: state, or a setting, or what each rule may have."""
+    state, settings = {*rule.state}, {*cls.settings, *cls.group_state, *rule.renamed}
+    if both := state & settings:
+        raise TypeError(f"{cls.__name__}: {', '.join(sorted(both))} is both state and a setting")
+    if unknown := {*rule.arguments} - {"param", "grad", "step"} - state - settings:
+        raise TypeError(
+            f"{cls.__name__}: its rule wants {', '.join(sorted(unknown))}, which is neither among "
+            "its state nor among its settings"
+        )
 
 
 def _signature(

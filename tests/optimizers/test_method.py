@@ -66,6 +66,32 @@ def test_a_rule_that_wants_what_nobody_has() -> None:
         type("Bad", (Method,), {"settings": table(lr=not_negative(0.1)), "rule": Rule(shared)})
 
 
+def test_a_name_of_two_things() -> None:
+    settings, rule = table(lr=not_negative(0.1), total=not_negative(1.0)), Rule(shared)
+    twice = Rule(lambda grad, total: grad * total, {"total": zeros})
+    for bad in (twice, Rule(rule.direction, {"total": zeros, "scale": zeros})):
+        with pytest.raises(TypeError, match="Bad: total is both state and a setting"):
+            type("Bad", (Method,), {"settings": settings, "rule": bad})
+
+
+def test_a_base_of_several_methods() -> None:
+    class Loud(Method):
+        seen: list[int] = []  # noqa: RUF012
+
+        def begin(self, params: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
+            self.seen.append(len(params))
+
+    class Plain(Loud):
+        settings = table(lr=not_negative(0.5))
+        rule = Rule(lambda grad: grad)
+
+    params = [torch.ones(2), torch.ones(3)]
+    optimizer = Plain(params)
+    give(params, [torch.ones(2), torch.ones(3)])
+    optimizer.step()
+    assert (Loud.seen, params[0].tolist()) == ([2], [0.5, 0.5])
+
+
 def test_a_second_rule_for_what_is_no_matrix() -> None:
     def sign(grad: Tensor) -> Tensor:
         return grad.sign()
