@@ -26,6 +26,7 @@ from src.optimizers.settings import Setting, flag
 # Elements handled at once. A method's tensors of this size fit in the cache that the cores share,
 # so that a rule of ten operations reads the memory once, not ten times.
 BLOCK = 2**19
+FLAGS = ("maximize", "fused")  # settings that come of being a method, and of having a kernel
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,8 @@ class Method(Optimizer):
         flags = {"maximize": flag(False)}
         if cls.rule.kernel is not None:
             flags["fused"] = flag(True)
-        cls.settings = {**cls.settings, **flags}
+        table = {name: each for name, each in cls.settings.items() if name not in FLAGS}
+        cls.settings = {**table, **flags}
         for rule in (cls.rule, *([cls.rest] if cls.rest else [])):
             _check_names(cls, rule)
         cls._begins = cls.begin is not Method.begin

@@ -74,6 +74,20 @@ def test_a_name_of_two_things() -> None:
             type("Bad", (Method,), {"settings": settings, "rule": bad})
 
 
+def test_another_rule_with_the_same_table() -> None:
+    class Slow(Adam):
+        rule = Rule(lambda grad: grad, decay=decoupled)
+
+    param = torch.full((1,), 10.0)
+    optimizer = Slow([param], 0.5, weight_decay=0.2)
+    give([param], [torch.ones(1)])
+    optimizer.step()
+    assert param.item() == 10.0 * (1 - 0.5 * 0.2) - 0.5
+    assert set(optimizer.defaults) == {"lr", "betas", "eps", "weight_decay", "maximize"}
+    with pytest.raises(TypeError, match="unexpected keyword argument 'fused'"):
+        Slow([param], fused=True)
+
+
 def test_a_base_of_several_methods() -> None:
     class Loud(Method):
         seen: list[int] = []  # noqa: RUF012
