@@ -73,14 +73,26 @@ def follow(settings: dict[str, Any], surface: Any, steps: int) -> Any:
     import torch
 
     from src.targets import build
+    from src.training.loop import wants_closure
+    from src.training.weights import training
 
     point = torch.tensor(surface.start, dtype=torch.float64, requires_grad=True)
     optimizer = build("optimizer", settings, torch.optim.Optimizer, [point])
     points = [point.detach().clone()]
-    for _ in range(steps):
+
+    def height() -> Any:
         optimizer.zero_grad()
-        surface.value(point[0], point[1]).backward()
-        optimizer.step()
+        value = surface.value(point[0], point[1])
+        value.backward()
+        return value
+
+    training(optimizer)
+    for _ in range(steps):
+        if wants_closure(optimizer):
+            optimizer.step(height)
+        else:
+            height()
+            optimizer.step()
         here = point.detach().clone()
         if not torch.isfinite(here).all() or here.abs().max() > 1e3:
             break
@@ -94,7 +106,8 @@ def tuned(name: str, surface: Any, steps: int) -> tuple[float, Any]:
 
     path = CONF / "optimizer" / f"{name}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(path.stem for path in (CONF / "optimizer").glob("*.yaml")))
+        files = (CONF / "optimizer").rglob("*.yaml")
+        known = ", ".join(sorted(f"{file.relative_to(CONF / 'optimizer')}"[:-5] for file in files))
         raise InputError(f"{name}: no such method; there are: {known}")
     settings: Any = OmegaConf.to_container(OmegaConf.load(path))
     rates = [10 ** (-4 + 5 * number / (RATES - 1)) for number in range(RATES)]

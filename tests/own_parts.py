@@ -176,6 +176,23 @@ class ScheduleFree(Optimizer):
                 z.sub_(y.grad, alpha=group["lr"])
 
 
+class Swapping(Own):
+    """Is judged by the average of its weights; `train()` and `eval()` both exchange the two."""
+
+    def scale(self, param: Tensor, grad: Tensor, state: dict[str, Any]) -> Any:
+        state.setdefault("average", param.clone()).lerp_(param, 0.1)
+        return 1
+
+    @torch.no_grad()
+    def train(self) -> None:
+        for param, state in self.state.items():
+            now = param.clone()
+            param.copy_(state["average"])
+            state["average"].copy_(now)
+
+    eval = train
+
+
 class Sharp(Optimizer):
     """Sharpness-aware gradient descent (Foret et al., 2021): two gradients a step."""
 

@@ -8,13 +8,14 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from src.config import first_error
 from src.errors import InputError
 from src.files import write_whole
+from src.metrics import METRICS
 
 FILE, RUNS = "comparison.json", "runs.jsonl"
 # Left as they are, control characters break SVG files, lone surrogates can't be written as UTF-8,
@@ -25,7 +26,7 @@ UNSHOWABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\
 class Part(BaseModel):
     """Part of the record."""
 
-    model_config = ConfigDict(frozen=True, coerce_numbers_to_str=True)
+    model_config = ConfigDict(frozen=True, coerce_numbers_to_str=True, allow_inf_nan=False)
 
 
 class Summary(Part):
@@ -41,7 +42,22 @@ class Reached(Summary):
     reached: int | None = None
 
 
-class Row(Part, extra="allow"):
+class Open(Part, extra="allow"):
+    """Part with an entry for every metric; what else a later version has in it is passed over."""
+
+    entry: ClassVar[tuple[type, ...]]  # what an entry is read from
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pass_over(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        known = {*cls.model_fields, *METRICS}
+        fits = {name for name, value in values.items() if isinstance(value, cls.entry)}
+        return {name: value for name, value in values.items() if name in known | fits}
+
+
+class Row(Open):
     """A row of the table. Besides these it has a summary of the verdict's metric.
 
     Args:
@@ -53,6 +69,7 @@ class Row(Part, extra="allow"):
     """
 
     __pydantic_extra__: dict[str, Summary]
+    entry = (dict, Summary)
     method: str
     kind: str
     n: int | None = None
@@ -160,7 +177,7 @@ class Search(Part):
     trials: list[Trial] = []
 
 
-class Run(Part, extra="allow"):
+class Run(Open):
     """A run on a fresh seed. Besides these it has every metric measured at its end.
 
     Args:
@@ -178,6 +195,7 @@ class Run(Part, extra="allow"):
     """
 
     __pydantic_extra__: dict[str, float | None]
+    entry = (int, float, type(None))
     method: str
     kind: str = "tuned"
     search: int = 0
@@ -341,7 +359,7 @@ def _checked(model: type[Model], loaded: Mapping[str, Any], where: str) -> Model
 
 def _loaded(where: object, content: bytes) -> dict[str, Any]:
     try:
-        loaded = json.loads(content)
+        loaded = json.loads(content, parse_constant=lambda name: None)  # NaN is no JSON
     except ValueError as error:
         raise InputError(f"{where}: not JSON: {error}") from error
     if not isinstance(loaded, dict):

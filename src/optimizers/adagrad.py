@@ -54,7 +54,8 @@ class AdaGrad(Method):
         weight_decay=not_negative(0.0),
         initial_accumulator_value=not_negative(0.0),
     )
-    rule = Rule(adagrad, {"sum": real_zeros}, kernel=fused_adagrad)
+    rule = Rule(adagrad, {"sum": real_zeros})
+    kernel = fused_adagrad
 
     def initial_state(self, param: Tensor, group: Group) -> State:
         state = super().initial_state(param, group)

@@ -72,4 +72,5 @@ class Adam(Method):
         eps=positive(1e-8),
         weight_decay=not_negative(0.0),
     )
-    rule = Rule(adam, {"exp_avg": zeros, "exp_avg_sq": real_zeros}, kernel=fused_adam)
+    rule = Rule(adam, {"exp_avg": zeros, "exp_avg_sq": real_zeros})
+    kernel = fused_adam

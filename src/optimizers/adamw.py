@@ -45,6 +45,5 @@ class AdamW(Method):
         eps=positive(1e-8),
         weight_decay=not_negative(1e-2),
     )
-    rule = Rule(
-        adam, {"exp_avg": zeros, "exp_avg_sq": real_zeros}, decay=decoupled, kernel=fused_adamw
-    )
+    rule = Rule(adam, {"exp_avg": zeros, "exp_avg_sq": real_zeros}, decay=decoupled)
+    kernel = fused_adamw

@@ -78,5 +78,5 @@ class AMSGrad(Method):
     rule = Rule(
         amsgrad,
         {"exp_avg": zeros, "exp_avg_sq": real_zeros, "max_exp_avg_sq": real_zeros},
-        kernel=fused_adam,
     )
+    kernel = fused_adam

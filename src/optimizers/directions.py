@@ -21,11 +21,18 @@ Direction = Tensor | Quotient | list[Quotient]  # of several, each is taken afte
 
 
 def descend(param: Tensor, direction: Direction, lr: Scalar) -> None:
-    """θ ← θ − lr·direction."""
+    """θ ← θ − lr·direction.
+
+    Raises:
+        TypeError: it is no direction.
+    """
     if isinstance(direction, Tensor):
         add_scaled_(param, -lr, direction)
         return
     for part in direction if isinstance(direction, list) else [direction]:
+        if not isinstance(part, Quotient):
+            kind = type(direction).__name__
+            raise TypeError(f"a rule returns a tensor, a Quotient or a list of these, got {kind}")
         add_quotient_(param, -lr * part.factor / part.divisor, part.top, part.bottom)
 
 
@@ -70,6 +77,17 @@ def trust_ratio(direction: Direction, param: Tensor) -> Tensor:
     https://arxiv.org/abs/1708.03888
     """
     update = tensor(direction)
-    size, length = param.norm(), update.norm()
-    ratio = torch.where((size > 0) & (length > 0), size / length, 1.0)
-    return update.mul_(ratio)
+    (largest, size), (longest, length) = _norm(param), _norm(update)
+    alive = (largest > 0) & (longest > 0)
+    dtype = update.real.dtype
+    update.div_(torch.where(alive, longest, 1.0).to(dtype))  # first, so that nothing overflows
+    return update.mul_(torch.where(alive, size / length, 1.0).to(dtype)).mul_(
+        torch.where(alive, largest, 1.0).to(dtype)
+    )
+
+
+def _norm(tensor: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest element and the norm in units of it, in double: no square overflows."""
+    values = tensor.abs().double().flatten()
+    largest = torch.cat([values, values.new_zeros(1)]).max()  # of nothing, 0
+    return largest, (values / torch.where(largest > 0, largest, 1.0)).norm()

@@ -42,7 +42,6 @@ class Rule:
             None where the rule itself does it.
         elementwise: whether every element moves for itself; then a large tensor is handled in
             pieces that fit in the cache.
-        kernel: takes the step by torch's fused kernel; the method then has a setting `fused`.
         renamed: the settings for those arguments of the rule that are called otherwise.
     """
 
@@ -50,7 +49,6 @@ class Rule:
     state: Mapping[str, Callable[[Tensor], Any]] = field(default_factory=dict)
     decay: Callable[[Tensor, Tensor, Scalar, Scalar], Tensor] | None = coupled
     elementwise: bool = True
-    kernel: Kernel | None = None
     renamed: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
@@ -98,8 +96,9 @@ class Rule:
         names = {"lr", "weight_decay", *self.arguments} - tensors.keys()
         scalars = [each for name in names for each in _each(values.get(name))]
         stacked = any(isinstance(scalar, Tensor) for scalar in scalars)  # a value per trial
-        contiguous = all(tensor.is_contiguous() for tensor in tensors.values())
-        return self.elementwise and contiguous and not stacked
+        shape = values["param"].shape
+        alike = all(each.shape == shape and each.is_contiguous() for each in tensors.values())
+        return self.elementwise and alike and not stacked
 
     def _pieces(self, values: dict[str, Any]) -> Iterator[dict[str, Any]]:
         tensors = self._tensors(values)
@@ -138,6 +137,7 @@ class Method(Optimizer):
     settings: ClassVar[Mapping[str, Setting]] = {}
     rule: ClassVar[Rule]
     rest: ClassVar[Rule | None] = None  # for vectors and numbers, where `rule` is for matrices
+    kernel: ClassVar[Kernel | None] = None  # torch's, of the same step; it brings a setting `fused`
     group_state: ClassVar[Mapping[str, Any]] = {}  # what is remembered of a group, at its start
     allows_complex: ClassVar[bool] = True
     __signature__: ClassVar[inspect.Signature]  # what is shown
@@ -151,11 +151,12 @@ class Method(Optimizer):
     def __init_subclass__(cls) -> None:
         """Give the class the signature of its table, and see that its rule gets what it wants."""
         super().__init_subclass__()
+        if {"rule", "rest", "update"} & vars(cls).keys() and "kernel" not in vars(cls):
+            cls.kernel = None  # it computes what it was written for
         if not hasattr(cls, "rule"):
             return  # a base of several methods
-        flags = {"maximize": flag(False)}
-        if cls.rule.kernel is not None:
-            flags["fused"] = flag(True)
+        flags = {"maximize": flag(False)} | ({"fused": flag(True)} if cls.kernel else {})
+        flags = {name: cls.settings.get(name, each) for name, each in flags.items()}
         table = {name: each for name, each in cls.settings.items() if name not in FLAGS}
         cls.settings = {**table, **flags}
         for rule in (cls.rule, *([cls.rest] if cls.rest else [])):
@@ -164,11 +165,17 @@ class Method(Optimizer):
         cls._arguments = _signature(cls.settings, keywords=flags)
         cls.__signature__ = cls._arguments
         if cls.__init__ is not Method.__init__:  # it has a constructor of its own
-            _, *own = inspect.signature(cls.__init__).parameters.values()
-            cls.__signature__ = inspect.Signature(own)
+            _, *arguments = inspect.signature(cls.__init__).parameters.values()
+            cls.__signature__ = inspect.Signature(arguments)
 
     def __init__(self, params: ParamsT, *args: Any, **settings: Any) -> None:
-        bound = self._arguments.bind(params, *args, **settings)
+        name = type(self).__name__
+        if not hasattr(self, "rule"):
+            raise TypeError(f"{name} has no rule")
+        try:
+            bound = self._arguments.bind(params, *args, **settings)
+        except TypeError as error:
+            raise TypeError(f"{name}: {error}") from None
         bound.apply_defaults()
         defaults = {name: bound.arguments[name] for name in self.settings}
         self.check(defaults)
@@ -206,7 +213,7 @@ class Method(Optimizer):
         self, params: list[Tensor], grads: list[Tensor], states: list[State], group: Group
     ) -> None:
         """Take one step with every parameter of a group."""
-        kernel = self.rule.kernel
+        kernel = type(self).kernel
         if kernel is not None and group["fused"] and kernel(params, grads, states, group):
             return
         for param, grad, state in zip(params, grads, states, strict=True):
@@ -289,15 +296,23 @@ class Method(Optimizer):
 
 
 def _check_names(cls: type[Method], rule: Rule) -> None:
-    """Every argument of a rule is one thing: state, or a setting, or what each rule may have."""
-    state, settings = {*rule.state}, {*cls.settings, *cls.group_state, *rule.renamed}
-    if both := state & settings:
-        raise TypeError(f"{cls.__name__}: {', '.join(sorted(both))} is both state and a setting")
-    if unknown := {*rule.arguments} - {"param", "grad", "step"} - state - settings:
-        raise TypeError(
-            f"{cls.__name__}: its rule wants {', '.join(sorted(unknown))}, which is neither among "
-            "its state nor among its settings"
-        )
+    """Every argument of a rule is one thing: state, or a setting, or what each rule may have.
+
+    Raises:
+        TypeError: the name that is none of these, or several.
+    """
+    given, state, table = {"param", "grad", "step"}, {*rule.state}, {*cls.settings}
+    settings = table | {*cls.group_state} | {*rule.renamed}
+    twice = (state & settings) | (given & (state | settings)) | (table & {*cls.group_state})
+    unknown = {*rule.arguments} - given - state - settings
+    for names, what in (
+        ({"lr"} - table, "is missing among its settings"),
+        (twice, "is the name of two things"),
+        (unknown, "is wanted by its rule, and neither among its state nor among its settings"),
+        ({*rule.renamed.values()} - table, "stands for a rule's argument, and is no setting"),
+    ):
+        if names:
+            raise TypeError(f"{cls.__name__}: {', '.join(sorted(names))} {what}")
 
 
 def _signature(

@@ -45,4 +45,5 @@ class Momentum(Method):
         momentum=fraction(0.9),
         weight_decay=not_negative(0.0),
     )
-    rule = Rule(heavy_ball, {"momentum_buffer": zeros}, kernel=fused_momentum)
+    rule = Rule(heavy_ball, {"momentum_buffer": zeros})
+    kernel = fused_momentum

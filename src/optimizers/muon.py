@@ -133,5 +133,5 @@ class Muon(Method):
         adamw_eps=positive(1e-8),
     )
     rule = Rule(muon, {"momentum_buffer": zeros}, decay=decoupled, elementwise=False)
-    rest = replace(AdamW.rule, kernel=None, renamed={"betas": "adamw_betas", "eps": "adamw_eps"})
+    rest = replace(AdamW.rule, renamed={"betas": "adamw_betas", "eps": "adamw_eps"})
     allows_complex = False

@@ -47,4 +47,5 @@ class Nesterov(Method):
         momentum=fraction(0.9),
         weight_decay=not_negative(0.0),
     )
-    rule = Rule(nesterov, {"momentum_buffer": zeros}, kernel=fused_nesterov)
+    rule = Rule(nesterov, {"momentum_buffer": zeros})
+    kernel = fused_nesterov

@@ -37,4 +37,5 @@ class SGD(Method):
     """
 
     settings = table(lr=not_negative(1e-3), weight_decay=not_negative(0.0))
-    rule = Rule(sgd, kernel=fused_sgd)
+    rule = Rule(sgd)
+    kernel = fused_sgd

@@ -53,7 +53,8 @@ def train(
     """
     began = time.perf_counter() - at.wall_seconds
     resumed = time.perf_counter()
-    training(optimizer)
+    if at.step == 0:  # later it is as it was saved
+        training(optimizer)
     step = stepper(model, optimizer)
     while at.epoch <= epochs:
         for inputs, targets in batches(data, batch_size, seed, at.epoch, skip=at.seen):
@@ -106,6 +107,8 @@ def stepper(
             closure()
             optimizer.step()
         _clear(optimizer)
+        if not losses:
+            raise ValueError("its step() didn't call the closure")
         return losses[0]
 
     return step

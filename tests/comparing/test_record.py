@@ -196,3 +196,27 @@ def test_reading_needs_no_torch() -> None:
         "heavy = {'torch', 'optuna', 'statsmodels'} & {*sys.modules}; assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=PROJECT, timeout=120)
+
+
+def test_what_a_later_version_has_besides(tmp_path: Path) -> None:
+    """It is passed over; a metric of another name is kept."""
+    run = {"method": "a", "seed": 1, "value": 0.5, "val_error": 0.25, "host": {"name": "x"}}
+    row = {"method": "a", "kind": "tuned", "rank": 1, "val_error": {"mean": 0.25}}
+    facts = {"name": "n", "methods": ["a"], "metric": "val_error", "table": [row], "more": [1]}
+    (tmp_path / "comparison.json").write_text(json.dumps(facts))
+    (tmp_path / "runs.jsonl").write_text(json.dumps(run) + "\n")
+    comparison = read(tmp_path)
+    assert comparison.runs[0].of("val_error") == 0.25
+    assert comparison.table[0].of("val_error").mean == 0.25
+
+
+def test_a_number_that_is_none(tmp_path: Path) -> None:
+    """NaN, which JSON doesn't have, is nothing; a number beyond a float's is refused."""
+    facts = '{"name": "n", "methods": ["a"], "target": {"value": %s}}'
+    (tmp_path / "runs.jsonl").write_text('{"method": "a", "area": NaN}\n')
+    (tmp_path / "comparison.json").write_text(facts % "NaN")
+    comparison = read(tmp_path)
+    assert (comparison.target.value, comparison.runs[0].area) == (None, None)
+    (tmp_path / "comparison.json").write_text(facts % "1e999")
+    with pytest.raises(InputError, match=r"target\.value"):
+        read(tmp_path)

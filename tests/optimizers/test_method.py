@@ -3,6 +3,7 @@
 import copy
 import inspect
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -62,7 +63,7 @@ def test_state_of_a_group_is_saved() -> None:
 
 
 def test_a_rule_that_wants_what_nobody_has() -> None:
-    with pytest.raises(TypeError, match="Bad: its rule wants scale, total, which is neither"):
+    with pytest.raises(TypeError, match="Bad: scale, total is wanted by its rule"):
         type("Bad", (Method,), {"settings": table(lr=not_negative(0.1)), "rule": Rule(shared)})
 
 
@@ -70,7 +71,7 @@ def test_a_name_of_two_things() -> None:
     settings, rule = table(lr=not_negative(0.1), total=not_negative(1.0)), Rule(shared)
     twice = Rule(lambda grad, total: grad * total, {"total": zeros})
     for bad in (twice, Rule(rule.direction, {"total": zeros, "scale": zeros})):
-        with pytest.raises(TypeError, match="Bad: total is both state and a setting"):
+        with pytest.raises(TypeError, match=r"Bad: (scale, )?total is the name of two things"):
             type("Bad", (Method,), {"settings": settings, "rule": bad})
 
 
@@ -104,6 +105,81 @@ def test_a_base_of_several_methods() -> None:
     give(params, [torch.ones(2), torch.ones(3)])
     optimizer.step()
     assert (Loud.seen, params[0].tolist()) == ([2], [0.5, 0.5])
+
+
+def sizes(grad: Tensor, beta: float) -> Tensor:
+    return grad * beta
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"settings": table(eta=not_negative(1.0))}, "lr is missing among its settings"),
+        ({"group_state": {"lr": 7}}, "lr is the name of two things"),
+        ({"rule": Rule(lambda grad: grad, {"step": zeros})}, "step is the name of two things"),
+        ({"rule": Rule(sizes, renamed={"beta": "rl"})}, "rl stands for a rule's argument, and is"),
+    ],
+)
+def test_other_names_that_are_refused(changes: dict[str, Any], says: str) -> None:
+    plain = {"settings": table(lr=not_negative(0.1)), "rule": Rule(lambda grad: grad)}
+    with pytest.raises(TypeError, match=f"Bad: {says}"):
+        type("Bad", (Method,), plain | changes)
+
+
+def test_a_method_without_a_rule() -> None:
+    class Old(Method):
+        settings = table(lr=not_negative(0.1))
+
+    with pytest.raises(TypeError, match="Old has no rule"):
+        Old([torch.zeros(2)])
+
+
+@pytest.mark.parametrize("bad", [None, (torch.ones(2), torch.ones(2)), 1.0])
+def test_what_is_no_direction(bad: Any) -> None:
+    class Bad(Method):
+        settings = table(lr=not_negative(0.1))
+        rule = Rule(lambda grad: bad)
+
+    param = torch.zeros(2)
+    give([param], [torch.ones(2)])
+    with pytest.raises(TypeError, match="a rule returns a tensor, a Quotient or a list of these"):
+        Bad([param]).step()
+
+
+def test_a_kernel_stays_with_its_rule() -> None:
+    """A subclass that changes what the kernel computes takes the plain way."""
+
+    class Still(Adam):
+        rule = replace(Adam.rule, direction=lambda grad: torch.zeros_like(grad))
+
+    class Unmoved(Adam):
+        def update(self, param: Tensor, grad: Tensor, state: Any, group: Any) -> None: ...
+
+    class Biases(Adam):
+        rest = Still.rule
+
+    class Same(Adam):
+        settings = {**Adam.settings, "lr": not_negative(0.5)}  # noqa: RUF012
+
+    for kind, moves in ((Still, (0, 0)), (Unmoved, (0, 0)), (Biases, (1, 0)), (Same, (1, 1))):
+        params = [torch.ones(2, 2), torch.ones(2)]
+        give(params, [torch.ones(2, 2), torch.ones(2)])
+        optimizer = kind(params)
+        optimizer.step()
+        assert tuple(int((param != 1).any()) for param in params) == moves, kind
+        assert ("fused" in optimizer.defaults) == (kind is Same)
+    assert Same(params).defaults["lr"] == 0.5
+
+
+def test_state_of_another_shape_in_a_large_tensor() -> None:
+    class Scaled(Method):
+        settings = table(lr=not_negative(0.5))
+        rule = Rule(lambda grad, scale: grad * scale, {"scale": lambda param: torch.tensor(2.0)})
+
+    param = torch.zeros(2**19 + 1)
+    give([param], [torch.ones_like(param)])
+    Scaled([param]).step()
+    assert bool((param == -1.0).all())
 
 
 def test_a_second_rule_for_what_is_no_matrix() -> None:
@@ -182,6 +258,21 @@ def test_trust_ratio_by_hand() -> None:
     assert trust_ratio(update, torch.tensor([0.0, 10.0])).tolist() == [6.0, 8.0]
     assert trust_ratio(update, torch.zeros(2)).tolist() == [3.0, 4.0]
     assert trust_ratio(torch.zeros(2), torch.ones(2)).tolist() == [0.0, 0.0]
+    assert trust_ratio(torch.zeros(0), torch.zeros(0)).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("dtype", "large", "small"), [(torch.float32, 3e38, 1e-30), (torch.float64, 1e307, 1e-300)]
+)
+def test_norms_that_overflow(dtype: torch.dtype, large: float, small: float) -> None:
+    """(3, 4) in one unit has 5/13 of the norm of (5, 12) in another."""
+    update = torch.tensor([3.0, 4.0], dtype=dtype) * small
+    for unit in (large / 16, 1.0):
+        param = torch.tensor([5.0, 12.0], dtype=dtype) * unit
+        expected = torch.tensor([3.0, 4.0], dtype=dtype) * (13 / 5 * unit)
+        torch.testing.assert_close(trust_ratio(update, param), expected, rtol=1e-5, atol=0.0)
+    half = trust_ratio(torch.ones(80_000).half(), torch.full((80_000,), 300.0).half())
+    assert half[0].item() == 300.0
 
 
 def test_a_sum_of_quotients() -> None:
