@@ -273,6 +273,18 @@ def test_ctrl_c_puts_the_trial_back_and_names_the_command(
     assert trials[1].params == trials[0].params
 
 
+def test_ctrl_c_before_there_is_a_study_names_the_command(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("src.sweeping.sweeper.read_space", interrupt)
+    ended = sweep("sweeps=sgd", "n_trials=2")
+    assert (ended.status, ended.trials, ended.folder.exists()) == (130, [], False)
+    assert re.fullmatch(r"interrupted; this goes on: .* sweeps=sgd n_trials=2\n", ended.err)
+
+
 def test_best_yaml_and_the_printed_command_reproduce_the_best_value(
     sweep: Sweep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
