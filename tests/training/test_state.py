@@ -1,6 +1,7 @@
 """What a model and its optimizer save beside their state dicts, and how it comes back."""
 
 import random
+import re
 import warnings
 from typing import Any
 
@@ -170,9 +171,11 @@ def test_what_changes_in_a_model_comes_back() -> None:
 
 
 def test_a_checkpoint_holds_its_fields_and_no_others() -> None:
-    fields = {"model": {}, "optimizer": {}, "generators": {}, "position": {}, "stopper": {},
-              "rows": 0, "ended": None, "eval_seconds": 0.0}  # fmt: skip
-    assert State.model_validate(fields).parts == {}
+    fields = {**made(Held).state_dict(), "position": {}, "stopper": {}, "rows": 0, "ended": None,
+              "eval_seconds": 0.0}  # fmt: skip
+    assert State.model_validate(fields).parts == fields["parts"]
+    older = {name: value for name, value in fields.items() if name not in ("parts", "attributes")}
+    assert (State.model_validate(older).parts, State.model_validate(older).attributes) == ({}, {})
     for wrong in ({"more": 1}, {"rows": -1}, {"ended": "failed"}, {"rows": "0"}):
         with pytest.raises(ValidationError):
             State.model_validate({**fields, **wrong})
@@ -254,6 +257,18 @@ def test_an_optimizer_keeps_its_dicts_for_whoever_shares_them() -> None:
     twin.load_state_dict(read_back(pair))
     assert twin.optimizer.param_groups is groups and groups[0] is group and group["lr"] == 0.5
     assert twin.optimizer.state is state and [*state[first]] == ["seen"]
+
+
+def test_an_optimizers_own_dicts_under_another_name_are_no_state_beside_it() -> None:
+    model = Shared()
+    optimizer: Any = own_parts.Sharpness(model.parameters())
+    optimizer.of_first, optimizer.mine = optimizer.param_groups[0], optimizer.base
+    pair = Pair(model, optimizer)
+    stepped(pair, 1)
+    optimizer.param_groups[0]["lr"] = 0.5
+    optimizer.state[next(pair.model.parameters())]["seen"] = 1
+    state = pair.state_dict()
+    assert state["attributes"] == {} and state["parts"].keys() == {"optimizer.base"}
 
 
 def test_a_state_that_lacks_a_setting_is_refused() -> None:
@@ -346,3 +361,22 @@ def test_state_of_something_that_is_not_there_is_refused(field: str) -> None:
     pair = odd()
     with pytest.raises(KeyError):
         pair.load_state_dict({**read_back(pair), field: {"model.gone": {"a": 1}}})
+
+
+@pytest.mark.parametrize("place", ["model.part", "model._extra_state", "optimizer.state[0].x"])
+def test_what_a_state_dict_says_is_refused_if_no_checkpoint_gives_it_back(place: str) -> None:
+    """Of the model, of the optimizer, of a part: whoever says it."""
+    model = own_parts.Extra(3, 2)
+    model.part = Part()
+    pair = Pair(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    pair.state_dict()
+    bad = own_parts.deque([1.0])
+    if place == "model.part":
+        model.part.steps = bad  # type: ignore[assignment]
+        place += ".steps"
+    elif place == "model._extra_state":
+        model.get_extra_state = lambda: bad  # type: ignore[method-assign]
+    else:
+        pair.optimizer.state[next(model.parameters())]["x"] = bad
+    with pytest.raises(InputError, match=rf"^{re.escape(place)}: a collections\.deque can't be"):
+        pair.state_dict()
