@@ -252,11 +252,12 @@ def test_an_optimizer_keeps_its_dicts_for_whoever_shares_them() -> None:
     pair.optimizer.param_groups[0]["lr"] = 0.5
     pair.optimizer.state[next(pair.model.parameters())]["seen"] = torch.ones(2)
     groups, state = twin.optimizer.param_groups, twin.optimizer.state
-    group, first = groups[0], next(twin.model.parameters())
-    state[first]["old"] = torch.zeros(1)
+    group, (first, *others) = groups[0], twin.model.parameters()
+    for param in (first, *others):
+        state[param]["old"] = torch.zeros(1)
     twin.load_state_dict(read_back(pair))
     assert twin.optimizer.param_groups is groups and groups[0] is group and group["lr"] == 0.5
-    assert twin.optimizer.state is state and [*state[first]] == ["seen"]
+    assert twin.optimizer.state is state and [*state] == [first] and [*state[first]] == ["seen"]
 
 
 def test_an_optimizers_own_dicts_under_another_name_are_no_state_beside_it() -> None:
@@ -380,3 +381,13 @@ def test_what_a_state_dict_says_is_refused_if_no_checkpoint_gives_it_back(place:
         pair.optimizer.state[next(model.parameters())]["x"] = bad
     with pytest.raises(InputError, match=rf"^{re.escape(place)}: a collections\.deque can't be"):
         pair.state_dict()
+
+
+def test_tensors_without_memory_share_none() -> None:
+    """An empty one of the model's, and others of the optimizer's: nothing comes back twice."""
+    model = Shared()
+    model.register_buffer("none", torch.zeros(0))
+    pair = Pair(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    kept = {"empty": torch.zeros(0), "sparse": torch.eye(2).to_sparse()}
+    pair.optimizer.state[model.first.weight].update(kept)
+    assert pair.state_dict()["optimizer"]["state"][0].keys() == kept.keys()
