@@ -1,6 +1,7 @@
 """The numbers behind the figures, against what is worked out by hand or by drawing."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -172,6 +173,22 @@ def test_many_runs_are_drawn_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert mean_interval(runs, Cost("test_loss")) == at_once
 
 
+def test_thousands_of_runs_take_little_memory() -> None:
+    """All that is drawn of 5,000 at once would be 160 MB."""
+    runs = [{"search": 0, "test_loss": float(n)} for n in range(5000)]
+    tracemalloc.start()
+    mean, low, high = mean_interval(runs, Cost("test_loss"))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 40e6
+    half = 1.96 * 5000 / math.sqrt(12 * 5000)  # of a uniform distribution
+    assert (mean, low, high) == (
+        2499.5,
+        pytest.approx(mean - half, abs=4),
+        pytest.approx(mean + half, abs=4),
+    )
+
+
 def test_quantiles_of_infinite_costs() -> None:
     """The worst counts as the largest, and nothing between it and another is a number."""
     values = np.array([[1.0, math.inf], [2.0, 1.0], [3.0, math.inf]])
@@ -186,7 +203,7 @@ def test_curves_by_seconds_stand_where_most_runs_are() -> None:
         rows = [{"train_seconds": one, "val_loss": 20 - one} for one in seconds]
         return {"rows": rows, "status": "completed"}
 
-    runs = [timed(1.0, 5.0), timed(2.0, 4.0), timed(0.5, 8.0)]
+    runs = [timed(1.0, 3.0, 5.0), timed(2.0, 3.5, 4.0), timed(0.5, 1.0, 8.0)]
     grid, (_, median, _) = curve(runs, LOSS, "train_seconds")
     assert grid == pytest.approx(np.linspace(2, 5, 60))
     inner = grid < 4
