@@ -44,6 +44,13 @@ def test_the_text_of_an_edge_names_the_value_and_the_space():
     assert doubt["text"].endswith("(protocol.widen=1 widens the space and goes on)")
 
 
+@pytest.mark.parametrize(("value", "side"), [(4.9, "low"), (5, None), (95, None), (95.1, "high")])
+def test_an_edge_is_less_than_a_twentieth_wide(value, side):
+    space = {"x": {"low": 0, "high": 100, "log": False}}
+    found = checks.edges(search(space=space, trials=[trial(0, x=value)]))
+    assert found == ({"x": side} if side else {})
+
+
 def test_a_natural_bound_is_no_edge():
     """1 - momentum = 1 is no momentum at all: nothing lies beyond."""
     space = {"search.one_minus_momentum": {"low": 5e-3, "high": 1.0, "log": True}}
@@ -84,6 +91,7 @@ def test_choices_have_no_edge_and_contain_each_other():
     assert widened(one) == {}
     lost = [pair("momentum", "sgd", "worse")]
     assert checks.under_tuned(lost, {"momentum": of("a", "b"), "sgd": of("b")})
+    assert checks.under_tuned(lost, {"momentum": of("b", "a"), "sgd": of("a", "b")})
     assert checks.under_tuned(lost, {"momentum": of("a"), "sgd": of("b")}) == []
     single = {"lr": {"low": 0.1, "high": 0.1, "log": False}}
     assert checks.at_an_edge([search(space=single, trials=[trial(0, lr=0.1)])]) == []
@@ -98,6 +106,9 @@ def test_losing_to_what_it_contains(loser, winner):
     assert named(checks.under_tuned([pair(winner, loser, "better")], {})) == [
         ("under-tuned", loser)
     ]
+    (doubt,) = checks.under_tuned([pair(loser, winner, "worse")], {})
+    assert doubt["text"].startswith(f"{loser} loses to {winner}, which its search space contains")
+    assert doubt["text"].endswith("(raise protocol.n_trials)")
     for fine in (
         pair(loser, winner, "better"),
         pair(loser, winner, "undecided"),

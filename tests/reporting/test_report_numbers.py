@@ -119,6 +119,27 @@ def test_bins_keep_their_best() -> None:
     assert list(found.y) == [1.0]
 
 
+def test_the_lower_of_equals_stands_for_a_bin() -> None:
+    found = sensitivity([(1.3e-3, 1.0), (1.1e-3, 1.0), (1.2e-3, 1.0)])
+    assert found is not None
+    assert list(found.x) == [1.1e-3]
+
+
+def test_the_line_between_trials_that_are_no_decade_apart() -> None:
+    """Half of the way from 1 to 1.2, so half of the 0.6 decades between them."""
+    found = sensitivity([(1e-2, 1.0), (10**-1.4, 1.2), (10**-2.4, 1.4)])
+    assert found is not None
+    assert math.log10(found.high) == pytest.approx(-1.7)
+    assert math.log10(found.low) == pytest.approx(-2.1)  # a quarter of 0.4
+
+
+def test_a_cost_at_the_limit_is_still_good() -> None:
+    """A tenth above 1, to the bit: nothing was tried that is worse."""
+    found = sensitivity([(1e-2, 1.0), (1e-1, 1.1)])
+    assert found is not None
+    assert found.open and found.high == pytest.approx(1e-1)
+
+
 def test_ranks() -> None:
     assert ranks([3.0, 1.0, math.inf, math.nan, 1.0]) == [3, 1.5, 4.5, 4.5, 1.5]
 
