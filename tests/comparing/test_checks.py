@@ -244,6 +244,9 @@ def test_doubts_of_all_kinds():
         ("budget", None), ("protocol", None), ("saturated", None),
     ]  # fmt: skip
     assert "2 of 3 trials" in found[2]["text"]
+    budgets = {"momentum 0": 2, "sgd 0": 3}
+    assert found[3]["text"] == f"the searches had unequal budgets: {budgets}"
+    assert "different data, models, trainers or objectives" in found[4]["text"]
 
 
 def test_saturated_on_average():

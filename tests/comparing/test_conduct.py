@@ -71,9 +71,17 @@ def test_jobs_take_turns() -> None:
     assert len({one.folder_name for one in made}) == 12
 
 
-def test_what_a_run_is_told_and_what_is_kept(trained: Train, counted: list[Path]) -> None:
+def test_what_a_run_is_told_and_what_is_kept(
+    trained: Train, counted: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It shows nothing and leaves no checkpoint; that the test set was seen is noted."""
     row = trained()
     (place,) = counted
+    assert capsys.readouterr().out == "" and not (place / "checkpoints").exists()
+    (note,) = Ledger(tmp_path).read()
+    assert (note["event"], note["detail"]) == (
+        "test set evaluated", "sgd-tuned-0-seed-1000, once, at its end"
+    )  # fmt: skip
     config = (place / "config.yaml").read_text()
     assert "lr: 0.5\n" in config
     assert "seed: 1000\n" in config

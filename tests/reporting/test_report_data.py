@@ -51,7 +51,9 @@ def test_runs_by_method_and_kind_and_trials_of_all_searches(tmp_path: Path) -> N
     assert found.methods == ["b", "a"]
     assert [one["seed"] for one in found.of("a")] == [1, 4]
     assert [one["seed"] for one in found.of("a", "default")] == [2]
-    assert [one["val_loss"] for one in found.of("a")] == [0.125, 0.5]
+    assert [(one["val_loss"], one["test_loss"]) for one in found.of("a")] == [
+        (0.125, None), (0.5, None)
+    ]  # fmt: skip
     assert found.trials("a") == [{"number": 0}, {"number": 1}]
     assert read_facts(tmp_path)["metric"] == "val_loss"
 
