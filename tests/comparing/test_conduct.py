@@ -205,7 +205,9 @@ def test_what_others_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     base = {"user": 10.0, "system": 10.0, "idle": 50.0, "iowait": 5.0, "guest": 10.0}
     later = {"user": 50.0, "system": 40.0, "idle": 70.0, "iowait": 15.0, "guest": 40.0}
-    machine, ours = [base, later, base, base], [(1.0, 1.0), (31.0, 11.0), (1.0, 1.0), (1.0, 1.0)]
+    soon = {**base, "user": 10.125, "idle": 50.375}
+    machine = [base, later, base, soon, base, base]
+    ours = [(1.0, 1.0), (31.0, 11.0), *[(1.0, 1.0)] * 4]
 
     class Process:
         def cpu_times(self) -> Any:
@@ -217,6 +219,7 @@ def test_what_others_used(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(conduct, "psutil", SimpleNamespace(cpu_times=cpu_times, Process=Process))
     assert Others().share() == pytest.approx(0.3)
+    assert Others().share() == 0.25, "half a second counts as well"
     assert Others().share() == 0, "the clock stood still"
 
 

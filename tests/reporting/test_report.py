@@ -456,6 +456,21 @@ def test_a_trial_without_a_rate_has_no_point() -> None:
     assert _rate({"params": {"optimizer.lr": "high"}}) is None
 
 
+def test_a_report_has_its_tables_and_each_figure_as_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[tuple[str, Path]] = []
+    monkeypatch.setattr(
+        figures_paper, "save", lambda figure, folder: saved.append((figure.key, folder))
+    )
+    made_up.write(tmp_path, *made_up.comparison(methods=("adam", "sgd"), seeds=2, trials=4))
+    assert write_report(tmp_path) == tmp_path / "report.html"
+    assert saved == [(figure.key, tmp_path / "figures") for figure in figures(read(tmp_path))]
+    names = {path.name for path in tmp_path.iterdir()} - {"comparison.json", "runs.jsonl"}
+    assert names == {"figures", "report.html", *(f"table.{end}" for end in
+                     ("tex", "md", "csv", "parquet"))}  # fmt: skip
+
+
 def test_seconds_that_may_be_compared_are_compared(tmp_path: Path) -> None:
     """Without a caveat, and as a choice that could have ranked the methods otherwise."""
     facts, runs = made_up.comparison(seeds=3, trials=4)
