@@ -70,6 +70,8 @@ def test_studies_are_shared_by_comparisons_that_search_alike() -> None:
     assert len({asked.study("adam", 0), asked.study("adam", 1), asked.study("adamw", 0)}) == 3
     assert asked.study("adam", 0) != plan([METHODS, "trainer.epochs=3"]).study("adam", 0)
     assert asked.study("adam", 0) != plan([METHODS, "protocol.n_trials=3"]).study("adam", 0)
+    other = plan([METHODS, "optimizer.weight_decay=0.1"])  # a setting of the method's own
+    assert asked.study("adam", 0) != other.study("adam", 0)
 
 
 @pytest.mark.parametrize(

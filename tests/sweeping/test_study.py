@@ -566,6 +566,10 @@ def test_of_many_differences_three_are_named(url: str) -> None:
     assert f"study test holds trials that can't be compared with these: {told}" in str(
         refused.value
     )
+    with pytest.raises(InputError, match="b was 1, is 2; c was 1, is 2; choose another"):
+        open_study(url, signature={"hash": "2", "same": 0, "a": 1, "b": 2, "c": 2})
+    with pytest.raises(InputError, match="a was 1, is 2; b was 1, is 2; c was 1, is 2; choose"):
+        open_study(url, signature={"hash": "2", "same": 0, **dict.fromkeys("cba", 2)})
 
 
 def test_a_study_that_was_only_begun_is_completed(url: str) -> None:

@@ -95,8 +95,8 @@ def test_a_worker_that_gives_up_ends_all_with_its_last_words(
     monkeypatch.setattr(workers, "_start", start)
     monkeypatch.setattr(workers, "POLL_SECONDS", 0.05)
     with pytest.raises(InputError) as raised:
-        workers.run_workers(2, study, SweepProgress(study, quiet=True), tmp_path / "new")
-    log = tmp_path / "new" / "worker-1.log"
+        workers.run_workers(2, study, SweepProgress(study, quiet=True), tmp_path / "new" / "s")
+    log = tmp_path / "new" / "s" / "worker-1.log"
     assert str(raised.value) == f"a worker gave up: no such thing (see {log})"
     assert processes[0].returncode == -15, "it was asked to end"
 
