@@ -135,7 +135,7 @@ def test_searches_of_one_study_wait_for_each_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those that a comparison starts; workers of a study share it."""
-    folder, entered = tmp_path / "study", Event()
+    folder, entered = tmp_path / "new" / "study", Event()
 
     def enter() -> None:
         with workers.in_turn(folder):
