@@ -390,3 +390,9 @@ def test_two_seeds_could_find_something_too():
     spread = np.std([1.0, 2.0], ddof=1)
     assert pair.detectable == pytest.approx(detectable_effect(2, 0.05) * spread)
     assert pair.effect == pytest.approx(1.5 / spread)
+
+
+def test_the_interval_of_two_seeds_reaches_from_one_to_the_other() -> None:
+    """A quarter of the draws is the one twice, a quarter the other: 95% hold both."""
+    low, high = interval(np.array([[0.25, 1.0]]))
+    assert (low, high) == (0.25, 1.0)
