@@ -53,7 +53,8 @@ def test_what_makes_two_comparisons_the_same() -> None:
 
 def test_it_is_named_after_methods_data_and_model() -> None:
     assert plan(["methods=[sgd,adam]", "model=logreg"]).name == "sgd-adam-digits-logreg"
-    assert plan(["methods=[sgd,adam]", "protocol.name=mine"]).name == "mine"
+    for name in ("mine", "m" * 255):  # as long as a folder's name can be
+        assert plan(["methods=[sgd,adam]", f"protocol.name={name}"]).name == name
 
 
 def test_the_seeds_below_the_first_are_the_searches() -> None:
