@@ -135,7 +135,7 @@ def test_the_line_between_trials_that_are_no_decade_apart() -> None:
 
 def test_a_cost_at_the_limit_is_still_good() -> None:
     """A tenth above 1, to the bit: nothing was tried that is worse."""
-    found = sensitivity([(1e-2, 1.0), (1e-1, 1.1)])
+    found = sensitivity([(1e-3, 2.0), (1e-2, 1.0), (1e-1, 1.1)])
     assert found is not None
     assert found.open and found.high == pytest.approx(1e-1)
 
