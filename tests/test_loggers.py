@@ -223,6 +223,27 @@ def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert updates["status"] == '"completed"'
 
 
+def test_a_resumed_run_has_the_same_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From its folder; one that begins has a new one, and one whose id is gone."""
+    from src.loggers.wandb import WandB
+
+    told: list[dict[str, Any]] = []
+    fake = SimpleNamespace(init=lambda **more: told.append(more), Settings=dict)
+    monkeypatch.setitem(sys.modules, "wandb", fake)  # type: ignore[arg-type]
+    for mode, step in (("offline", 0), ("online", 40), ("offline", 0)):
+        WandB("p", mode).start(tmp_path, {"seed": 3}, step)
+        assert (tmp_path / ".wandb-id").read_text() == told[-1]["id"]
+    (tmp_path / ".wandb-id").unlink()
+    WandB("p", "offline").start(tmp_path, {}, 40)
+    ids = [one["id"] for one in told]
+    assert ids[0] == ids[1] and len({*ids}) == 3
+    assert [one["resume"] for one in told] == [None, "allow", None, None]
+    assert [(one["project"], one["dir"], one["name"]) for one in told] == [
+        ("p", str(tmp_path), tmp_path.name)
+    ] * 4
+    assert told[0]["config"] == {"seed": 3}
+
+
 @pytest.mark.parametrize(
     ("chosen", "left"),
     [

@@ -4,13 +4,16 @@ import shlex
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from src.composing import register
 from src.overrides import override
 from src.results import Record
+from src.train import going_on
 from tests.helpers import Answer, Session, result
 
 QUICK = ("trainer.epochs=1", "model=logreg", "trainer.threads=1")
@@ -145,6 +148,21 @@ def test_an_experiment_of_ones_own(session: Session) -> None:
     assert result(session.folder / "run")["final"]["epoch"] == 2
     line = error(session.train("experiment=mine", *more[:3]))
     assert line.startswith("error: optimizer=adam: experiment=mine says itself what the optimizer")
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_only_a_plain_multirun_names_what_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    """The jobs of another sweeper are its own to know."""
+    monkeypatch.setattr("sys.argv", ["train.py"])
+    if begun:
+        (tmp_path / "config.yaml").touch()
+    sweeper = {"_target_": "theirs.Sweeper"}
+    config: Any = OmegaConf.create({"job": {"num": 1}, "sweeper": sweeper})
+    lines = going_on(tmp_path, config)
+    words = [shlex.split(line)[-1] for line in lines]
+    assert words == ([f"resume={tmp_path}"] if begun else [])
 
 
 def test_ctrl_c_names_every_job_that_is_left(session: Session) -> None:

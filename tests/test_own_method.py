@@ -173,6 +173,12 @@ def test_what_no_config_sets(session: Session, override: str, says: str) -> None
         assert len(answer.err.splitlines()) == 1
 
 
+def test_a_config_may_set_what_is_not_ours(session: Session) -> None:
+    session.monkeypatch.setenv("OF_SOMEBODY", "0")  # and put back afterwards
+    answer = session.train(*QUICK, "+hydra.job.env_set.OF_SOMEBODY='1'")
+    assert answer.status == 0, answer.err
+
+
 def test_no_job_of_a_multirun_widens_what_is_allowed(session: Session) -> None:
     """Each job is composed anew, and may choose another file."""
     folder = session.folder / "theirs" / "experiment"

@@ -258,6 +258,24 @@ def test_a_complete_run_is_left_as_it_is(session: Session) -> None:
     assert contents(folder) == before
 
 
+def test_the_command_of_its_own_goes_on(
+    session: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder whose name needs quotes, and an override behind it."""
+    from src import resume
+
+    folder = finished(session).rename(session.folder / "a=b c,d")
+    session.monkeypatch.setattr("sys.argv", ["resume.py", str(folder), "trainer.epochs=3"])
+    resume.main()
+    assert capsys.readouterr().out.splitlines()[-1] == f"result: {folder}"
+    assert result(folder)["final"]["epoch"] == 3
+    session.monkeypatch.setattr("sys.argv", ["resume.py"])
+    with pytest.raises(SystemExit) as leaving:
+        resume.main()
+    assert leaving.value.code == 2
+    assert "arguments are required: run" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "settings",
     [

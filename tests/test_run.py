@@ -261,6 +261,61 @@ def test_interrupted_and_gone_on_with(tmp_path: Path) -> None:
     assert again["eval_seconds"] > 0
 
 
+def test_a_run_that_is_told_nothing_shows_itself_and_can_be_lengthened(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its last weights are kept, however long until the next checkpoint; a trial's are not."""
+    cfg = composed(*SMALL, "trainer.epochs=2", "trainer.checkpoint_every=1000")
+    folders = tmp_path / "one", tmp_path / "trial"
+    for folder in folders:
+        folder.mkdir()
+    run(parse(cfg), snapshot(cfg), folders[0])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
+    run(parse(cfg), snapshot(cfg), folders[1], quiet=True, keep_last=False)
+    assert capsys.readouterr().out == ""
+    kept = [sorted(path.name for path in one.glob("checkpoints/*.pt")) for one in folders]
+    assert kept == [["step-000000004.pt"], []]
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_run_computes_as_its_config_says_from_the_start(tmp_path: Path, wanted: bool) -> None:
+    """Whatever the process did before; with the threads of the one that it repeats."""
+    torch.use_deterministic_algorithms(not wanted)
+    torch.set_num_threads(3)
+    seen: list[tuple[bool, int]] = []
+
+    def look(row: Row) -> bool:
+        seen.append((torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()))
+        return False
+
+    cfg = composed(*SMALL, "trainer.epochs=1", f"trainer.deterministic={str(wanted).lower()}")
+    for threads in (None, 2):
+        folder = tmp_path / str(threads)
+        folder.mkdir()
+        run(parse(cfg), snapshot(cfg), folder, stop=look, threads=threads)
+    assert seen == [(wanted, 1), (wanted, 2)]
+
+
+def test_a_run_that_goes_on_adds_to_where_it_comes_from(tmp_path: Path) -> None:
+    """What it began with stays; it goes on with the threads that it had."""
+    settings = ("trainer.epochs=2", "trainer.checkpoint_every=0")
+    cfg = composed(*SMALL, *settings)
+    run(parse(cfg), snapshot(cfg), tmp_path, threads=2)
+    place = tmp_path / "provenance.json"
+    began = json.loads(place.read_text())
+    place.write_text(json.dumps({**began, "python": "3.0"}))
+    (tmp_path / "result.json").unlink()
+    (tmp_path / "checkpoints" / "step-000000004.pt").unlink()
+    ran(tmp_path, *settings, resume=True)
+    told = json.loads(place.read_text())
+    (again,) = told.pop("resumed")
+    assert told == {**began, "python": "3.0"}
+    assert (again["step"], again["python"]) == (2, began["python"])
+    assert "threads" not in again and torch.get_num_threads() == 2
+    assert result(tmp_path)["final"]["epoch"] == 2
+
+
 def test_a_folder_is_one_runs_alone(tmp_path: Path) -> None:
     ran(tmp_path, "trainer.epochs=1")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}

@@ -48,6 +48,13 @@ def test_the_text_of_an_edge_names_the_value_and_the_space():
     assert doubt.text.endswith("(protocol.widen=1 widens the space and goes on)")
 
 
+@pytest.mark.parametrize(("value", "side"), [(4.9, "low"), (5, None), (95, None), (95.1, "high")])
+def test_an_edge_is_less_than_a_twentieth_wide(value, side):
+    space = {"x": {"low": 0, "high": 100, "log": False}}
+    found = checks.edges(search(space=space, trials=[trial(0, x=value)]))
+    assert found == ({"x": side} if side else {})
+
+
 def test_a_natural_bound_is_no_edge():
     """1 - momentum = 1 is no momentum at all: nothing lies beyond."""
     space = {"search.one_minus_momentum": {"low": 5e-3, "high": 1.0, "log": True}}
@@ -88,6 +95,7 @@ def test_choices_have_no_edge_and_contain_each_other():
     assert widened(one) == {}
     lost = [pair("momentum", "sgd", "worse")]
     assert checks.under_tuned(lost, spaces(momentum=of("a", "b"), sgd=of("b")))
+    assert checks.under_tuned(lost, spaces(momentum=of("b", "a"), sgd=of("a", "b")))
     assert checks.under_tuned(lost, spaces(momentum=of("a"), sgd=of("b"))) == []
     assert checks.under_tuned(lost, spaces(momentum=of("a", "b"), sgd=of("b", "c"))) == []
     single = {"lr": {"low": 0.1, "high": 0.1, "log": False}}
@@ -103,6 +111,9 @@ def test_losing_to_what_it_contains(loser, winner):
     assert named(checks.under_tuned([pair(winner, loser, "better")], {})) == [
         ("under-tuned", loser)
     ]
+    (doubt,) = checks.under_tuned([pair(loser, winner, "worse")], {})
+    assert doubt["text"].startswith(f"{loser} loses to {winner}, which its search space contains")
+    assert doubt["text"].endswith("(raise protocol.n_trials)")
     for fine in (
         pair(loser, winner, "better"),
         pair(loser, winner, "undecided"),
@@ -259,6 +270,9 @@ def test_doubts_of_all_kinds():
     ]  # fmt: skip
     assert "2 of 3 trials" in found[2].text
     assert all(one.text for one in found)
+    budgets = {"momentum 0": 2, "sgd 0": 3}
+    assert found[3].text == f"the searches had unequal budgets: {budgets}"
+    assert "different data, models, trainers or objectives" in found[4].text
 
 
 def test_saturated_on_average():

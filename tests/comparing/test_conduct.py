@@ -74,9 +74,17 @@ def test_jobs_take_turns() -> None:
     assert len({one.folder_name for one in made}) == 12
 
 
-def test_what_a_run_is_told_and_what_is_kept(trained: Train, counted: list[Path]) -> None:
+def test_what_a_run_is_told_and_what_is_kept(
+    trained: Train, counted: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It shows nothing and leaves no checkpoint; that the test set was seen is noted."""
     row = trained()
     (place,) = counted
+    assert capsys.readouterr().out == "" and not (place / "checkpoints").exists()
+    (note,) = Ledger(tmp_path).read()
+    assert (note["event"], note["detail"]) == (
+        "test set evaluated", "sgd-tuned-0-seed-1000, once, at its end"
+    )  # fmt: skip
     config = (place / "config.yaml").read_text()
     assert "lr: 0.5\n" in config
     assert "seed: 1000\n" in config
@@ -200,7 +208,9 @@ def test_what_others_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     base = {"user": 10.0, "system": 10.0, "idle": 50.0, "iowait": 5.0, "guest": 10.0}
     later = {"user": 50.0, "system": 40.0, "idle": 70.0, "iowait": 15.0, "guest": 40.0}
-    machine, ours = [base, later, base, base], [(1.0, 1.0), (31.0, 11.0), (1.0, 1.0), (1.0, 1.0)]
+    soon = {**base, "user": 10.125, "idle": 50.375}
+    machine = [base, later, base, soon, base, base]
+    ours = [(1.0, 1.0), (31.0, 11.0), *[(1.0, 1.0)] * 4]
 
     class Process:
         def cpu_times(self) -> Any:
@@ -212,6 +222,7 @@ def test_what_others_used(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(conduct, "psutil", SimpleNamespace(cpu_times=cpu_times, Process=Process))
     assert Others().share() == pytest.approx(0.3)
+    assert Others().share() == 0.25, "half a second counts as well"
     assert Others().share() == 0, "the clock stood still"
 
 

@@ -55,7 +55,8 @@ def test_what_makes_two_comparisons_the_same() -> None:
 
 def test_it_is_named_after_methods_data_and_model() -> None:
     assert plan(["methods=[sgd,adam]", "model=logreg"]).name == "sgd-adam-digits-logreg"
-    assert plan(["methods=[sgd,adam]", "protocol.name=mine"]).name == "mine"
+    for name in ("mine", "m" * 255):  # as long as a folder's name can be
+        assert plan(["methods=[sgd,adam]", f"protocol.name={name}"]).name == name
 
 
 def test_the_seeds_below_the_first_are_the_searches() -> None:
@@ -72,6 +73,8 @@ def test_studies_are_shared_by_comparisons_that_search_alike() -> None:
     assert len({asked.study("adam", 0), asked.study("adam", 1), asked.study("adamw", 0)}) == 3
     assert asked.study("adam", 0) != plan([METHODS, "trainer.epochs=3"]).study("adam", 0)
     assert asked.study("adam", 0) != plan([METHODS, "protocol.n_trials=3"]).study("adam", 0)
+    other = plan([METHODS, "optimizer.weight_decay=0.1"])  # a setting of the method's own
+    assert asked.study("adam", 0) != other.study("adam", 0)
 
 
 def test_torchs_own_classes() -> None:
@@ -136,6 +139,12 @@ def test_ones_own_methods_in_folders(tmp_path: Path) -> None:
         (["protocol.name=/tmp/elsewhere"], "must be letters, digits"),
         (["protocol.name=.hidden"], "must be letters, digits"),
         (["methods=[torch/adam,torch/sgd]", "optimizer=muon"], "optimizer=muon: sweeps=torch/adam"),
+        (["methods=[adam]"], "must be two different methods or more"),
+        (["methods=[adam,sgd,adam]"], "must be two different methods or more"),
+        (["methods=[adam,mine]"], "methods: mine: no such file in sweeps/; there are ad"),
+        (["protocol.reference=sgd"], "protocol.reference=sgd: must be one of the methods"),
+        (["optimizer=adam"], "adamw would be src.optimizers.Adam and not src.optimizers.AdamW"),
+        (["data=[digits]"], "data: must be one of its choices"),
     ],
 )
 def test_what_is_refused(overrides: list[str], message: str) -> None:
@@ -193,3 +202,28 @@ def test_settings_are_resolved() -> None:
     assert made.own("adam")["optimizer"]["betas"] == [0.9, 0.999]
     asked = plan([METHODS, "protocol.seeds=${protocol.n_trials}", "protocol.n_trials=6"])
     assert (asked.protocol.seeds, asked.protocol.n_trials) == (6, 6)
+
+
+def test_the_reference_is_one_of_the_methods() -> None:
+    assert plan([METHODS, "protocol.reference=adamw"]).protocol.reference == "adamw"
+
+
+def test_what_the_command_line_sets_is_not_searched() -> None:
+    """By no method, whatever the protocol is told beside it."""
+    searched = {*plan([METHODS, "protocol.seeds=3"]).spaces["adam"]}
+    set_by_hand = plan([METHODS, "optimizer.lr=0.1", "protocol.seeds=3"]).spaces
+    assert {*set_by_hand["adam"]} == searched - {"optimizer.lr"} != searched
+
+
+def test_methods_of_ones_own_are_found_where_the_command_line_says(tmp_path: Path) -> None:
+    """Not one of a name that the project has: that would be passed over."""
+    (tmp_path / "sweeps").mkdir()
+    text = (PROJECT / "sweeps" / "sgd.yaml").read_text()
+    where = f"hydra.searchpath=[file://{tmp_path}]"
+    (tmp_path / "sweeps" / "mine.yaml").write_text(text)
+    assert plan(["methods=[adam,mine]", where]).methods == ("adam", "mine")
+    with pytest.raises(InputError, match=r"methods: other: no such file in sweeps/; .*, mine,"):
+        plan(["methods=[adam,other]", where])
+    (tmp_path / "sweeps" / "sgd.yaml").write_text(text)
+    with pytest.raises(InputError, match="sweeps=sgd: there are two"):
+        plan(["methods=[adam,sgd]", where])

@@ -413,3 +413,9 @@ def test_two_seeds_could_find_something_too():
 
 def test_finite() -> None:
     assert [*finite([1.0, None, float("inf"), float("nan"), -2.0, 0.0])] == [1.0, -2.0, 0.0]
+
+
+def test_the_interval_of_two_seeds_reaches_from_one_to_the_other() -> None:
+    """A quarter of the draws is the one twice, a quarter the other: 95% hold both."""
+    low, high = interval(np.array([[0.25, 1.0]]))
+    assert (low, high) == (0.25, 1.0)

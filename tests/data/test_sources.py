@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import sklearn.datasets
@@ -123,6 +124,19 @@ def test_the_digits_are_those_of_scikit_learn(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(sources, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="scikit-learn has no digits"):
         sources.digits(None)
+
+
+def test_the_digits_lie_in_any_folder_of_scikit_learn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A package may lie in several; the first that has the file counts."""
+    folders = [tmp_path / name for name in "abc"]
+    for folder in folders[1:]:
+        (folder / "datasets" / "data").mkdir(parents=True)
+        (folder / "datasets" / "data" / "digits.csv.gz").touch()
+    found = SimpleNamespace(submodule_search_locations=[*map(str, folders)])
+    monkeypatch.setattr(sources, "find_spec", lambda name: found)
+    assert sources._of_sklearn("digits.csv.gz") == folders[1] / "datasets/data/digits.csv.gz"
 
 
 def test_the_digest_is_of_pictures_and_labels(

@@ -33,7 +33,7 @@ SURVIVORS = Path(__file__).with_name("survivors.toml")
 def distance(path: str, test: str) -> float:
     """How far a test lies from a source file: its own tests, those of its folder, all others."""
     area, _, name = path.removeprefix("src/").removesuffix(".py").rpartition("/")
-    if test.startswith(f"tests/{area}/test_{name}.py" if area else f"tests/test_{name}.py"):
+    if test.startswith((f"tests/{area}/test_{name}.py", f"tests/test_{name}.py")):
         return 0.01
     return 1 if area and test.startswith(f"tests/{area}/") else 4
 

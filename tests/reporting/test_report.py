@@ -21,8 +21,8 @@ from src.config import PROJECT
 from src.errors import InputError
 from src.report import main
 from src.reporting import figures_paper
-from src.reporting.figures import Figure, Series, _rate, figures
-from src.reporting.figures_svg import chosen
+from src.reporting.figures import Axis, Figure, Panel, Series, _rate, figures
+from src.reporting.figures_svg import chosen, frame, svg
 from src.reporting.page import page
 from src.reporting.report import write_report
 from src.reporting.tables import print_verdict
@@ -454,3 +454,58 @@ def test_a_trial_without_a_rate_has_no_point() -> None:
     assert rate(**{"optimizer.lr": 0.1, "optimizer.momentum": 0.9}) == ("optimizer.lr", 0.1)
     assert rate(**{"optimizer.momentum": 0.9, "trainer.mylr": 1}) is None
     assert rate(**{"optimizer.lr": "high"}) is None
+
+
+def test_a_report_has_its_tables_and_each_figure_as_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[tuple[str, Path]] = []
+    monkeypatch.setattr(
+        figures_paper, "save", lambda figure, folder: saved.append((figure.key, folder))
+    )
+    made_up.write(tmp_path, *made_up.comparison(methods=("adam", "sgd"), seeds=2, trials=4))
+    assert write_report(tmp_path) == tmp_path / "report.html"
+    assert saved == [(figure.key, tmp_path / "figures") for figure in figures(read(tmp_path))]
+    names = {path.name for path in tmp_path.iterdir()} - {"comparison.json", "runs.jsonl"}
+    assert names == {"figures", "report.html", *(f"table.{end}" for end in
+                     ("tex", "md", "csv", "parquet"))}  # fmt: skip
+
+
+def test_seconds_that_may_be_compared_are_compared(tmp_path: Path) -> None:
+    """Without a caveat, and as a choice that could have ranked the methods otherwise."""
+    facts, runs = made_up.comparison(seeds=3, trials=4)
+    said = {}
+    for valid in (True, False):
+        facts["timing"] = {"valid": valid, "text": "others were at work."}
+        comparison = read(made_up.write(tmp_path, facts, runs))
+        drawn = {figure.key: figure for figure in figures(comparison)}
+        by_metric = drawn["stability"].panels[0]
+        said[valid] = [text for _, text in by_metric.x.ticks]
+        text = page(comparison, [*drawn.values()])
+        assert ("others were at work" in drawn["curves"].caption) is not valid
+        assert ("Seconds may not be compared: others were at work" in text) is not valid
+    assert said[True] == ["loss", "accuracy", "steps", "seconds", "area"]
+    assert said[False] == ["loss", "accuracy", "steps", "area"]
+
+
+def test_a_band_that_covers_nothing_and_a_bar_without_end_are_not_drawn() -> None:
+    nothing, nan = [float("inf")] * 2, float("nan")
+    line = Series("a", 0, "line", [1.0, 2.0], [1.0, 2.0], low=nothing, high=nothing)
+    bars = Series("a", 0, "bar", [3.0, nan], [0.0, 1.0])
+    for series, kind, count in ((line, "band", 0), (line, "line", 1), (bars, "bar", 1)):
+        panel = Panel("t", Axis("x"), Axis("y", ticks=((0.0, "p"), (1.0, "q"))), [series])
+        drawn = svg(panel, frame(panel), "label")
+        assert len(re.findall(f'class="{kind}"', drawn)) == count
+
+
+def test_a_space_that_nobody_can_read_gives_an_axis_its_values(tmp_path: Path) -> None:
+    """The trials are drawn all the same, over what they tried."""
+    facts, runs = made_up.comparison(methods=("adam", "sgd"), seeds=2, trials=8)
+    for search in facts["searches"]:
+        search["space"]["optimizer.momentum"] = "somewhere"
+    drawn = figures(read(made_up.write(tmp_path, facts, runs)))
+    (slices,) = [figure for figure in drawn if figure.key == "slices"]
+    limits = {panel.x.label: panel.x.limits for panel in slices.panels}
+    assert limits["optimizer.momentum"] is None
+    low, high = limits["optimizer.lr"] or (0.0, 0.0)
+    assert 5e-6 < low < 1e-5 and 1 < high < 2

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -231,3 +232,64 @@ def test_latex_and_markdown() -> None:
     )
     assert tables.csv_text([["@x", "+1", "\ty", "a=b", "", 1.5]]) == "'@x,'+1,'\ty,a=b,,1.5\n"
     assert "'\rz" in tables.csv_text([["\rz"]])
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_stands_on_standard_output(
+    comparison: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    terminal: bool,
+) -> None:
+    """Texts as they are, in one line each; in a pipe the whole table, and no colours."""
+    monkeypatch.setenv("COLUMNS", "80")
+    if terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("TERM", "xterm")
+    sentence = "[b]x[/b] is better than 'y' by 0.5" + " and longer" * 20
+    comparison.update(sentence=sentence, timing={"valid": False, "text": "[i]a[/i] 5 " * 30})
+    comparison["withheld"] = [{"text": "[u]why[/u] 7 " * 30}]
+    tables.print_protocol({"protocol.seeds": "[b]3[/b] " * 30})
+    tables.print_verdict(comparison)
+    lines = capsys.readouterr().out.splitlines()
+    plain = ["protocol: seeds=" + "[b]3[/b] " * 30,
+             "† seconds may not be compared: " + "[i]a[/i] 5 " * 30,
+             "withheld: " + "[u]why[/u] 7 " * 30]  # fmt: skip
+    assert [line for line in lines if "[" in line and "\x1b" not in line][:3] == plain
+    assert lines[-1] == (f"\x1b[1m{sentence}\x1b[0m" if terminal else sentence)
+    assert ("area under the curve" in " ".join(lines)) is not terminal
+    assert terminal or "\x1b" not in " ".join(lines)
+
+
+def test_names_are_left_and_whole_and_numbers_right(comparison: dict[str, Any]) -> None:
+    """However narrow the terminal is."""
+    comparison["pairs"] = [{**PAIR, "verdict": "better"}, {**PAIR, "difference": 12.3}]
+    lines = printed(comparison).splitlines()
+    first, default = (next(n for n in lines if name in n) for name in (" b ", " b (default)"))
+    assert first.index(" b ") == default.index(" b (default)")
+    better, undecided = (next(n for n in lines if word in n) for word in (" better", "undecided"))
+    assert better.index("b against a") == undecided.index("b against a")
+    assert better.index(" better") + 1 == undecided.index("undecided")
+    assert better.index("−0.0123") + len("−0.0123") == undecided.index("12.3") + len("12.3")
+    assert "b (default)" in printed(comparison, 30) and "undecided" in printed(comparison, 40)
+
+
+def test_the_files_of_the_table(comparison: dict[str, Any], tmp_path: Path) -> None:
+    """With what withholds the verdict above or below, where a reader of the file can't miss it."""
+    comparison["withheld"] = [{"text": "5% _of_\nit"}]
+    tables.write_tables(comparison, tmp_path)
+    tex = (tmp_path / "table.tex").read_text().splitlines()
+    assert tex[0] == r"\begin{tabular}{rlrrrrrrr}" and tex[-1] == r"\end{tabular}"
+    assert tex[-3] == r"\multicolumn{9}{l}{Withheld: 5\% \_of\_ it} \\"
+    assert len(tex) == 12  # four rows among them
+    md = (tmp_path / "table.md").read_text().splitlines()
+    assert md[:2] == [r"Withheld: 5% \_of\_ it", ""] and md[2].startswith("| rank | method | n |")
+    assert [line.split(" | ")[1] for line in md[4:]] == ["b", "a", "b (default)", "a (default)"]
+    with (tmp_path / "table.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["method"], row["kind"], row["test_loss_mean"]) for row in rows] == [
+        ("b", "tuned", "0.25"), ("a", "tuned", "0.5"), ("b", "default", "3.0"),
+        ("a", "default", ""),
+    ]  # fmt: skip
+    kept = files.read_table(tmp_path / "table.parquet").to_pylist()
+    assert [row["test_loss_mean"] for row in kept] == [0.25, 0.5, 3.0, None]

@@ -266,12 +266,15 @@ def test_a_server_that_stops_and_starts_again_in_mid_sweep(
                 time.sleep(0.05)
             study.finish(trial, Outcome(TrialState.COMPLETE, trial.params["x"], {}))
 
-    open_study(postgres_url, 60)
+    study = open_study(postgres_url, 60)
     workers = [FORK.Process(target=worker) for _ in range(2)]
     for process in workers:
         process.start()
-    for mode in ("fast", "immediate"):  # the second is a crash
-        time.sleep(1.5)
+    for mode, least in (("fast", 10), ("immediate", 30)):  # the second is a crash
+        deadline = time.monotonic() + 60
+        while study.counted() < least:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         assert all(process.is_alive() for process in workers)
         running_server.stop(mode)
         time.sleep(1.5)
@@ -366,16 +369,17 @@ def test_a_real_sweep_outlives_its_server(
     assert states(project.trials("adam-digits-mlp"))["COMPLETE"] == 8
 
 
+@pytest.mark.parametrize("lock", ["EXCLUSIVE", "IMMEDIATE"])
 def test_a_database_that_another_process_prepares_is_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lock: str
 ) -> None:
-    """Turning the log on has no patience of its own; with ours at its end, what it said is said."""
+    """Beside a writer, turning the log on has no patience of its own; ours is for a while."""
     place, begun, release = tmp_path / "studies.db", threading.Event(), threading.Event()
 
     def hold() -> None:
         with closing(sqlite3.connect(place)) as connection:
             connection.execute("CREATE TABLE made (x)")
-            connection.execute("BEGIN EXCLUSIVE")
+            connection.execute(f"BEGIN {lock}")
             begun.set()
             release.wait(10)
 

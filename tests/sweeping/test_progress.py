@@ -316,3 +316,21 @@ def test_the_best_configuration_makes_its_folder(tmp_path: Path) -> None:
         config = compose("config", [], return_hydra_config=True)
     place = progress.write_best(create_trial(value=0.5), config, tmp_path / "a" / "b")
     assert place.is_file()
+
+
+def test_nothing_counts_before_the_database_was_read() -> None:
+    """It is away at first; workers are started again as long as trials begin to count."""
+    study = shown(9, create_trial(value=0.5))
+    reads = iter([OSError("away"), OSError("away"), study.trials])
+
+    def trials() -> list[FrozenTrial]:
+        found = next(reads)
+        if isinstance(found, OSError):
+            raise found
+        return found()
+
+    study.trials = trials
+    bar = SweepProgress(study)
+    for expected in (0, 0, 1):
+        bar.update()
+        assert bar.counted == expected

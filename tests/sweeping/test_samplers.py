@@ -65,6 +65,7 @@ def test_a_scrambled_sequence_covers_each_scale_evenly(url: str, seed: int) -> N
     assert qmc.discrepancy(scaled) < 0.02  # of 16 random points about 0.06
 
 
+@pytest.mark.filterwarnings("error")  # the class is new, says Optuna; not at each trial
 def test_a_sequence_is_another_for_another_seed() -> None:
     made = [make_sampler(settings("qmc"), SPACE, seed, number) for seed in (0, 1, 2)
             for number in (0, 5)]  # fmt: skip

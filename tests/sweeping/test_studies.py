@@ -109,6 +109,8 @@ def test_the_numbers_of_a_study(
     assert [*shares] == ["x", "y"] and float(shares["x"]) > 0.8
     assert float(shares["x"]) + float(shares["y"]) == pytest.approx(1, abs=0.011)
     assert shlex.split(lines[-1]) == ["dashboard:", "optuna-dashboard", url]
+    place = show.OUTPUTS / "sweeps" / "known" / "study.html"
+    assert lines[-2] == f"page:      {place}"
 
 
 @pytest.mark.usefixtures("pageless")
@@ -174,6 +176,7 @@ def test_studies_with_few_trials_are_shown(
     failed.tell(failed.ask(), state=optuna.trial.TrialState.FAIL)
     one = optuna.load_study(storage=url, study_name=NAMES[2])
     one.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    (tmp_path / "outputs" / "sweeps" / NAMES[0]).mkdir(parents=True)  # the sweep has made it
     for name in NAMES:
         status, out, err = call("--storage", url, name)
         assert status == 0 and err == "", err

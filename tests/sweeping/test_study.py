@@ -261,11 +261,12 @@ def test_a_trial_that_kills_its_process_is_given_up(url: str) -> None:
         open_study(url, 2).next_trial()
         die()
 
-    for _ in range(MAX_DEATHS + 1):
+    for _ in range(4):
         assert in_a_process(body) == -signal.SIGKILL
     study = open_study(url, 2)
     assert all(one.params["x"] != 0.1 for one in finish_all(study))
-    assert states(study.trials()) == {"COMPLETE": 1, "PRUNED": 1, "FAIL": MAX_DEATHS}
+    assert states(study.trials()) == {"COMPLETE": 1, "PRUNED": 1, "FAIL": 3}
+    assert study.trials()[3].user_attrs["reason"] == "its process died 4 times"
 
 
 def test_the_sampler_does_not_propose_what_was_given_up(url: str) -> None:
@@ -565,6 +566,10 @@ def test_of_many_differences_three_are_named(url: str) -> None:
     assert f"study test holds trials that can't be compared with these: {told}" in str(
         refused.value
     )
+    with pytest.raises(InputError, match="b was 1, is 2; c was 1, is 2; choose another"):
+        open_study(url, signature={"hash": "2", "same": 0, "a": 1, "b": 2, "c": 2})
+    with pytest.raises(InputError, match="a was 1, is 2; b was 1, is 2; c was 1, is 2; choose"):
+        open_study(url, signature={"hash": "2", "same": 0, **dict.fromkeys("cba", 2)})
 
 
 def test_a_study_that_was_only_begun_is_completed(url: str) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -271,6 +272,18 @@ def test_ctrl_c_puts_the_trial_back_and_names_the_command(
     trials = trials_of(ended.url, "s")
     assert states(trials) == {"FAIL": 1, "COMPLETE": 2}
     assert trials[1].params == trials[0].params
+
+
+def test_ctrl_c_before_there_is_a_study_names_the_command(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("src.sweeping.sweeper.read_space", interrupt)
+    ended = sweep("sweeps=sgd", "n_trials=2")
+    assert (ended.status, ended.trials, ended.folder.exists()) == (130, [], False)
+    assert re.fullmatch(r"interrupted; this goes on: .* sweeps=sgd n_trials=2\n", ended.err)
 
 
 def test_best_yaml_and_the_printed_command_reproduce_the_best_value(
@@ -640,6 +653,34 @@ def test_maximizing_a_metric_is_minimizing_its_mirror(
     written = OmegaConf.load(up.folder / "best.yaml")
     assert written.optimizer.lr == up.trials[best].params["optimizer.lr"]
     assert written.objective.direction == "maximize"
+
+
+def test_what_becomes_of_a_trial_by_how_its_run_ended(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that end early by themselves are complete; a bad one has no value."""
+    ways = [("completed", 0.5), ("early_stopped", 0.25), ("pruned", 0.125), ("diverged", math.inf)]
+    told: list[tuple[int | None, Path, bool, bool]] = []
+
+    def instead(config: Any, text: str, folder: Path, **how: Any) -> dict[str, Any]:
+        status, value = ways[len(told)]
+        told.append((config.trial, folder, how["quiet"], how["keep_last"]))
+        assert OmegaConf.create(text).optimizer.lr == config.optimizer["lr"]
+        return {"status": status, "steps": 7, "objective": {"value": value}}
+
+    monkeypatch.setattr("src.sweeping.sweeper.run", instead)
+    ended = sweep("sweeps=sgd", "n_trials=4")
+    assert (ended.status, ended.err) == (0, "")
+    assert told == [(n, ended.folder / f"trial-{n}", True, False) for n in range(4)]
+    kept = [(one.state.name, one.value, one.user_attrs["status"]) for one in ended.trials]
+    assert kept == [
+        ("COMPLETE", 0.5, "completed"),
+        ("COMPLETE", 0.25, "early_stopped"),
+        ("PRUNED", None, "pruned"),
+        ("PRUNED", None, "diverged"),
+    ]
+    assert [one.user_attrs["steps"] for one in ended.trials] == [7] * 4
+    assert "best: trial 1, 0.25, in " in ended.out
 
 
 def test_what_the_study_keeps_of_a_trial(sweep: Sweep) -> None:

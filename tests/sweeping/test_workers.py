@@ -95,8 +95,8 @@ def test_a_worker_that_gives_up_ends_all_with_its_last_words(
     monkeypatch.setattr(workers, "_start", start)
     monkeypatch.setattr(workers, "POLL_SECONDS", 0.05)
     with pytest.raises(InputError) as raised:
-        workers.run_workers(2, study, SweepProgress(study, quiet=True), tmp_path / "new")
-    log = tmp_path / "new" / "worker-1.log"
+        workers.run_workers(2, study, SweepProgress(study, quiet=True), tmp_path / "new" / "s")
+    log = tmp_path / "new" / "s" / "worker-1.log"
     assert str(raised.value) == f"a worker gave up: no such thing (see {log})"
     assert processes[0].returncode == -15, "it was asked to end"
 
@@ -135,7 +135,7 @@ def test_searches_of_one_study_wait_for_each_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those that a comparison starts; workers of a study share it."""
-    folder, entered = tmp_path / "study", Event()
+    folder, entered = tmp_path / "new" / "study", Event()
 
     def enter() -> None:
         with workers.in_turn(folder):
