@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from src.errors import InputError
 from src.reporting.trajectories import Path2D, draw
 from src.trajectories import cost, draw_all, follow, main, surfaces, tuned
 
@@ -104,3 +105,15 @@ def test_it_says_what_it_drew(tmp_path, monkeypatch, capsys):
     main()
     assert drawn == [(["sgd"], 7, tmp_path / "paths")]
     assert capsys.readouterr().out == f"drawn: {tmp_path}/paths.png, {tmp_path}/paths.svg\n"
+
+
+def test_one_that_evaluates_a_point_itself() -> None:
+    """On a quadratic, LBFGS is in the minimum after a few steps."""
+    surface = SURFACES["Ravine"]
+    points = follow({"_target_": "torch.optim.LBFGS", "lr": 1.0}, surface, 5)
+    assert abs(points[-1]).max() < 1e-4
+
+
+def test_the_names_of_methods_that_there_are() -> None:
+    with pytest.raises(InputError, match=r"sgdd: no such method; .*muon.*sgd, torch/adadelta"):
+        tuned("sgdd", surfaces()[0], 1)

@@ -82,7 +82,7 @@ def test_what_a_run_is_told_and_what_is_kept(
     (place,) = counted
     assert capsys.readouterr().out == "" and not (place / "checkpoints").exists()
     (note,) = Ledger(tmp_path).read()
-    assert (note["event"], note["detail"]) == (
+    assert (note.event, note.detail) == (
         "test set evaluated", "sgd-tuned-0-seed-1000, once, at its end"
     )  # fmt: skip
     config = (place / "config.yaml").read_text()

@@ -496,16 +496,3 @@ def test_a_band_that_covers_nothing_and_a_bar_without_end_are_not_drawn() -> Non
         panel = Panel("t", Axis("x"), Axis("y", ticks=((0.0, "p"), (1.0, "q"))), [series])
         drawn = svg(panel, frame(panel), "label")
         assert len(re.findall(f'class="{kind}"', drawn)) == count
-
-
-def test_a_space_that_nobody_can_read_gives_an_axis_its_values(tmp_path: Path) -> None:
-    """The trials are drawn all the same, over what they tried."""
-    facts, runs = made_up.comparison(methods=("adam", "sgd"), seeds=2, trials=8)
-    for search in facts["searches"]:
-        search["space"]["optimizer.momentum"] = "somewhere"
-    drawn = figures(read(made_up.write(tmp_path, facts, runs)))
-    (slices,) = [figure for figure in drawn if figure.key == "slices"]
-    limits = {panel.x.label: panel.x.limits for panel in slices.panels}
-    assert limits["optimizer.momentum"] is None
-    low, high = limits["optimizer.lr"] or (0.0, 0.0)
-    assert 5e-6 < low < 1e-5 and 1 < high < 2

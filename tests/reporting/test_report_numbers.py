@@ -195,7 +195,7 @@ def test_the_mean_interval_of_runs_without_a_value() -> None:
 
 def test_thousands_of_runs_take_little_memory() -> None:
     """All that is drawn of 5,000 at once would be 160 MB."""
-    runs = [{"search": 0, "test_loss": float(n)} for n in range(5000)]
+    runs = [run(test_loss=float(n)) for n in range(5000)]
     tracemalloc.start()
     mean, low, high = mean_interval(runs, Cost("test_loss"))
     _, most = tracemalloc.get_traced_memory()

@@ -250,7 +250,7 @@ def test_what_stands_on_standard_output(
     comparison.update(sentence=sentence, timing={"valid": False, "text": "[i]a[/i] 5 " * 30})
     comparison["withheld"] = [{"text": "[u]why[/u] 7 " * 30}]
     tables.print_protocol({"protocol.seeds": "[b]3[/b] " * 30})
-    tables.print_verdict(comparison)
+    tables.print_verdict(made(comparison))
     lines = capsys.readouterr().out.splitlines()
     plain = ["protocol: seeds=" + "[b]3[/b] " * 30,
              "† seconds may not be compared: " + "[i]a[/i] 5 " * 30,
@@ -277,7 +277,7 @@ def test_names_are_left_and_whole_and_numbers_right(comparison: dict[str, Any]) 
 def test_the_files_of_the_table(comparison: dict[str, Any], tmp_path: Path) -> None:
     """With what withholds the verdict above or below, where a reader of the file can't miss it."""
     comparison["withheld"] = [{"text": "5% _of_\nit"}]
-    tables.write_tables(comparison, tmp_path)
+    tables.write_tables(made(comparison), tmp_path)
     tex = (tmp_path / "table.tex").read_text().splitlines()
     assert tex[0] == r"\begin{tabular}{rlrrrrrrr}" and tex[-1] == r"\end{tabular}"
     assert tex[-3] == r"\multicolumn{9}{l}{Withheld: 5\% \_of\_ it} \\"
