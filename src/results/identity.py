@@ -10,7 +10,7 @@ from src.config import Config, flatten
 from src.errors import InputError
 
 STARTED = ("trial", "resume", "logger")  # how a run was started
-FOUND = ("sampler", "pruner", "search")  # how its settings were found
+SEARCHED = ("sampler", "pruner", "search")  # how its settings were searched
 WHERE = ("data.root", "trainer.threads", "trainer.checkpoint_every")  # where it ran, and how fast
 # What may be given when a run is resumed; any other change makes it another run.
 CHANGEABLE = ("trainer.epochs", "trainer.checkpoint_every", "data.root", "logger")

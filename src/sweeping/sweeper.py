@@ -25,7 +25,7 @@ from src.files import check_writable
 from src.metrics import Direction
 from src.overrides import again, override, parsed
 from src.results import digest, refuse_used
-from src.results.identity import FOUND, STARTED, WHERE, settings
+from src.results.identity import SEARCHED, STARTED, WHERE, settings
 from src.results.status import COMPLETE, Status
 from src.sweeping.failures import cannot_go_on, failure
 from src.sweeping.progress import SweepProgress, report_result
@@ -289,7 +289,7 @@ def _is_of(folder: Path, study: str, begun: set[int]) -> bool:
 
 def comparable(config: Config, space: Any, data_sha256: str) -> dict[str, Any]:
     """The signature of a study: all that makes its trials comparable, flat, with its digest."""
-    signature = settings(config.model_dump(), (*STARTED, *FOUND, *WHERE, *space))
+    signature = settings(config.model_dump(), (*STARTED, *SEARCHED, *WHERE, *space))
     signature |= {f"space.{name}": text for name, text in describe_space(space).items()}
     signature["data.sha256"] = data_sha256
     return {**signature, "hash": digest(signature)}
