@@ -38,7 +38,7 @@ def main() -> None:
     arguments = parser.parse_intermixed_args()
     with one_line_errors():
         register()
-        overrides = [*arguments.overrides, *_found_in(arguments)]
+        overrides = [*arguments.overrides, *_search_path(arguments)]
         if arguments.cfg is not None:
             print(_composed(overrides), end="")
             return
@@ -57,12 +57,12 @@ def _explained() -> str:
     return "\n".join(beside(line, text) for line, text in lines)
 
 
-def _found_in(given: argparse.Namespace) -> list[str]:
+def _search_path(arguments: argparse.Namespace) -> list[str]:
     """`--config-dir`, as the override that reaches every run."""
-    folder = given.config_dir
+    folder = arguments.config_dir
     if folder is None:
         return []
-    if any(line.startswith("hydra.searchpath=") for line in given.overrides):
+    if any(line.startswith("hydra.searchpath=") for line in arguments.overrides):
         raise InputError(f"--config-dir={folder}: give it or hydra.searchpath, not both")
     if not Path(folder).is_dir():
         raise InputError(f"--config-dir={folder}: no such folder")

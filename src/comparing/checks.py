@@ -1,4 +1,4 @@
-"""What can withhold a verdict, each said in words."""
+"""Reasons to withhold a verdict, in words."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,16 +9,16 @@ from src.comparing.record import Choices, Doubt, Interval, Pair, Search, Trial
 from src.metrics import Direction
 from src.results.status import BAD
 
-# A method whose space contains another's can't be worse than it, except by searching too little.
+# A method whose space contains another's can be worse only because its search was too short.
 CONTAINS = {"momentum": ("sgd",), "nesterov": ("sgd",), "adamw": ("adam",)}
 EDGE = 0.05  # of the space's width, in its own scale, from either end
-SATURATED = 0.9995  # accuracy beyond which methods can hardly differ
+SATURATED = 0.9995  # beyond this accuracy methods can hardly differ
 
 Space = Mapping[str, Interval | Choices]
 
 
 class Edge(NamedTuple):
-    """Where the best value of a parameter lies: at which end of its space, low or high."""
+    """The end of its space, low or high, at which the best value of a parameter lies."""
 
     side: str
     value: float
@@ -41,7 +41,7 @@ def doubts(
     """
     return [
         *at_an_edge(searches),
-        *under_tuned(pairs, {one.method: one.space for one in searches}),
+        *under_tuned(pairs, {search.method: search.space for search in searches}),
         *too_many_bad(searches, max_bad),
         *unequal_budgets(searches),
         *saturated(accuracies),
@@ -49,7 +49,7 @@ def doubts(
 
 
 def at_an_edge(searches: Sequence[Search]) -> list[Doubt]:
-    found = []
+    doubts = []
     for search in searches:
         for name, (_, value, space) in edges(search).items():
             text = (
@@ -58,8 +58,8 @@ def at_an_edge(searches: Sequence[Search]) -> list[Doubt]:
             )
             if space.log:
                 text += " (protocol.widen=1 widens the space and goes on)"
-            found.append(Doubt(check="edge", method=search.method, text=text))
-    return found
+            doubts.append(Doubt(check="edge", method=search.method, text=text))
+    return doubts
 
 
 def edges(search: Search) -> dict[str, Edge]:
@@ -67,18 +67,18 @@ def edges(search: Search) -> dict[str, Edge]:
     trial = best(search.trials)
     if trial is None:
         return {}
-    found = {}
+    at_edge = {}
     for name, space in search.space.items():
         if isinstance(space, Choices) or space.low == space.high:  # nothing lies beyond a choice
             continue
         value = trial.params[name]
         scale = math.log if space.log else float
-        low, high, at = (scale(item) for item in (space.low, space.high, value))
-        place = (at - low) / (high - low)
+        low, high, best_value = (scale(item) for item in (space.low, space.high, value))
+        position = (best_value - low) / (high - low)
         natural = name.startswith("search.one_minus_") and space.high == 1  # no beta beyond 0
-        if place < EDGE or (place > 1 - EDGE and not natural):
-            found[name] = Edge("low" if place < EDGE else "high", value, space)
-    return found
+        if position < EDGE or (position > 1 - EDGE and not natural):
+            at_edge[name] = Edge("low" if position < EDGE else "high", value, space)
+    return at_edge
 
 
 def best(trials: Sequence[Trial]) -> Trial | None:
@@ -88,7 +88,7 @@ def best(trials: Sequence[Trial]) -> Trial | None:
 
 
 def under_tuned(pairs: Sequence[Pair], spaces: Mapping[str, Space]) -> list[Doubt]:
-    found = []
+    doubts = []
     for pair in pairs:
         for loser, winner, lost in (
             (pair.a, pair.b, pair.verdict == "worse"),
@@ -99,15 +99,16 @@ def under_tuned(pairs: Sequence[Pair], spaces: Mapping[str, Space]) -> list[Doub
                     f"{loser} loses to {winner}, which its search space contains: it was searched "
                     "too little (raise protocol.n_trials)"
                 )
-                found.append(Doubt(check="under-tuned", method=loser, text=text))
-    return found
+                doubts.append(Doubt(check="under-tuned", method=loser, text=text))
+    return doubts
 
 
 def contains(loser: str, winner: str, spaces: Mapping[str, Space]) -> bool:
-    """Whether all that the winner could try was open to the loser; widening may have changed it."""
-    (ours, _, large_name), (theirs, _, small_name) = loser.rpartition("/"), winner.rpartition("/")
+    """Whether the loser's space contains the winner's; widening may have changed either."""
+    large_folder, _, large_name = loser.rpartition("/")
+    small_folder, _, small_name = winner.rpartition("/")
     inside = (*CONTAINS.get(large_name, ()), large_name.removesuffix("_inclusive"))
-    kin = loser != winner and ours == theirs and small_name in inside
+    kin = loser != winner and large_folder == small_folder and small_name in inside
     large, small = spaces.get(loser, {}), spaces.get(winner, {})
     return kin and all(_holds(large[name], space) for name, space in small.items() if name in large)
 
@@ -121,7 +122,7 @@ def _holds(large: Interval | Choices, small: Interval | Choices) -> bool:
 
 
 def too_many_bad(searches: Sequence[Search], max_bad: float) -> list[Doubt]:
-    found = []
+    doubts = []
     for search in searches:
         trials = search.trials
         bad = sum(trial.state in BAD for trial in trials)
@@ -130,12 +131,12 @@ def too_many_bad(searches: Sequence[Search], max_bad: float) -> list[Doubt]:
                 f"{search.method}: {bad} of {len(trials)} trials diverged or failed; its space "
                 "reaches far beyond what works, so little of its budget was a search"
             )
-            found.append(Doubt(check="bad trials", method=search.method, text=text))
-    return found
+            doubts.append(Doubt(check="bad trials", method=search.method, text=text))
+    return doubts
 
 
 def budgets(searches: Sequence[Search]) -> dict[str, int]:
-    """Of each search, the trials that count."""
+    """The number of trials that count, by search."""
     return {
         f"{search.method} {search.search}": sum(trial.counted for trial in search.trials)
         for search in searches
@@ -144,14 +145,14 @@ def budgets(searches: Sequence[Search]) -> dict[str, int]:
 
 def unequal_budgets(searches: Sequence[Search]) -> list[Doubt]:
     counts = budgets(searches)
-    found = []
+    doubts = []
     if len(set(counts.values())) > 1:
         text = f"the searches had unequal budgets: {counts}"
-        found.append(Doubt(check="budget", text=text))
+        doubts.append(Doubt(check="budget", text=text))
     if len({search.shared_hash for search in searches}) > 1:
         text = "the studies were made with different data, models, trainers or objectives"
-        found.append(Doubt(check="protocol", text=text))
-    return found
+        doubts.append(Doubt(check="protocol", text=text))
+    return doubts
 
 
 def saturated(accuracies: Mapping[str, Sequence[float]]) -> list[Doubt]:

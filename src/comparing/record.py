@@ -1,7 +1,7 @@
 """A comparison's record: `comparison.json` and `runs.jsonl`, written and read through one model.
 
-Files of earlier versions lack some fields and may hold others: what they lack says nothing by its
-default, what they hold besides is passed over.
+Files of earlier versions may lack some fields and hold others. A field that is missing has a
+default that says nothing; an unknown field is ignored.
 """
 
 import json
@@ -18,8 +18,8 @@ from src.files import write_whole
 from src.metrics import METRICS
 
 FILE, RUNS = "comparison.json", "runs.jsonl"
-# Left as they are, control characters break SVG files, lone surrogates can't be written as UTF-8,
-# and marks of direction let a name show another text than it holds.
+# Control characters break SVG files, lone surrogates can't be written as UTF-8, and marks of
+# direction let a name show another text than it holds.
 UNSHOWABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -37,7 +37,7 @@ class Summary(Part):
 
 
 class Reached(Summary):
-    """The same over the runs that reached the target, and how many did."""
+    """Summary over the runs that reached the target, and their number."""
 
     reached: int | None = None
 
@@ -58,7 +58,7 @@ class Open(Part, extra="allow"):
 
 
 class Row(Open):
-    """A row of the table. Besides these it has a summary of the verdict's metric.
+    """A row of the table. It also has a summary of the verdict's metric.
 
     Args:
         kind: tuned or default.
@@ -81,12 +81,12 @@ class Row(Open):
     seconds_to_target: Reached = Reached()
 
     def of(self, metric: str) -> Summary:
-        found: Summary = getattr(self, metric, Summary())
-        return found
+        value: Summary = getattr(self, metric, Summary())
+        return value
 
 
 class Pair(Part):
-    """What is known of method a against method b.
+    """Method a compared with method b.
 
     Args:
         n: seeds.
@@ -135,10 +135,10 @@ class Trial(Part):
 
     Args:
         state: complete, pruned, diverged or failed.
-        counted: whether it is part of the budget.
+        counted: whether the trial is part of the budget.
         value: of the selection metric; of a pruned trial the last, null where there is none.
-        cost: a complete trial's value, turned so that lower is better.
-        params: what it was trained with, by key of the config.
+        cost: a complete trial's value, with the sign that makes lower better.
+        params: the values that it was trained with, by key of the config.
         seconds: of training.
         steps: of the optimizer.
         folder: of its run.
@@ -161,9 +161,9 @@ class Search(Part):
     Args:
         search: its number, which is its seed.
         study: its name in the database.
-        hash: of all that the study was made with.
-        shared_hash: of what all methods' studies must have alike.
-        space: what was searched, by key of the config.
+        hash: of the study's signature.
+        shared_hash: of the part of it that all methods' studies must share.
+        space: the search space, by key of the config.
         importance: of each parameter, as a share of the variance.
     """
 
@@ -178,7 +178,7 @@ class Search(Part):
 
 
 class Run(Open):
-    """A run on a fresh seed. Besides these it has every metric measured at its end.
+    """A run on a fresh seed. It also has every metric measured at its end.
 
     Args:
         kind: tuned or default.
@@ -187,8 +187,8 @@ class Run(Open):
         value: of the verdict's metric; null if it diverged.
         steps: of the optimizer.
         train_seconds: the clock stands still during evaluations.
-        idle: whether others left the machine alone meanwhile.
-        commit: of the code it was made with.
+        idle: whether other processes left the machine alone meanwhile.
+        commit: of the run's code.
         rows: of its learning curve: step, samples, train_seconds, val_loss, val_accuracy.
         steps_to_target, seconds_to_target: null if it never reached the target.
         area: mean height of the learning curve; null with a gap in it.
@@ -216,8 +216,8 @@ class Run(Open):
     area: float | None = None
 
     def of(self, metric: str) -> float | None:
-        found: float | None = getattr(self, metric, None)
-        return found
+        value: float | None = getattr(self, metric, None)
+        return value
 
 
 def runs_of(runs: Sequence[Run], method: str, kind: str) -> list[Run]:
@@ -229,8 +229,8 @@ class Doubt(Part):
 
     Args:
         check: its name.
-        method: that it is about; null where it is about all.
-        text: for a reader.
+        method: the method in doubt; null where all are.
+        text: the reason in words.
     """
 
     check: str = ""
@@ -239,7 +239,7 @@ class Doubt(Part):
 
 
 class Target(Part):
-    """What a run's learning curve has to reach.
+    """The value that a run's learning curve has to reach.
 
     Args:
         metric: of validation data.
@@ -274,14 +274,14 @@ class Comparison(Part):
         created: local time, ISO 8601.
         hash: of the protocol.
         metric: the verdict's; `direction` is minimize or maximize.
-        selection_metric: that winners are chosen by.
-        sentence: the verdict for a reader in a hurry.
-        reference: the method that the target is taken from.
+        selection_metric: the metric that chooses winners.
+        sentence: the verdict in a sentence.
+        reference: the method that sets the target.
         protocol: every setting that makes two comparisons the same one, flat.
         environment: provenance.
         methods: best first.
         table: tuned methods, best first, then their defaults.
-        runs: on fresh seeds, in the order in which they were made; on disk a file of their own.
+        runs: on fresh seeds, in the order of training; a separate file holds them.
     """
 
     name: str
@@ -308,12 +308,13 @@ class Comparison(Part):
         return runs_of(self.runs, method, kind)
 
     def trials(self, method: str) -> list[Trial]:
-        """Of all its searches."""
-        return [trial for one in self.searches if one.method == method for trial in one.trials]
+        """The trials of all searches of a method."""
+        searches = [search for search in self.searches if search.method == method]
+        return [trial for search in searches for trial in search.trials]
 
 
 def write(comparison: Comparison, folder: Path) -> None:
-    """The record's two files; `comparison.json` is the last."""
+    """Write the record's two files, `comparison.json` last."""
     lines = "".join(json.dumps(run.model_dump()) + "\n" for run in comparison.runs)
     write_whole(folder / RUNS, lines.encode())
     facts = {**comparison.model_dump(), "runs": RUNS}
@@ -324,7 +325,7 @@ def read(folder: Path) -> Comparison:
     """The comparison of a folder.
 
     Raises:
-        InputError: it is not a comparison, or a part of it is missing or broken.
+        InputError: the folder holds no comparison, or a part of it is missing or broken.
     """
     path = folder / FILE
     if not path.is_file():
@@ -364,14 +365,14 @@ def _loaded(where: object, content: bytes) -> dict[str, Any]:
         raise InputError(f"{where}: not JSON: {error}") from error
     if not isinstance(loaded, dict):
         raise InputError(f"{where}: not a JSON object")
-    return {_clean(key): one if key == "rows" else _clean(one) for key, one in loaded.items()}
+    return {_clean(key): value if key == "rows" else _clean(value) for key, value in loaded.items()}
 
 
 def _clean(value: Any) -> Any:
     if isinstance(value, str):
         return UNSHOWABLE.sub("\ufffd", value)
     if isinstance(value, list):
-        return [_clean(one) for one in value]
+        return [_clean(item) for item in value]
     if isinstance(value, dict):
-        return {_clean(key): _clean(one) for key, one in value.items()}
+        return {_clean(key): _clean(item) for key, item in value.items()}
     return value

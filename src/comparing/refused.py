@@ -1,4 +1,4 @@
-"""What a comparison refuses before anything is made: what it sets itself, and what can't work."""
+"""What a comparison refuses before it starts: settings of its own, and what can't work."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
@@ -12,7 +12,7 @@ from src.errors import InputError
 from src.metrics import direction_of
 from src.targets import build
 
-# What a comparison sets itself, and where it takes it from.
+# Settings that a comparison makes itself, and the keys that it takes them from.
 RESERVED = {
     "n_trials": "protocol.n_trials",
     "n_jobs": "protocol.n_jobs",
@@ -24,17 +24,17 @@ RESERVED = {
     "hydra.sweeper.study_name": "protocol.name",
     **dict.fromkeys(("trial", "resume"), ""),
 }
-# What it takes of Hydra's own settings; the others would change nothing, or where things lie.
+# Hydra's settings that it takes; the others would have no effect, or move its folders.
 OPEN = ("hydra.searchpath", *(f"hydra.sweeper.{key}" for key in
         ("params", "storage", "max_failures", "lease_seconds")))  # fmt: skip
 
 
 Space = dict[str, Any]  # dimensions by key, as src.sweeping.space reads them
-POINTS = 8  # of a space that are tried before it is searched
+POINTS = 8  # points of a space that are tried before it is searched
 
 
 class Sweeper(Section):
-    """What a comparison takes of `hydra.sweeper`; the rest it sets itself."""
+    """The settings of `hydra.sweeper` that a comparison takes; it makes the others itself."""
 
     storage: str
     max_failures: Annotated[int, Field(ge=1)]
@@ -42,7 +42,7 @@ class Sweeper(Section):
 
 
 def check_override(override: Override) -> None:
-    """Refuse what a comparison sets itself, and what has no effect in one."""
+    """Refuse settings that a comparison makes itself, and those without effect in one."""
     key, line = override.key_or_group, override.input_line
     if key in RESERVED:
         instead = f"; use {RESERVED[key]}" if RESERVED[key] else ""
@@ -61,14 +61,14 @@ def check_override(override: Override) -> None:
 
 
 def check_selection(config: Config) -> None:
-    """Winners are chosen by validation data; the test set is for the end."""
+    """Refuse to choose winners by anything but validation data."""
     metric, sets = config.objective.metric, config.trainer.evaluate
     if not metric.startswith("val_"):
         raise InputError(f"objective.metric={metric}: must be val_loss or val_accuracy here")
-    given = config.objective.direction
-    direction = direction_of(metric, otherwise=given)
-    if given != direction:
-        raise InputError(f"objective.direction={given}: must be {direction} for {metric}")
+    configured = config.objective.direction
+    direction = direction_of(metric, otherwise=configured)
+    if configured != direction:
+        raise InputError(f"objective.direction={configured}: must be {direction} for {metric}")
     if "val" not in sets or "test" in (*sets, *config.trainer.evaluate_at_end):
         raise InputError(
             f"trainer.evaluate={list(sets)} trainer.evaluate_at_end="
@@ -77,18 +77,18 @@ def check_selection(config: Config) -> None:
         )
 
 
-def check_method(name: str, job: DictConfig, own: str) -> None:
-    """Every method is trained with its own class."""
+def check_method(name: str, job: DictConfig, expected: str) -> None:
+    """Refuse a method that would be trained with another class than its own."""
     target = job.optimizer.get("_target_")
-    if target != own:
+    if target != expected:
         raise InputError(
-            f"optimizer: {name} would be {target} and not {own}; a comparison takes each method's "
-            "optimizer from sweeps/, so give only methods=[...] and the settings to change"
+            f"optimizer: {name} would be {target} and not {expected}; a comparison takes each "
+            "method's optimizer from sweeps/, so give only methods=[...] and the settings to change"
         )
 
 
 def check_choices(composed: DictConfig) -> None:
-    """A comparison is named by its data and its model."""
+    """Refuse data or a model without a name: a comparison's name holds both."""
     for group in ("data", "model"):
         if not isinstance(composed.hydra.runtime.choices.get(group), str):
             raise InputError(f"{group}: must be one of its choices, as {group}=NAME")
@@ -97,7 +97,7 @@ def check_choices(composed: DictConfig) -> None:
 def check_searches(
     n_trials: int, configs: Mapping[str, DictConfig], given: Sequence[Override]
 ) -> dict[str, Space]:
-    """Refuse what the sweeps would refuse, and budgets that can't be equal.
+    """Refuse what the sweeps would refuse, and budgets that would be unequal.
 
     Returns:
         Each method's search space.
@@ -105,7 +105,7 @@ def check_searches(
     Args:
         n_trials: of each search.
         configs: each method's, `hydra` included.
-        given: what every run is told on the command line, which no search then varies.
+        given: overrides of the command line, which no search varies.
     """
     import optuna
 
@@ -119,7 +119,8 @@ def check_searches(
         sampled_from = distributions(space)
         points = grid_size(config.sampler, sampled_from)
         build("pruner", config.pruner, optuna.pruners.BasePruner)
-        default = {key: one.stored(OmegaConf.select(composed, key)) for key, one in space.items()}
+        values = {key: OmegaConf.select(composed, key) for key in space}
+        default = {key: space[key].stored(value) for key, value in values.items()}
         most = n_trials if points is None else points + inside(default, sampled_from)
         trials[name] = min(n_trials, most)
     if len({*trials.values()}) > 1:
@@ -132,7 +133,7 @@ def check_searches(
 
 
 def sampled(space: Space) -> Iterator[dict[str, Any]]:
-    """Points of a search space, as values of the config; always the same."""
+    """Points of a search space, as values of the config; always the same points."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -143,14 +144,14 @@ def sampled(space: Space) -> Iterator[dict[str, Any]]:
 
 
 def distributions(space: Space) -> dict[str, Any]:
-    return {key: one.distribution for key, one in space.items()}
+    return {key: dimension.distribution for key, dimension in space.items()}
 
 
 def search_space(name: str, composed: DictConfig, given: Sequence[Override]) -> Space:
-    """What a method's search searches.
+    """The search space of a method.
 
     Raises:
-        InputError: it can't be read, there is nothing, or a setting of the sweeper is wrong.
+        InputError: the space can't be read or is empty, or a setting of the sweeper is wrong.
     """
     from src.sweeping.space import fixed_lines, read_space
     from src.sweeping.storage import absolute
@@ -162,11 +163,11 @@ def search_space(name: str, composed: DictConfig, given: Sequence[Override]) -> 
         raise InputError(f"hydra.sweeper.{first_error(error)}") from error
     absolute(sweeper.storage)
     params = sweeper.get("params")
-    for line in fixed_lines(params, []):  # the runs on fresh seeds wouldn't know of it
+    for line in fixed_lines(params, []):  # the runs on fresh seeds wouldn't get it
         raise InputError(f"hydra.sweeper.params: {line}: must be a range or choices")
     space = read_space(job_config(composed), params, given)
     if not space:
-        keys = ", ".join(one.key_or_group for one in given)
+        keys = ", ".join(override.key_or_group for override in given)
         reason = f"{name}: there is nothing left to search"
         raise InputError(f"{reason}; {keys} given" if keys else reason)
     return space

@@ -1,8 +1,7 @@
 """The searches of a comparison: a study for each, several side by side.
 
-Each study has a single worker, so that its proposals depend on nothing but its seed; processors
-are filled with other studies instead. The same command then finds the same winners, and goes on
-after a kill to those that it would have found.
+Each study has a single worker, so its proposals depend only on its seed; other studies use the
+other processors. So the same command finds the same winners, after a kill, too.
 """
 
 import copy
@@ -52,9 +51,9 @@ class Searches:
     """Runs the searches of a plan.
 
     Args:
-        plan: what is compared.
-        folder: of the comparison; each search prints into `<study>.log` there.
-        ledger: is told of each study that is complete.
+        plan: of the comparison.
+        folder: of the comparison; each search prints to `<study>.log` in it.
+        ledger: gets a line for each complete study.
     """
 
     def __init__(self, plan: Plan, folder: Path, ledger: Ledger) -> None:
@@ -68,14 +67,14 @@ class Searches:
         """Search every method as often as the protocol says.
 
         Raises:
-            InputError: a search ended with an error; its last words.
-            KeyboardInterrupt: after the searches have told their studies.
+            InputError: a search ended with an error; the message holds its last line.
+            KeyboardInterrupt: the searches have reported to their studies before.
         """
         todo = list(product(range(self.plan.protocol.searches), self.plan.methods))
         with self.bar, ThreadPoolExecutor(self.plan.protocol.n_jobs) as pool:
-            found = [pool.submit(self._search, method, number) for number, method in todo]
+            futures = [pool.submit(self._search, method, number) for number, method in todo]
             try:
-                searches = [one.result() for one in found]
+                searches = [future.result() for future in futures]
             except BaseException:
                 self.stopping = True
                 pool.shutdown(cancel_futures=True)
@@ -83,21 +82,21 @@ class Searches:
         return searches
 
     def _search(self, method: str, number: int) -> Search:
-        """One search, wider if its best lies at an edge and the protocol says so."""
+        """Search once, and in a wider space if the best lies at an edge and `widen` allows it."""
         wider: dict[str, str] = {}
-        found = self._study(method, number, wider)
+        search = self._study(method, number, wider)
         for _ in range(self.plan.protocol.widen):
-            more = widened(found, lambda name, value: self._works(method, name, value))
+            more = widened(search, lambda name, value: self._works(method, name, value))
             if not more:
                 break
             wider |= more
-            found = self._study(method, number, wider)
-        if checks.best(found.trials) is None:
+            search = self._study(method, number, wider)
+        if checks.best(search.trials) is None:
             raise InputError(
-                f"{method}: no trial of study {found.study} was completed, so there is "
+                f"{method}: no trial of study {search.study} was completed, so there is "
                 "no winner; narrow its space (hydra.sweeper.params) or raise protocol.n_trials"
             )
-        return found
+        return search
 
     def _works(self, method: str, name: str, value: float) -> bool:
         """Whether a method takes a value that lies beyond its space."""
@@ -112,22 +111,22 @@ class Searches:
     def _study(self, method: str, number: int, wider: Mapping[str, str]) -> Search:
         name = self.plan.study(method, number)
         name += f"-wider-{digest(dict(wider))[:6]}" if wider else ""
-        given = [*self.plan.overrides, *(f"++{key}={space}" for key, space in wider.items())]
-        given += [f"seed={number}", f"n_trials={self.plan.protocol.n_trials}", f"study={name}"]
-        command = ["-m", "src.train", "-m", override("sweeps", method), *given]
+        overrides = [*self.plan.overrides, *(f"++{key}={space}" for key, space in wider.items())]
+        overrides += [f"seed={number}", f"n_trials={self.plan.protocol.n_trials}", f"study={name}"]
+        command = ["-m", "src.train", "-m", override("sweeps", method), *overrides]
         self._carry_out(command, name, method)
         with self.writing:
             self.ledger.note("searched", f"{name}: {python(*command)}")
         return read_search(self.plan, method, number, name)
 
     def _carry_out(self, command: list[str], name: str, method: str) -> None:
-        """Run the sweep until it ends by itself; start it again where it was killed."""
+        """Run the sweep until it ends by itself; start it again after a kill."""
         task = self.bar.add_task(name, total=self.plan.protocol.n_trials, state="")
-        done, state = self._state(name, method)
-        if done < self.plan.protocol.n_trials:
+        counted, state = self._state(name, method)
+        if counted < self.plan.protocol.n_trials:
             self._sweep(command, task, name, method)
-            done, state = self._state(name, method)
-        self.bar.update(task, completed=done, state=state)
+            counted, state = self._state(name, method)
+        self.bar.update(task, completed=counted, state=state)
         print_line(self.console, f"searched {method}: {state}")
 
     def _sweep(self, command: list[str], task: TaskID, name: str, method: str) -> None:
@@ -149,7 +148,7 @@ class Searches:
 
     def _start(self, command: list[str], log: Path) -> subprocess.Popen[bytes]:
         environment = {**os.environ, PARENT: str(os.getpid())}
-        environment.pop("HYDRA_FULL_ERROR", None)  # set by the entry point for its own use
+        environment.pop("HYDRA_FULL_ERROR", None)  # the entry point sets it for itself
         with open(log, "ab") as output:
             return subprocess.Popen(
                 [sys.executable, *command],
@@ -165,13 +164,13 @@ class Searches:
             if self.stopping:
                 return end(process)
             if self.console.is_terminal:
-                done, state = self._state(name, method)
-                self.bar.update(task, completed=done, state=state)
+                counted, state = self._state(name, method)
+                self.bar.update(task, completed=counted, state=state)
             time.sleep(POLL_SECONDS)
         return status
 
     def _state(self, name: str, method: str) -> tuple[int, str]:
-        """How many trials count, and what there is to say of them."""
+        """The number of trials that count, and a text about them."""
         try:
             sweeper = self.plan.configs[method].hydra.sweeper
             storage = open_storage(absolute(str(sweeper.storage)), sweeper.lease_seconds)
@@ -179,9 +178,9 @@ class Searches:
             trials = study.get_trials(deepcopy=False)
         except (KeyError, InputError, *AWAY):  # no study yet, or no database: its sweep says so
             return 0, ""
-        counted = [one for one in trials if one.state in COUNTED]
+        counted = [trial for trial in trials if trial.state in COUNTED]
         failed = sum(map(is_failed, counted))
-        pruned = sum(one.state is TrialState.PRUNED for one in counted) - failed
+        pruned = sum(trial.state is TrialState.PRUNED for trial in counted) - failed
         state = f"{len(counted)} trials, {pruned} pruned"
         state += f", {failed} failed" if failed else ""
         if best := best_trial(trials, direction_of(study)):
@@ -190,16 +189,16 @@ class Searches:
 
 
 def read_search(plan: Plan, method: str, number: int, name: str) -> Search:
-    """A finished search."""
+    """Read a finished search from its study."""
     study = load(str(plan.configs[method].hydra.sweeper.storage), name)
     trials = study.get_trials(deepcopy=False)
     direction = direction_of(study)
     signature = study.user_attrs["signature"]
-    own = ("optimizer", "space", "search", "hash", "seed")
-    shared = {key: value for key, value in signature.items() if not key.startswith(own)}
-    ended = [one for one in trials if one.state in STATES]
-    kept = [one for one in ended if one.user_attrs.get("reason") not in LOST]
-    space = {name: item for one in kept for name, item in one.distributions.items()}
+    of_method = ("optimizer", "space", "search", "hash", "seed")
+    shared = {key: value for key, value in signature.items() if not key.startswith(of_method)}
+    ended = [trial for trial in trials if trial.state in STATES]
+    listed = [trial for trial in ended if trial.user_attrs.get("reason") not in LOST]
+    space = {name: item for trial in listed for name, item in trial.distributions.items()}
     return Search(
         method=method,
         search=number,
@@ -208,22 +207,24 @@ def read_search(plan: Plan, method: str, number: int, name: str) -> Search:
         shared_hash=digest(shared),
         space={name: _dimension(item) for name, item in space.items()},
         importance=importances(study),
-        trials=[_trial(one, direction) for one in kept],
+        trials=[_trial(trial, direction) for trial in listed],
     )
 
 
 def _dimension(item: Any) -> Interval | Choices:
-    """What a parameter was sampled from."""
+    """The record of a parameter's distribution."""
     if isinstance(item, optuna.distributions.CategoricalDistribution):
         return Choices(choices=[*item.choices])
     return Interval(low=item.low, high=item.high, log=item.log)
 
 
 def _params(trial: FrozenTrial) -> dict[str, Any]:
-    """The values that the trial was trained with, as its own overrides say them."""
+    """The values that the trial was trained with, from its overrides."""
     lines = trial.user_attrs.get("overrides", ())
-    given = OverridesParser.create().parse_overrides([*lines])
-    values = {one.key_or_group: one.value() for one in given if one.key_or_group in trial.params}
+    overrides = OverridesParser.create().parse_overrides([*lines])
+    values = {
+        item.key_or_group: item.value() for item in overrides if item.key_or_group in trial.params
+    }
     return {**trial.params, **values}
 
 
@@ -248,14 +249,14 @@ def _trial(trial: FrozenTrial, direction: Direction) -> Trial:
 
 
 def widened(
-    found: Search, works: Callable[[str, float], bool] = lambda name, value: True
+    search: Search, works: Callable[[str, float], bool] = lambda name, value: True
 ) -> dict[str, str]:
-    """Overrides that move by a decade each edge at which the best lies.
+    """Overrides that move each edge at which the best lies by a decade.
 
-    An edge of a space that isn't logarithmic stays, and one beyond which nothing `works`.
+    An edge stays if its space isn't logarithmic, or if no value beyond it `works`.
     """
     wider = {}
-    for name, (side, _, space) in checks.edges(found).items():
+    for name, (side, _, space) in checks.edges(search).items():
         if not space.log:
             continue
         end = space.low if side == "low" else space.high
@@ -268,7 +269,7 @@ def widened(
 
 
 def _beyond(name: str, edge: float, side: str) -> float:
-    """A decade on, of whole numbers at most to 1; 1 - beta beyond 1 is no beta."""
+    """The edge moved by a decade; whole numbers stay >= 1, and 1 - beta stays <= 1."""
     if side == "low":
         return max(edge // 10, 1) if isinstance(edge, int) else edge / 10
     return min(edge * 10, 1.0) if name.startswith("search.one_minus_") else edge * 10

@@ -1,4 +1,4 @@
-"""Whether one method's values are better than another's, and how sure that is.
+"""Tests of whether one method's values are better than another's.
 
 Values are paired: column k of both methods comes from the same seed, so from the same initial
 weights and the same batches. Rows are independent searches.
@@ -21,7 +21,7 @@ from src.metrics import Direction, direction_of
 LEVEL = 0.05
 POWER = 0.8
 RESAMPLES = 9999
-BLOCK = 1_000_000  # values drawn at once: 10,000 runs would take 800 MB
+BLOCK = 1_000_000  # values drawn at once; 10,000 runs would take 800 MB without a limit
 MOST_SEEDS = 100_000
 Values = NDArray[np.float64]
 
@@ -35,7 +35,7 @@ def compare(values: dict[str, Values], direction: Direction) -> list[Pair]:
     """
     names = list(combinations(values, 2))
     differences = [values[a] - values[b] for a, b in names]
-    tests = [paired_test(one, len(names)) for one in differences]
+    tests = [paired_test(difference, len(names)) for difference in differences]
     corrected = holm([p for p, _ in tests])
     return [
         _pair(a, b, difference, test, p_holm, direction, LEVEL / len(names))
@@ -82,8 +82,8 @@ def _pair(
 def paired_test(differences: Values, pairs: int) -> tuple[float, str]:
     """Two-sided p that the differences, shape (searches, seeds), are symmetric about 0.
 
-    Over seeds, each the mean of its searches. With several searches also over searches, by the
-    paired t test, and the larger p counts: seeds don't tell how lucky a search was.
+    The test is over seeds, each the mean of its searches. With several searches a paired t test
+    over searches is added, and the larger p counts: seeds don't tell how lucky a search was.
 
     Returns:
         p, and the test's name.
@@ -95,12 +95,12 @@ def paired_test(differences: Values, pairs: int) -> tuple[float, str]:
 
 
 def _over_seeds(differences: Values, pairs: int) -> tuple[float, str]:
-    """Wilcoxon's signed-rank test; with so few seeds that it could never fall below the level
-    (2 / 2^n times the number of pairs), the paired t test, which assumes normal differences."""
+    """Wilcoxon's signed-rank test; the paired t test, which assumes normal differences, where so
+    few seeds (2 / 2^n times the number of pairs) could never bring p below the level."""
     if not np.any(differences):
         return 1.0, "none: no difference at all"
     if 2.0 ** (1 - len(differences)) * pairs < LEVEL:
-        with warnings.catch_warnings():  # ties and zeros make SciPy say which method it takes
+        with warnings.catch_warnings():  # with ties and zeros SciPy names the method it takes
             warnings.simplefilter("ignore")
             return float(stats.wilcoxon(differences).pvalue), "Wilcoxon signed-rank"
     if len(differences) < 2 or np.ptp(differences) == 0:
@@ -116,7 +116,7 @@ def _t_test(differences: Values) -> float:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down correction for several tests."""
-    from statsmodels.stats.multitest import multipletests  # half a second that a report is spared
+    from statsmodels.stats.multitest import multipletests  # half a second that a report saves
 
     if len(p_values) < 2:
         return [*p_values]  # nothing to correct
@@ -127,21 +127,21 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def interval(values: Values, seed: int = 0) -> tuple[float, float]:
     """The 95% bootstrap interval of a mean, shape (searches, seeds), NaN where there is no value.
 
-    One search: SciPy's BCa over seeds. Several: searches are drawn anew, and seeds, the same ones
-    in every search that is drawn, since runs of one seed belong together; with the bias correction
-    (no acceleration, which isn't defined for two levels).
+    For one search it is SciPy's BCa over seeds. For several it resamples searches and seeds, with
+    the same seeds in every drawn search, since runs of a seed belong together; it corrects the
+    bias only, because acceleration isn't defined for two levels.
     """
-    known = values[~np.isnan(values)]
-    if np.ptp(known) == 0:
-        return float(known[0]), float(known[0])
+    present = values[~np.isnan(values)]
+    if np.ptp(present) == 0:
+        return float(present[0]), float(present[0])
     generator = np.random.default_rng(seed)
     if len(values) == 1:
-        batch = max(1, BLOCK // known.size)
+        batch = max(1, BLOCK // present.size)
         result = stats.bootstrap(
-            (known,), np.mean, n_resamples=RESAMPLES, method="BCa", batch=batch, rng=generator
+            (present,), np.mean, n_resamples=RESAMPLES, method="BCa", batch=batch, rng=generator
         )
         return float(result.confidence_interval.low), float(result.confidence_interval.high)
-    return _bias_corrected(_means(values, generator), float(known.mean()))
+    return _bias_corrected(_means(values, generator), float(present.mean()))
 
 
 def _means(values: Values, generator: np.random.Generator) -> Values:
@@ -168,17 +168,17 @@ def _bias_corrected(means: Values, estimate: float) -> tuple[float, float]:
 
 def detectable_effect(n: int, level: float = LEVEL) -> float:
     """Cohen's d that a paired t test of n differences finds with 80% power at a level."""
-    # In closed form: a solver loses its way with few seeds and a strict level. The other tail
-    # adds nothing at this power.
+    # The closed form: a solver fails with few seeds and a strict level. The other tail adds
+    # nothing at this power.
     critical = stats.t.isf(level / 2, n - 1)
     return float(special.nctdtrinc(n - 1, 1 - POWER, critical)) / math.sqrt(n)
 
 
 def seeds_needed(effect: float, n: int = 1, level: float = LEVEL) -> int | None:
     """Seeds, more than n, that find an effect of this size with 80% power; None beyond 100,000."""
-    counts = range(2, MOST_SEEDS + 1)  # the more seeds, the smaller the effect that they find
-    found = bisect_left(counts, -abs(effect), key=lambda seeds: -detectable_effect(seeds, level))
-    return max(counts[found], n + 1) if found < len(counts) else None
+    counts = range(2, MOST_SEEDS + 1)  # more seeds find a smaller effect
+    index = bisect_left(counts, -abs(effect), key=lambda seeds: -detectable_effect(seeds, level))
+    return max(counts[index], n + 1) if index < len(counts) else None
 
 
 def finite(values: Iterable[float | None]) -> list[float]:
@@ -186,10 +186,10 @@ def finite(values: Iterable[float | None]) -> list[float]:
 
 
 def summary(values: Iterable[float | None]) -> Summary:
-    """Of the finite values."""
-    known = finite(values)
-    mean = float(np.mean(known)) if known else None
-    return Summary(mean=mean, std=float(np.std(known, ddof=1)) if len(known) > 1 else None)
+    """Mean and standard deviation of the finite values."""
+    numbers = finite(values)
+    mean = float(np.mean(numbers)) if numbers else None
+    return Summary(mean=mean, std=float(np.std(numbers, ddof=1)) if len(numbers) > 1 else None)
 
 
 def first_reaching(rows: Sequence[dict[str, Any]], metric: str, target: float | None) -> Any:

@@ -1,4 +1,4 @@
-"""From searches and runs to a ranked table, pairs, and a sentence."""
+"""The verdict on searches and runs: a ranked table, pairs and a sentence."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -27,7 +27,7 @@ from src.comparing.statistics import finite
 from src.metrics import Direction, direction_of
 
 KINDS = ("tuned", "default")
-CURVE = "val_loss"  # of learning curves and targets: validation data only
+CURVE = "val_loss"  # metric of learning curves and targets: validation data only
 
 
 def judge(
@@ -38,11 +38,11 @@ def judge(
     ledger: list[Event],
     now: datetime,
 ) -> Comparison:
-    """The whole record of searches and runs; of the runs with what the target says of each."""
+    """The whole record of searches and runs, each run measured against the target."""
     direction = direction_of(plan.protocol.metric)
     reference = plan.protocol.reference or plan.methods[0]
-    given = plan.protocol.target
-    target = _median_final(runs, reference) if given is None else given
+    protocol_target = plan.protocol.target
+    target = _median_final(runs, reference) if protocol_target is None else protocol_target
     runs = [_measured(run, target) for run in runs]
     values = _values(plan, runs, direction)
     pairs = statistics.compare(values, direction)
@@ -62,7 +62,7 @@ def judge(
         sentence=sentence(plan, ranking, pairs, withheld, checks.budgets(searches)),
         withheld=withheld,
         reference=reference,
-        target=Target(metric=CURVE, value=target, given=given is not None),
+        target=Target(metric=CURVE, value=target, given=protocol_target is not None),
         timing=_timing(runs),
         protocol=plan.settings(),
         environment={**environment, "commits of the runs": commits},
@@ -76,7 +76,7 @@ def judge(
 
 
 def _median_final(runs: Sequence[Run], reference: str) -> float | None:
-    """None if all of the reference's runs diverged."""
+    """The median final value of the reference's runs; None if all diverged."""
     finals = [run.rows[-1][CURVE] for run in runs_of(runs, reference, "tuned") if run.rows]
     values = finite(finals)
     return float(median(values)) if values else None
@@ -84,19 +84,19 @@ def _median_final(runs: Sequence[Run], reference: str) -> float | None:
 
 def _measured(run: Run, target: float | None) -> Run:
     reached = statistics.first_reaching(run.rows, CURVE, target) or {}
-    found = {
+    measures = {
         "steps_to_target": reached.get("step"),
         "seconds_to_target": reached.get("train_seconds"),
         "area": statistics.area(run.rows, CURVE),
     }
-    return run.model_copy(update=found)
+    return run.model_copy(update=measures)
 
 
 def _values(plan: Plan, runs: Sequence[Run], direction: Direction) -> dict[str, statistics.Values]:
-    """Each method's values, (searches, seeds), the best method's first. A diverged run counts as
-    the worst that ended."""
-    known = finite(run.value for run in runs) or [0.0]  # all diverged: all are equal
-    worst = direction.worst(known)
+    """Each method's values, (searches, seeds), the best method first. A diverged run counts as the
+    worst run that ended."""
+    finite_values = finite(run.value for run in runs) or [0.0]  # all diverged: all are equal
+    worst = direction.worst(finite_values)
     values = {}
     for name in plan.methods:
         grid = np.full((plan.protocol.searches, plan.protocol.seeds), worst)
@@ -109,7 +109,7 @@ def _values(plan: Plan, runs: Sequence[Run], direction: Direction) -> dict[str, 
 
 
 def _accuracies(plan: Plan, runs: Sequence[Run]) -> dict[str, list[float]]:
-    """Of the tuned runs, on the set of the verdict's metric."""
+    """Accuracies of the tuned runs, on the set of the verdict's metric."""
     accuracy = f"{plan.protocol.metric.split('_')[0]}_accuracy"
     return {
         name: finite(run.of(accuracy) for run in runs_of(runs, name, "tuned"))
@@ -126,21 +126,21 @@ def _timing(runs: Sequence[Run]) -> Timing:
 
 
 def _row(runs: Sequence[Run], method: str, kind: str, metric: str) -> Row:
-    mine = runs_of(runs, method, kind)
+    group = runs_of(runs, method, kind)
 
     def summary(name: str) -> Summary:
-        return statistics.summary(run.of(name) for run in mine)
+        return statistics.summary(run.of(name) for run in group)
 
     def reached(name: str) -> Reached:
-        count = sum(run.of(name) is not None for run in mine)
+        count = sum(run.of(name) is not None for run in group)
         return Reached(**summary(name).model_dump(), reached=count)
 
     measured: Any = {name: summary(name) for name in ("test_loss", "test_accuracy", metric, "area")}
     return Row(
         method=method,
         kind=kind,
-        n=len(mine),
-        diverged=_count_diverged(mine),
+        n=len(group),
+        diverged=_count_diverged(group),
         steps_to_target=reached("steps_to_target"),
         seconds_to_target=reached("seconds_to_target"),
         **measured,
@@ -148,13 +148,13 @@ def _row(runs: Sequence[Run], method: str, kind: str, metric: str) -> Row:
 
 
 def _diverged(plan: Plan, runs: Sequence[Run]) -> list[Doubt]:
-    found = []
+    doubts = []
     for name in plan.methods:
         count = _count_diverged(runs_of(runs, name, "tuned"))
         if count:
             text = f"{name}: its winner diverged on {count} of the fresh seeds"
-            found.append(Doubt(check="diverged winner", method=name, text=text))
-    return found
+            doubts.append(Doubt(check="diverged winner", method=name, text=text))
+    return doubts
 
 
 def _count_diverged(runs: Sequence[Run]) -> int:
@@ -168,7 +168,7 @@ def sentence(
     withheld: Sequence[Doubt],
     budgets: Mapping[str, int],
 ) -> str:
-    """The verdict for a reader in a hurry; `budgets` are the trials of each search."""
+    """The verdict in a sentence; `budgets` are the trials of each search."""
     choices = plan.configs[plan.methods[0]].hydra.runtime.choices
     count = plan.protocol.searches
     searched = "one search" if count == 1 else f"{count} searches"
@@ -178,25 +178,25 @@ def sentence(
         f"On {choices.data} with {choices.model}, each tuned in {searched} of {trials} and "
         f"trained on {plan.protocol.seeds} fresh seeds"
     )
-    told = _told(ranking, pairs)
+    outcome = _outcome(ranking, pairs)
     if withheld:
         reasons = "; ".join(dict.fromkeys(doubt.text for doubt in withheld))
-        return f"Withheld: {reasons}. {how}, without that doubt: {told}"
-    return f"{how}: {told}"
+        return f"Withheld: {reasons}. {how}, without that doubt: {outcome}"
+    return f"{how}: {outcome}"
 
 
-def _told(ranking: Sequence[str], pairs: Sequence[Pair]) -> str:
-    """Who is better than whom, and what is open."""
-    wins = [(one.a, one.b) if one.verdict == "better" else (one.b, one.a)
-            for one in pairs if one.verdict != "undecided"]  # fmt: skip
+def _outcome(ranking: Sequence[str], pairs: Sequence[Pair]) -> str:
+    """The decided and the undecided pairs, in words."""
+    wins = [(pair.a, pair.b) if pair.verdict == "better" else (pair.b, pair.a)
+            for pair in pairs if pair.verdict != "undecided"]  # fmt: skip
     parts = []
     for name in ranking:
         beaten = [loser for winner, loser in wins if winner == name]
         if beaten:
             parts.append(f"{name} is better than {_list(beaten)}")
-    told = "; ".join(parts) or "no method is surely better than another"
-    undecided = [_open(one) for one in pairs if one.verdict == "undecided"]
-    return f"{told}. Undecided: {'; '.join(undecided)}." if undecided else f"{told}."
+    outcome = "; ".join(parts) or "no method is surely better than another"
+    undecided = [_open(pair) for pair in pairs if pair.verdict == "undecided"]
+    return f"{outcome}. Undecided: {'; '.join(undecided)}." if undecided else f"{outcome}."
 
 
 def _open(pair: Pair) -> str:

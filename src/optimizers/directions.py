@@ -1,4 +1,4 @@
-"""What a rule returns, and what several methods make of it."""
+"""The directions that rules return, and operations that several methods apply to them."""
 
 from typing import NamedTuple
 

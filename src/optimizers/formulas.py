@@ -109,5 +109,5 @@ def not_zero(scalar: Scalar, tensor: Tensor) -> Scalar:
 
 @cache
 def smallest_normal(dtype: torch.dtype) -> float:
-    """Of a floating-point type."""
+    """The smallest normal number of a floating-point type."""
     return torch.finfo(dtype).tiny

@@ -1,11 +1,11 @@
 """Torch's fused kernels, for the methods whose formula they compute.
 
-The kernels (torch._fused_adam_ and its like) are called directly: the functions around them sort
-the tensors by device and count in one tensor per parameter, which takes as long as a small
-network's whole update. The tests compare each with its rule and with torch.optim.
+The module calls the kernels (torch._fused_adam_ and others) directly: the functions around them
+sort the tensors by device and keep a counter tensor per parameter, which takes as long as a small
+network's whole update. The tests compare each kernel with its rule and with torch.optim.
 
-A kernel takes a step with every parameter of a group and returns True, or does nothing and returns
-False where it would not give what the rule gives.
+A kernel takes a step with every parameter of a group and returns True. Where its result would
+differ from the rule's it does nothing and returns False.
 """
 
 from collections.abc import Callable
@@ -23,26 +23,28 @@ Kernel = Callable[[list[Tensor], list[Tensor], list[State], Group], bool]
 
 
 def fusible(params: list[Tensor], grads: list[Tensor], states: list[State]) -> bool:
-    """Whether the kernels, which know only flat real memory, give what the rule gives."""
+    """Whether the kernels, which know only flat real memory, give the rule's result."""
     dtype, device = params[0].dtype, params[0].device
     if dtype not in (torch.float32, torch.float64) or device.type not in ("cpu", "cuda"):
         return False
     if any(param.device != device for param in params):
         return False
-    kept = [value for state in states for value in state.values() if isinstance(value, Tensor)]
-    for tensor in (*params, *grads, *kept):
+    state_tensors = [
+        value for state in states for value in state.values() if isinstance(value, Tensor)
+    ]
+    for tensor in (*params, *grads, *state_tensors):
         if not tensor.is_contiguous() or tensor.dtype is not dtype:
             return False
     return True
 
 
 def _next_steps(states: list[State], device: torch.device) -> list[Tensor]:
-    """Count one step more in every state; the numbers in the form the kernels want."""
+    """Count a step in every state; return the counts as the tensors that kernels take."""
     for state in states:
         state["step"] += 1
     counts = {state["step"] for state in states}
-    made = {count: torch.tensor(float(count), device=device) for count in counts}
-    return [made[state["step"]] for state in states]
+    tensors = {count: torch.tensor(float(count), device=device) for count in counts}
+    return [tensors[state["step"]] for state in states]
 
 
 def _adam(
@@ -52,7 +54,7 @@ def _adam(
     states: list[State],
     group: Group,
 ) -> bool:
-    """Adam's family; with the maxima of AMSGrad where they are kept."""
+    """Adam's family, with AMSGrad's maxima if the state has them."""
     if not fusible(params, grads, states):
         return False
     maxima = [state["max_exp_avg_sq"] for state in states if "max_exp_avg_sq" in state]
@@ -115,7 +117,7 @@ def _sgd(
     *,
     nesterov: bool = False,
 ) -> bool:
-    """Gradient descent and its momenta; the kernel leaves a buffer as it is where μ is 0."""
+    """Gradient descent and its momenta; with μ = 0 the kernel would leave a buffer unchanged."""
     buffers = [state["momentum_buffer"] for state in states if state]
     if (buffers and not group["momentum"]) or not fusible(params, grads, states):
         return False

@@ -1,7 +1,7 @@
-"""What the methods share: a method is a rule and a table of settings.
+"""The base of the methods: a method is a rule and a table of settings.
 
-A rule is a function that returns the direction of a step, as its paper writes it. What is around it
-stands here, once: the loop over groups and parameters, weight decay, the learning rate, `maximize`,
+A rule is a function that returns the direction of a step, as its paper writes it. This module holds
+all else once: the loop over groups and parameters, weight decay, the learning rate, `maximize`,
 state, checks and torch's fused kernels.
 """
 
@@ -23,26 +23,26 @@ from src.optimizers.formulas import Scalar
 from src.optimizers.kernels import Group, Kernel, State
 from src.optimizers.settings import Setting, flag
 
-# Elements handled at once. A method's tensors of this size fit in the cache that the cores share,
-# so that a rule of ten operations reads the memory once, not ten times.
+# Elements that are handled at once. Tensors of this size fit in the cache that the cores share, so
+# a rule of ten operations reads the memory once, not ten times.
 BLOCK = 2**19
 FLAGS = ("maximize", "fused")  # settings that come of being a method, and of having a kernel
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How a parameter moves, and what that needs.
+    """A direction and what a step along it needs.
 
     Args:
-        direction: the rule. Its arguments are named after what it wants: `param`, `grad`, the
-            state and the settings by their names, and `step`, which counts from 1. It updates the
-            state in place and returns the direction; the step is −lr times that.
-        state: makes what is remembered of a parameter, before its first step.
-        decay: what the setting `weight_decay` does, if there is one: `coupled`, `decoupled`, or
-            None where the rule itself does it.
-        elementwise: whether every element moves for itself; then a large tensor is handled in
-            pieces that fit in the cache.
-        renamed: the settings for those arguments of the rule that are called otherwise.
+        direction: the rule. Its arguments are `param`, `grad`, state and settings by their names,
+            and `step`, which counts from 1. It updates the state in place and returns the
+            direction; the step is −lr times that.
+        state: functions that make a parameter's state before its first step.
+        decay: the effect of the setting `weight_decay`, if there is one: `coupled`, `decoupled`,
+            or None where the rule itself applies it.
+        elementwise: whether each element's step depends on that element alone; then a large
+            tensor is handled in pieces that fit in the cache.
+        renamed: the setting for each argument of the rule with another name.
     """
 
     direction: Callable[..., Direction]
@@ -53,11 +53,11 @@ class Rule:
 
     @cached_property
     def arguments(self) -> tuple[str, ...]:
-        """What the rule wants, in its order."""
+        """The names of the rule's arguments, in order."""
         return tuple(inspect.signature(self.direction).parameters)
 
     def initial_state(self, param: Tensor) -> State:
-        """What is remembered of a parameter before its first step."""
+        """A parameter's state before its first step."""
         if self._stateless:
             return {}
         count = {"step": 0} if "step" in self.arguments else {}
@@ -86,7 +86,7 @@ class Rule:
         descend(param, direction, lr)
 
     def _tensors(self, values: dict[str, Any]) -> dict[str, Tensor]:
-        """What has a value for every element of the parameter."""
+        """The tensors that have a value for every element of the parameter."""
         named = {name: values.get(name) for name in ("param", "grad", *self.state)}
         return {name: value for name, value in named.items() if isinstance(value, Tensor)}
 
@@ -94,7 +94,7 @@ class Rule:
         """Whether pieces of the tensors' memory may be handled one after the other."""
         tensors = self._tensors(values)
         names = {"lr", "weight_decay", *self.arguments} - tensors.keys()
-        scalars = [each for name in names for each in _each(values.get(name))]
+        scalars = [number for name in names for number in _numbers(values.get(name))]
         stacked = any(isinstance(scalar, Tensor) for scalar in scalars)  # a value per trial
         shape = values["param"].shape
         alike = all(each.shape == shape and each.is_contiguous() for each in tensors.values())
@@ -107,7 +107,7 @@ class Rule:
             yield {**values, **dict(zip(tensors, piece, strict=True))}
 
 
-def _each(value: Any) -> Sequence[Any]:
+def _numbers(value: Any) -> Sequence[Any]:
     """The numbers of a setting, which may have several."""
     return value if isinstance(value, list | tuple) else (value,)
 
@@ -124,9 +124,9 @@ def plain(name: str) -> Any:
 class Method(Optimizer):
     """A torch optimizer made of a rule and a table of settings.
 
-    Its constructor takes the parameters, or groups of them with settings of their own, and then
-    the settings of the table by position or by name; `maximize`, and `fused` where the rule has a
-    kernel, by name.
+    Its constructor takes the parameters, or groups of them with separate settings, and then the
+    settings of the table by position or by name. It takes `maximize`, and `fused` where the rule
+    has a kernel, by name.
 
     Raises:
         ValueError: a setting is outside its range; or a parameter is complex, where the method
@@ -138,7 +138,7 @@ class Method(Optimizer):
     rule: ClassVar[Rule]
     rest: ClassVar[Rule | None] = None  # for vectors and numbers, where `rule` is for matrices
     kernel: ClassVar[Kernel | None] = None  # torch's, of the same step; it brings a setting `fused`
-    group_state: ClassVar[Mapping[str, Any]] = {}  # what is remembered of a group, at its start
+    group_state: ClassVar[Mapping[str, Any]] = {}  # the state of a group, at its start
     allows_complex: ClassVar[bool] = True
     __signature__: ClassVar[inspect.Signature]  # what is shown
     _arguments: ClassVar[inspect.Signature]  # what the constructor takes, by the table
@@ -149,7 +149,7 @@ class Method(Optimizer):
     load_state_dict = plain("load_state_dict")
 
     def __init_subclass__(cls) -> None:
-        """Give the class the signature of its table, and see that its rule gets what it wants."""
+        """Give the class the signature of its table, and check the arguments of its rule."""
         super().__init_subclass__()
         if {"rule", "rest", "update"} & vars(cls).keys() and "kernel" not in vars(cls):
             cls.kernel = None  # it computes what it was written for
@@ -164,7 +164,7 @@ class Method(Optimizer):
         cls._begins = cls.begin is not Method.begin
         cls._arguments = _signature(cls.settings, keywords=flags)
         cls.__signature__ = cls._arguments
-        if cls.__init__ is not Method.__init__:  # it has a constructor of its own
+        if cls.__init__ is not Method.__init__:  # the class has another constructor
             _, *arguments = inspect.signature(cls.__init__).parameters.values()
             cls.__signature__ = inspect.Signature(arguments)
 
@@ -191,7 +191,7 @@ class Method(Optimizer):
         return self.rule if self.rest is None or param.ndim >= 2 else self.rest
 
     def initial_state(self, param: Tensor, group: Group) -> State:
-        """What the method remembers of a parameter before its first step."""
+        """A parameter's state before its first step."""
         return self.rule_of(param).initial_state(param)
 
     def begin(self, params: list[Tensor], grads: list[Tensor], group: Group) -> None:
@@ -220,7 +220,7 @@ class Method(Optimizer):
             self.update(param, -grad if group["maximize"] else grad, state, group)
 
     def add_param_group(self, param_group: Group) -> None:
-        """Add a group whose settings stand above the defaults, once they are found in range."""
+        """Add a group; its settings, which must be in range, replace the defaults."""
         self.check({**self.defaults, **param_group})
         add: Any = super().add_param_group  # a mixin's, say
         inspect.unwrap(add.__func__)(self, param_group)
@@ -234,7 +234,7 @@ class Method(Optimizer):
 
     @staticmethod
     def profile_hook_step(func: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap ``step`` as torch does, but only where there is a profiler or a hook to serve.
+        """Wrap ``step`` as torch does, but only where there is a profiler or a hook.
 
         Torch labels every step for its profiler, which takes a tenth of a small network's step.
         """
@@ -277,7 +277,7 @@ class Method(Optimizer):
         states = self._states(params, grads, group)
         if self._begins:
             self.begin(params, grads, group)
-        if isinstance(group["lr"], Tensor):  # reading it waits for the device it is on
+        if isinstance(group["lr"], Tensor):  # reading it waits for its device
             group = {**group, "lr": group["lr"].item()}
         self.update_all(params, grads, states, group)
         increment_version(params)  # torch's kernels don't tell autograd that they wrote
@@ -319,8 +319,8 @@ def _signature(
     settings: Mapping[str, Setting], keywords: Mapping[str, Setting]
 ) -> inspect.Signature:
     kind = inspect.Parameter
-    given = [kind("params", kind.POSITIONAL_OR_KEYWORD)]
+    parameters = [kind("params", kind.POSITIONAL_OR_KEYWORD)]
     for name, setting in settings.items():
         how = kind.KEYWORD_ONLY if name in keywords else kind.POSITIONAL_OR_KEYWORD
-        given.append(kind(name, how, default=setting.default))
-    return inspect.Signature(given)
+        parameters.append(kind(name, how, default=setting.default))
+    return inspect.Signature(parameters)

@@ -23,7 +23,7 @@ from src.optimizers.settings import (
     whole,
 )
 
-# Beyond bfloat16's range is inf, and inf / inf is NaN; the squares of what is smaller are 0.
+# Larger numbers are inf in bfloat16, and inf / inf is NaN; the squares of smaller ones are 0.
 LARGEST = torch.finfo(torch.bfloat16).max
 SMALLEST = math.sqrt(smallest_normal(torch.bfloat16))
 
@@ -46,7 +46,7 @@ def orthogonalize(matrix: Tensor, coefficients: Sequence[float], steps: int, eps
 
 
 def scale(adjustment: str, rows: int, columns: int) -> float:
-    """s: what the step of a matrix of this shape is multiplied by."""
+    """s, the factor of a step of a matrix of this shape."""
     if adjustment == "match_rms_adamw":
         return 0.2 * math.sqrt(max(rows, columns))
     ratio = rows / columns

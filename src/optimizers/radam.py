@@ -19,13 +19,13 @@ from src.optimizers.settings import fractions, not_negative, positive, table
 
 
 def sample_length(step: int, beta2: Scalar) -> Scalar:
-    """ρ: how many gradients the average of squares amounts to."""
+    """ρ: the number of gradients that the average of squares amounts to."""
     decayed = power(beta2, step)
     return 2 / (1 - beta2) - 1 - 2 * step * decayed / (1 - decayed)
 
 
 def rectification(length: Scalar, beta2: Scalar) -> Scalar:
-    """r: how much less the adaptive step varies once the average is long."""
+    """r: the rectification of the adaptive step's variance, near 1 for a long average."""
     limit = 2 / (1 - beta2) - 1
     return root((length - 4) * (length - 2) * limit / ((limit - 4) * (limit - 2) * length))
 

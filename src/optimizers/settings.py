@@ -76,9 +76,9 @@ def whole(default: int, low: int, high: int) -> Setting:
     return Setting(default, partial(_whole, low, high))
 
 
-def choice(default: str, *others: str) -> Setting:
+def choice(default: str, *alternatives: str) -> Setting:
     """One of these words."""
-    return Setting(default, partial(_choice, (default, *others)))
+    return Setting(default, partial(_choice, (default, *alternatives)))
 
 
 def flag(default: bool) -> Setting:
@@ -86,12 +86,12 @@ def flag(default: bool) -> Setting:
     return Setting(default, _flag)
 
 
-def _several(count: int, words: str, each: Range, name: str, values: Any) -> None:
+def _several(count: int, words: str, item_range: Range, name: str, values: Any) -> None:
     if isinstance(values, str) or not isinstance(values, Sequence) or len(values) != count:
         number = {2: "two", 3: "three"}.get(count, str(count))
         raise ValueError(f"{name} must be {number} {words}, got {values!r}")
     for index, value in enumerate(values):
-        each(f"{name}[{index}]", value)
+        item_range(f"{name}[{index}]", value)
 
 
 def _whole(low: int, high: int, name: str, value: Any) -> None:

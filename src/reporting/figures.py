@@ -1,4 +1,4 @@
-"""The figures of a comparison, described once: drawn on the page as SVG, for papers as files."""
+"""The figures of a comparison, described once; the page draws them as SVG, papers use files."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ from src.results.status import Status
 
 Kind = Literal["line", "step", "points", "interval", "bar"]
 SHARE = (0.0, 1.03)
-MOST = 150  # single points drawn of a series; its data hold all
+MOST = 150  # points that are drawn of a series; its data hold all points
 QUARTILES = (0.25, 0.5, 0.75)
 TARGETS = (2.0, 1.5, 1.2, 1.1, 1.0, 0.95, 0.9)
 LENGTHS = (0.1, 0.2, 0.5, 0.75, 1.0)
@@ -36,10 +36,10 @@ class Axis:
     """One direction of a panel.
 
     Args:
-        ticks: (place, text) of categories; none for numbers.
-        reverse: small values far from the origin, as ranks.
-        mark: a line across the panel here.
-        limits: lowest and highest place, where the values don't say.
+        ticks: (position, text) of categories; none for numbers.
+        reverse: whether small values lie far from the origin, as ranks do.
+        mark: the position of a line across the panel.
+        limits: lowest and highest position; None takes them from the values.
     """
 
     label: str
@@ -52,12 +52,12 @@ class Axis:
 
 @dataclass(frozen=True)
 class Series:
-    """What is drawn in one colour. `low` and `high` bound y of a line, x of an interval.
+    """Data drawn in one colour. `low` and `high` bound y of a line, x of an interval.
 
     Args:
         style: the number of its colour, dashes and marker.
-        hollow: of minor weight: not completed, not tuned, single runs behind their mean.
-        notes: for each point, shown when pointed at.
+        hollow: drawn as minor: not completed, not tuned, single runs behind their mean.
+        notes: a text for each point, shown under the pointer.
     """
 
     name: str
@@ -85,7 +85,7 @@ class Figure:
 
     Args:
         key: names its files.
-        legend: (name, style) of what the colours mean.
+        legend: (name, style) of each method.
         table: heading and rows of numbers read off the panels.
     """
 
@@ -109,10 +109,10 @@ def _rows(panel: Panel, series: Series) -> Iterator[list[Any]]:
     for number, (x, y) in enumerate(zip(series.x, series.y, strict=True)):
         bounds = (series.low[number], series.high[number]) if len(series.low) else ()
         note = series.notes[number] if series.notes else ""
-        x_place = x_names.get(x, _digits(x))
-        y_place = y_names.get(round(y), _digits(y)) if y_names else _digits(y)
+        x_text = x_names.get(x, _digits(x))
+        y_text = y_names.get(round(y), _digits(y)) if y_names else _digits(y)
         low, high = map(_digits, bounds) if bounds else ("", "")
-        yield [panel.title, series.name, panel.x.label, x_place, panel.y.label, y_place, low, high,
+        yield [panel.title, series.name, panel.x.label, x_text, panel.y.label, y_text, low, high,
                note]  # fmt: skip
 
 
@@ -121,9 +121,9 @@ def _digits(value: float) -> float:
 
 
 def figures(comparison: Comparison) -> list[Figure]:
-    """All that there is something to draw for."""
-    made = (build(comparison) for build in BUILDERS)
-    return [figure for figure in made if any(panel.series for panel in figure.panels)]
+    """Every figure that has something to draw."""
+    built = (build(comparison) for build in BUILDERS)
+    return [figure for figure in built if any(panel.series for panel in figure.panels)]
 
 
 def selection(comparison: Comparison) -> Cost:
@@ -140,9 +140,9 @@ def _figure(
     return Figure(key, title, caption, drawn, legend, table or [])
 
 
-def _each(comparison: Comparison, make: Callable[[str, int], Series | None]) -> list[Series]:
-    made = (make(name, number) for number, name in enumerate(comparison.methods))
-    return [series for series in made if series is not None and len(series.x)]
+def _series_of(comparison: Comparison, make: Callable[[str, int], Series | None]) -> list[Series]:
+    candidates = (make(name, number) for number, name in enumerate(comparison.methods))
+    return [series for series in candidates if series is not None and len(series.x)]
 
 
 def ranking(comparison: Comparison) -> Figure:
@@ -165,43 +165,43 @@ def _results(comparison: Comparison, cost: Cost) -> Panel:
     for number, name in enumerate(comparison.methods):
         for kind in ("tuned", "default"):
             runs = comparison.of(name, kind)
-            known = [run for run in runs if run.of(cost.metric) is not None]
-            if not known:
+            valued = [run for run in runs if run.of(cost.metric) is not None]
+            if not valued:
                 continue
-            place, label = float(len(ticks)), name if kind == "tuned" else f"{name}, default"
-            ticks.append((place, label))
-            spread = [place + 0.24 * np.sin(2.4 * index) for index in range(len(known))]
-            values = [cost.of(run.of(cost.metric)) for run in known]
-            notes = [f"seed {run.seed}, search {run.search}" for run in known]
+            y, label = float(len(ticks)), name if kind == "tuned" else f"{name}, default"
+            ticks.append((y, label))
+            spread = [y + 0.24 * np.sin(2.4 * index) for index in range(len(valued))]
+            values = [cost.of(run.of(cost.metric)) for run in valued]
+            notes = [f"seed {run.seed}, search {run.search}" for run in valued]
             series.append(Series(label, number, "points", values, spread, hollow=True, notes=notes))
             mean, low, high = mean_interval(runs, cost)
-            note = [f"mean of {len(known)}"]
+            note = [f"mean of {len(valued)}"]
             series.append(
-                Series(label, number, "interval", [mean], [place], [low], [high],
+                Series(label, number, "interval", [mean], [y], [low], [high],
                        kind == "default", note)
             )  # fmt: skip
-    x = Axis(cost.label, _log([value for one in series for value in one.x]))
+    x = Axis(cost.label, _log([value for drawn in series for value in drawn.x]))
     title = f"Results on the {cost.part} set"
     return Panel(title, x, Axis("", ticks=tuple(ticks), reverse=True), series)
 
 
 def _differences(comparison: Comparison, cost: Cost) -> list[Panel]:
     names, ticks, series = comparison.methods, [], []
-    for place, pair in enumerate(comparison.pairs):
+    for y, pair in enumerate(comparison.pairs):
         label = f"{pair.a} − {pair.b}"
-        ticks.append((float(place), label))
+        ticks.append((float(y), label))
         style = names.index(pair.a) if pair.a in names else 0
-        numbers = [_number(one) for one in (pair.difference, pair.low, pair.high)]
+        numbers = [_number(bound) for bound in (pair.difference, pair.low, pair.high)]
         series.append(
-            Series(label, style, "interval", [numbers[0]], [float(place)], [numbers[1]],
+            Series(label, style, "interval", [numbers[0]], [float(y)], [numbers[1]],
                    [numbers[2]], pair.verdict == "undecided", [pair.verdict])
         )  # fmt: skip
     label = f"difference in {comparison.metric.replace('_', ' ')}"
-    y = Axis("", ticks=tuple(ticks), reverse=True)
-    return [Panel("Differences between pairs", Axis(label, mark=0.0), y, series)]
+    y_axis = Axis("", ticks=tuple(ticks), reverse=True)
+    return [Panel("Differences between pairs", Axis(label, mark=0.0), y_axis, series)]
 
 
-def ended(text: str) -> str:
+def reason_sentence(text: str) -> str:
     """The reason why seconds may not be compared, as a sentence."""
     return f"{(text or 'not measured').rstrip('.')}."
 
@@ -211,7 +211,7 @@ def _number(value: float | None) -> float:
 
 
 def _log(values: Sequence[float], wide: float = 3) -> bool:
-    """Whether a log axis suits: nearly all positive, and spread over more than `wide` times."""
+    """Whether a log axis fits: nearly all values are positive and span a factor of `wide`."""
     finite = np.array([value for value in values if np.isfinite(value)])
     positive = finite[finite > 0]
     if not positive.size or positive.size < 0.8 * finite.size:
@@ -234,19 +234,19 @@ def curves(comparison: Comparison) -> Figure:
         "10% have, the band has no upper half."
     )
     if not timing.valid:
-        caption += f" Seconds may not be compared here: {ended(timing.text)}"
+        caption += f" Seconds may not be compared here: {reason_sentence(timing.text)}"
     return _figure(comparison, "curves", "Learning curves", caption, panels)
 
 
 def _curves(comparison: Comparison, cost: Cost, by: str, title: str, label: str) -> Panel:
-    def one(name: str, number: int) -> Series | None:
+    def draw(name: str, number: int) -> Series | None:
         grid, (low, median, high) = curve(comparison.of(name), cost, by)
         if not np.isfinite(median).any():
             return None
         return Series(name, number, "line", list(grid), list(median), list(low), list(high))
 
-    series = _each(comparison, one)
-    values = [value for one in series for value in one.y]
+    series = _series_of(comparison, draw)
+    values = [value for drawn in series for value in drawn.y]
     return Panel(title, Axis(label), Axis(cost.label, _log(values, 1)), series)
 
 
@@ -258,14 +258,14 @@ def _rate(trial: Trial) -> tuple[str, float] | None:
 
 
 def _tried(comparison: Comparison, name: str, cost: Cost) -> list[tuple[float, float, str]]:
-    """Of each trial its learning rate, its cost (infinite where it diverged or failed), a note."""
-    found = []
+    """Each trial's learning rate, cost (infinite if it diverged or failed) and note."""
+    points = []
     for trial in comparison.trials(name):
         rate = _rate(trial)
         if rate is not None and trial.state != Status.PRUNED:
             note = f"trial {trial.number}, {trial.state}"
-            found.append((rate[1], trial_cost(trial, cost), note))
-    return found
+            points.append((rate[1], trial_cost(trial, cost), note))
+    return points
 
 
 def learning_rate(comparison: Comparison) -> Figure:
@@ -274,15 +274,15 @@ def learning_rate(comparison: Comparison) -> Figure:
     series, widths = [], []
     for number, name in enumerate(comparison.methods):
         tried = _tried(comparison, name, cost)
-        found = sensitivity([(x, y) for x, y, _ in tried])
-        if found is None:
+        response = sensitivity([(x, y) for x, y, _ in tried])
+        if response is None:
             continue
         x, y, notes = zip(*tried, strict=True)
         series.append(Series(name, number, "points", x, y, hollow=True, notes=notes))
-        series.append(Series(name, number, "line", list(found.x), list(found.y)))
-        widths.append((name, number, found))
-        table.append([name, *_good(found)])
-    log = _log([value for one in series for value in one.y])
+        series.append(Series(name, number, "line", list(response.x), list(response.y)))
+        widths.append((name, number, response))
+        table.append([name, *_good(response)])
+    log = _log([value for drawn in series for value in drawn.y])
     curves = Panel(
         "One curve per method", Axis("learning rate", True), Axis(cost.label, log), series
     )
@@ -299,25 +299,25 @@ def learning_rate(comparison: Comparison) -> Figure:
     return _figure(comparison, "sensitivity", title, caption, panels, table if widths else None)
 
 
-def _widths(found: list[tuple[str, int, Sensitivity]]) -> Panel:
+def _widths(responses: list[tuple[str, int, Sensitivity]]) -> Panel:
     ticks, series = [], []
-    for place, (name, number, one) in enumerate(found):
-        ticks.append((float(place), name))
-        note = f"{_good(one)[-1]} decades"
+    for y, (name, number, response) in enumerate(responses):
+        ticks.append((float(y), name))
+        note = f"{_good(response)[-1]} decades"
         series.append(
-            Series(name, number, "interval", [one.best], [float(place)], [one.low], [one.high],
-                   one.open, [note])
+            Series(name, number, "interval", [response.best], [float(y)], [response.low],
+                   [response.high], response.open, [note])
         )  # fmt: skip
-    y = Axis("", ticks=tuple(ticks), reverse=True)
-    return Panel("Best rate and good range", Axis("learning rate", True), y, series)
+    y_axis = Axis("", ticks=tuple(ticks), reverse=True)
+    return Panel("Best rate and good range", Axis("learning rate", True), y_axis, series)
 
 
-def _good(found: Sensitivity) -> list[str]:
-    width = f"{'≥ ' if found.open else ''}{found.decades:.2f}"
+def _good(response: Sensitivity) -> list[str]:
+    width = f"{'≥ ' if response.open else ''}{response.decades:.2f}"
     return [
-        f"{found.y.min():.4g}",
-        f"{found.best:.3g}",
-        f"{found.low:.3g} to {found.high:.3g}",
+        f"{response.y.min():.4g}",
+        f"{response.best:.3g}",
+        f"{response.low:.3g} to {response.high:.3g}",
         width,
     ]
 
@@ -335,7 +335,7 @@ def budget(comparison: Comparison) -> Figure:
 
 
 def _drawn(comparison: Comparison, cost: Cost) -> Panel:
-    def one(name: str, number: int) -> Series | None:
+    def draw(name: str, number: int) -> Series | None:
         costs = [trial_cost(trial, cost) for trial in comparison.trials(name)]
         if not np.isfinite(costs).any():
             return None
@@ -343,14 +343,14 @@ def _drawn(comparison: Comparison, cost: Cost) -> Panel:
         low, median, high = zip(*(best_of(costs, k, QUARTILES) for k in counts), strict=True)
         return Series(name, number, "line", list(map(float, counts)), median, low, high)
 
-    series = _each(comparison, one)
-    log = _log([value for one in series for value in one.y])
+    series = _series_of(comparison, draw)
+    log = _log([value for drawn in series for value in drawn.y])
     title = "Best of k trials"
     return Panel(title, Axis("trials", _long(series)), Axis(cost.label, log), series)
 
 
 def _long(series: list[Series]) -> bool:
-    return max((len(one.x) for one in series), default=0) > 8
+    return max((len(drawn.x) for drawn in series), default=0) > 8
 
 
 def _so_far(comparison: Comparison, cost: Cost) -> Panel:
@@ -363,7 +363,7 @@ def _so_far(comparison: Comparison, cost: Cost) -> Panel:
         best = list(np.minimum.accumulate(costs))
         counts = [float(k) for k in range(1, len(costs) + 1)]
         series.append(Series(search.method, style, "step", counts, best))
-    log = _log([value for one in series for value in one.y])
+    log = _log([value for drawn in series for value in drawn.y])
     title = "Best so far, as searched"
     return Panel(title, Axis("trials", _long(series)), Axis(cost.label, log), series)
 
@@ -376,10 +376,10 @@ def trials(comparison: Comparison) -> Figure:
         x, y = reached(costs)
         return Series(name, number, "step", [x[0], *x], [0.0, *y]) if x else None
 
-    series = _each(comparison, shares)
-    log = _log([value for one in series for value in one.x])
+    series = _series_of(comparison, shares)
+    log = _log([value for drawn in series for value in drawn.x])
     y = Axis("share of trials", limits=SHARE)
-    whole = Panel("Share of trials at most this bad", Axis(cost.label, log), y, series)
+    all_trials = Panel("Share of trials at most this bad", Axis(cost.label, log), y, series)
     caption = (
         "How good a trial was, whatever its parameters: a curve far to the left and steep belongs "
         "to a method that is easy to tune. Trials that were pruned, diverged or failed count among "
@@ -387,28 +387,28 @@ def trials(comparison: Comparison) -> Figure:
     )
     return _figure(
         comparison, "trials", "Distribution over trials", caption,
-        [whole, _states(comparison)],
+        [all_trials, _states(comparison)],
     )  # fmt: skip
 
 
 def _states(comparison: Comparison) -> Panel:
-    """How many trials ended how."""
+    """The share of completed trials, with counts by state."""
     ticks: list[tuple[float, str]] = []
     series: list[Series] = []
     for number, name in enumerate(comparison.methods):
-        found = comparison.trials(name)
-        complete = sum(trial.state == "complete" for trial in found)
-        if not found:
+        trials = comparison.trials(name)
+        complete = sum(trial.state == "complete" for trial in trials)
+        if not trials:
             continue
-        place = float(len(ticks))
-        ticks.append((place, name))
-        states = sorted({trial.state for trial in found})
-        counts = [f"{sum(t.state == s for t in found)} {s}" for s in states]
-        share = complete / len(found)
+        y = float(len(ticks))
+        ticks.append((y, name))
+        states = sorted({trial.state for trial in trials})
+        counts = [f"{sum(t.state == s for t in trials)} {s}" for s in states]
+        share = complete / len(trials)
         note = ", ".join(counts)
-        series.append(Series(name, number, "bar", [share], [place], notes=[note]))
-    y = Axis("", ticks=tuple(ticks), reverse=True)
-    return Panel("Share of trials completed", Axis("share of trials", limits=SHARE), y, series)
+        series.append(Series(name, number, "bar", [share], [y], notes=[note]))
+    y_axis = Axis("", ticks=tuple(ticks), reverse=True)
+    return Panel("Share of trials completed", Axis("share of trials", limits=SHARE), y_axis, series)
 
 
 def target(comparison: Comparison) -> Figure:
@@ -433,12 +433,12 @@ def target(comparison: Comparison) -> Figure:
 
 
 def _profile(comparison: Comparison, kind: str, key: str, title: str, label: str) -> Panel:
-    def one(name: str, number: int) -> Series | None:
+    def draw(name: str, number: int) -> Series | None:
         x, y = reached([run.of(key) for run in comparison.of(name, kind)])
         return Series(name, number, "step", [x[0], *x], [0.0, *y]) if x else None
 
-    series = _each(comparison, one)
-    log = _log([value for one in series for value in one.x])
+    series = _series_of(comparison, draw)
+    log = _log([value for drawn in series for value in drawn.x])
     return Panel(title, Axis(label, log), Axis("share of runs", limits=SHARE), series)
 
 
@@ -447,8 +447,8 @@ def importance(comparison: Comparison) -> Figure:
     for number, name in enumerate(comparison.methods):
         shares = _importance(comparison, name)
         if shares:
-            ticks = tuple((float(place), text) for place, text in enumerate(shares))
-            x, y = list(shares.values()), [place for place, _ in ticks]
+            ticks = tuple((float(y_value), text) for y_value, text in enumerate(shares))
+            x, y = list(shares.values()), [y_value for y_value, _ in ticks]
             bars = [Series(name, number, "bar", x, y)]
             axis = Axis("", ticks=ticks, reverse=True)
             panels.append(Panel(name, Axis("share of the variance", limits=SHARE), axis, bars))
@@ -460,12 +460,12 @@ def importance(comparison: Comparison) -> Figure:
 
 
 def _importance(comparison: Comparison, name: str) -> dict[str, float]:
-    found: dict[str, list[float]] = {}
+    by_parameter: dict[str, list[float]] = {}
     for search in comparison.searches:
         if search.method == name:
             for parameter, share in search.importance.items():
-                found.setdefault(parameter, []).append(_number(share))
-    means = {parameter: float(np.mean(shares)) for parameter, shares in found.items()}
+                by_parameter.setdefault(parameter, []).append(_number(share))
+    means = {parameter: float(np.mean(shares)) for parameter, shares in by_parameter.items()}
     return dict(sorted(means.items(), key=lambda item: -item[1]))
 
 
@@ -485,22 +485,22 @@ def slices(comparison: Comparison) -> Figure:
 
 
 def _slice(comparison: Comparison, name: str, style: int, parameter: str, cost: Cost) -> Panel:
-    found = [trial for trial in comparison.trials(name) if parameter in trial.params]
-    places, ticks = _places([trial.params[parameter] for trial in found])
+    trials = [trial for trial in comparison.trials(name) if parameter in trial.params]
+    xs, ticks = _positions([trial.params[parameter] for trial in trials])
     series = []
     for hollow in (True, False):
-        chosen = [
-            (place, cost.of(trial.value), f"trial {trial.number}, {trial.state}")
-            for place, trial in zip(places, found, strict=True)
+        points = [
+            (x_value, cost.of(trial.value), f"trial {trial.number}, {trial.state}")
+            for x_value, trial in zip(xs, trials, strict=True)
             if (trial.state != "complete") == hollow
         ]
-        if chosen:
-            x, y, notes = zip(*chosen, strict=True)
+        if points:
+            x, y, notes = zip(*points, strict=True)
             series.append(Series(name, style, "points", x, y, hollow=hollow, notes=notes))
-    values = [value for one in series for value in one.y]
+    values = [value for drawn in series for value in drawn.y]
     limits, log = _space(comparison, name, parameter)
     if limits is None:
-        log = not ticks and _log(places, 10)
+        log = not ticks and _log(xs, 10)
     x_axis = Axis(parameter, log, ticks, limits=limits)
     return Panel(name, x_axis, Axis(cost.label, _log(values)), series)
 
@@ -508,30 +508,30 @@ def _slice(comparison: Comparison, name: str, style: int, parameter: str, cost: 
 def _space(
     comparison: Comparison, name: str, parameter: str
 ) -> tuple[tuple[float, float] | None, bool]:
-    """What was searched, over all searches, with a margin; and whether it was by its logarithm."""
-    found = [one.space.get(parameter) for one in comparison.searches if one.method == name]
-    spaces = [one for one in found if isinstance(one, Interval) and _has_width(one)]
+    """The ends of a parameter's space over all searches, with a margin, and whether it is log."""
+    dimensions = [item.space.get(parameter) for item in comparison.searches if item.method == name]
+    spaces = [item for item in dimensions if isinstance(item, Interval) and _has_width(item)]
     if not spaces:
         return None, False
-    low, high = min(one.low for one in spaces), max(one.high for one in spaces)
-    if any(one.log for one in spaces):
+    low, high = min(item.low for item in spaces), max(item.high for item in spaces)
+    if any(item.log for item in spaces):
         margin = (high / low) ** 0.04
         return (low / margin, high * margin), True
     return (low - 0.04 * (high - low), high + 0.04 * (high - low)), False
 
 
 def _has_width(space: Interval) -> bool:
-    """Whether it has two ends that an axis can have."""
+    """Whether an axis can have its two ends."""
     return space.low < space.high and (space.low > 0 or not space.log)
 
 
-def _places(values: list[Any]) -> tuple[list[float], tuple[tuple[float, str], ...]]:
-    """Numbers as they are; anything else as categories."""
+def _positions(values: list[Any]) -> tuple[list[float], tuple[tuple[float, str], ...]]:
+    """Positions on an axis: numbers themselves, other values as categories with ticks."""
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         return [float(value) for value in values], ()
     names = sorted({str(value) for value in values})
-    places = [float(names.index(str(value))) for value in values]
-    return places, tuple((float(place), name) for place, name in enumerate(names))
+    positions = [float(names.index(str(value))) for value in values]
+    return positions, tuple((float(position), name) for position, name in enumerate(names))
 
 
 def stability(comparison: Comparison) -> Figure:
@@ -553,23 +553,23 @@ def stability(comparison: Comparison) -> Figure:
 def _bumps(
     comparison: Comparison, title: str, label: str, columns: dict[str, list[float]]
 ) -> Panel:
-    """Columns: for each choice a value per method, lower is better."""
-    known = {name: row for name, row in columns.items() if np.isfinite(row).any()}
-    if not known or len(comparison.methods) < 2:
+    """Draw ranks; `columns` has a value per method for each choice, lower is better."""
+    ranked = {name: row for name, row in columns.items() if np.isfinite(row).any()}
+    if not ranked or len(comparison.methods) < 2:
         return Panel(title, Axis(label), Axis("rank"), [])
-    places = [float(place) for place in range(len(known))]
-    table = np.array([ranks(row) for row in known.values()])
+    xs = [float(index) for index in range(len(ranked))]
+    table = np.array([ranks(row) for row in ranked.values()])
     series = [
-        Series(name, number, "line", places, [float(rank) for rank in table[:, number]])
+        Series(name, number, "line", xs, [float(rank) for rank in table[:, number]])
         for number, name in enumerate(comparison.methods)
     ]
-    x = Axis(label, ticks=tuple(zip(places, known, strict=True)))
+    x = Axis(label, ticks=tuple(zip(xs, ranked, strict=True)))
     y_ticks = tuple((float(n + 1), str(n + 1)) for n in range(len(comparison.methods)))
     return Panel(title, x, Axis("rank", ticks=y_ticks, reverse=True), series)
 
 
 def _medians(comparison: Comparison, cost: Cost) -> list[float]:
-    """Over a method's tuned runs, those without a value as the worst."""
+    """Each method's median over its tuned runs; a run without a value counts as the worst."""
     rows = [[cost.of(run.of(cost.metric)) for run in comparison.of(n)] for n in comparison.methods]
     return [float(np.median(row)) if row else np.inf for row in rows]
 
@@ -597,8 +597,8 @@ def _by_target(comparison: Comparison) -> dict[str, list[float]]:
     value = cost.of(goal.value)
 
     def column(factor: float) -> list[float]:
-        found = (steps_to(comparison.of(name), cost, factor * value) for name in comparison.methods)
-        return [float(np.median(steps)) if steps.size else np.inf for steps in found]
+        times = (steps_to(comparison.of(name), cost, factor * value) for name in comparison.methods)
+        return [float(np.median(steps)) if steps.size else np.inf for steps in times]
 
     return {f"{factor:g}": column(factor) for factor in TARGETS}
 
@@ -615,15 +615,15 @@ def _by_budget(comparison: Comparison) -> dict[str, list[float]]:
 
 
 def _by_length(comparison: Comparison) -> dict[str, list[float]]:
-    found = [curve(comparison.of(name), Cost("val_loss"), "step") for name in comparison.methods]
-    steps = max((grid[-1] for grid, _ in found if grid.size), default=0)
+    medians = [curve(comparison.of(name), Cost("val_loss"), "step") for name in comparison.methods]
+    steps = max((grid[-1] for grid, _ in medians if grid.size), default=0)
 
     def column(share: float) -> list[float]:
         return [
             float(np.interp(share * steps, grid, np.minimum(median, 1e300), left=np.inf))
             if grid.size
             else np.inf
-            for grid, (_, median, _) in found
+            for grid, (_, median, _) in medians
         ]
 
     return {f"{share:.0%}": column(share) for share in LENGTHS} if steps else {}

@@ -1,4 +1,4 @@
-"""The numbers behind the figures. A cost is a metric turned so that lower is better."""
+"""The numbers behind the figures. A cost is a metric with the sign that makes lower better."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from src.results.status import Status
 Floats = NDArray[np.float64]
 GRID = 120  # points of a learning curve that are drawn
 GOOD = 0.10  # a learning rate is good where the cost is within this share of the method's best
-BIN = 1 / 3  # decades of learning rate in which the best trial stands for all
+BIN = 1 / 3  # decades of learning rate whose best trial represents all
 HUGE = 1e300  # stands for infinity where quantiles are interpolated: inf - inf has no value
 
 
 @dataclass(frozen=True)
 class Cost:
-    """How a metric becomes a cost: accuracies become errors, other maximized ones change sign."""
+    """Turns a metric into a cost: an accuracy into an error, another maximized one by its sign."""
 
     metric: str
     maximize: bool = False
@@ -35,7 +35,7 @@ class Cost:
 
     @property
     def part(self) -> str:
-        """The set it is measured on, as a word."""
+        """The name of the set that it is measured on."""
         names = {"val": "validation", "test": "test", "train": "training"}
         part = self.metric.partition("_")[0]
         return names.get(part, part)
@@ -45,7 +45,7 @@ class Cost:
         return quantity(self.metric) == "accuracy"
 
     def of(self, value: float | None) -> float:
-        """Infinite where there is no value."""
+        """The cost of a value; infinite where there is none."""
         if value is None:
             return np.inf
         if self._error:
@@ -56,30 +56,29 @@ class Cost:
 def mean_interval(runs: Sequence[Run], cost: Cost) -> tuple[float, float, float]:
     """Mean and 95% bootstrap interval; runs without a value are left out of both.
 
-    With fewer than two there is no interval.
+    With fewer than two values there is no interval.
     """
     searches: dict[int, list[float]] = {}
-    for run in runs:  # those of a search in the order of their seeds
+    for run in runs:  # a search's runs come in the order of their seeds
         value = run.of(cost.metric)
         searches.setdefault(run.search, []).append(np.nan if value is None else cost.of(value))
     values = np.array([*zip_longest(*searches.values(), fillvalue=np.nan)]).T
-    known = values[~np.isnan(values)]
-    mean = float(known.mean()) if known.size else np.nan
-    return (mean, *(interval(values) if known.size > 1 else (np.nan, np.nan)))
+    present = values[~np.isnan(values)]
+    mean = float(present.mean()) if present.size else np.nan
+    return (mean, *(interval(values) if present.size > 1 else (np.nan, np.nan)))
 
 
 def quantiles(values: Floats, shares: Sequence[float]) -> Floats:
-    """Down the columns; infinite costs count as the worst."""
+    """Quantiles of each column; infinite costs count as the worst."""
     bounded = np.minimum(values, HUGE)
-    found = np.quantile(bounded, shares, axis=0)
-    return np.where(found > HUGE / 1e6, np.inf, found)
+    results = np.quantile(bounded, shares, axis=0)
+    return np.where(results > HUGE / 1e6, np.inf, results)
 
 
 def curve(runs: Sequence[Run], cost: Cost, by: str) -> tuple[Floats, Floats]:
     """A grid of `by`, and the 10%, 50% and 90% quantiles of the cost there, (3, grid).
 
-    A run that diverged costs infinitely much from its last row on, another that ended its last
-    value.
+    After its last row a diverged run costs infinitely much, and another run its last value.
     """
     tables = [(run, _table(run, cost, by)) for run in runs]
     tables = [(run, table) for run, table in tables if table.size]
@@ -97,7 +96,7 @@ def _table(run: Run, cost: Cost, by: str) -> Floats:
 
 
 def _grid(tables: list[Floats], by: str) -> Floats:
-    if by != "step":  # every run has its own seconds: from where all are known to where half end
+    if by != "step":  # runs have different seconds: from the last start to the median end
         low = max(float(table[0, 0]) for table in tables)
         high = float(np.median([table[0, -1] for table in tables]))
         return np.linspace(low, max(low, high), GRID // 2)
@@ -123,13 +122,13 @@ def steps_to(runs: Sequence[Run], cost: Cost, target: float) -> Floats:
 
 
 def reached(values: Sequence[float | None]) -> tuple[list[float], list[float]]:
-    """x sorted, and the share of all values, unreached ones too, that is at most x."""
-    known = sorted(value for value in values if value is not None and np.isfinite(value))
-    return known, [(number + 1) / len(values) for number in range(len(known))]
+    """The sorted finite values x, and the share of all values that is at most x."""
+    finite = sorted(value for value in values if value is not None and np.isfinite(value))
+    return finite, [(number + 1) / len(values) for number in range(len(finite))]
 
 
 def trial_cost(trial: Trial, cost: Cost) -> float:
-    """Infinite for a trial that wasn't completed: it can't be a search's best."""
+    """A trial's cost; infinite if it isn't complete, since it can't be a search's best."""
     return cost.of(trial.value) if trial.state == "complete" else np.inf
 
 
@@ -139,21 +138,21 @@ def best_of(costs: Sequence[float], count: int, shares: Sequence[float]) -> list
     The best of k is at most the i-th smallest of n with probability 1 - (1 - i/n)^k.
     """
     values = np.sort(np.array(costs))
-    places = [len(values) * (1 - (1 - share) ** (1 / count)) for share in shares]
-    return [float(values[max(int(np.ceil(place - 1e-9)) - 1, 0)]) for place in places]
+    ranks = [len(values) * (1 - (1 - share) ** (1 / count)) for share in shares]
+    return [float(values[max(int(np.ceil(rank - 1e-9)) - 1, 0)]) for rank in ranks]
 
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What the trials of a method say about one parameter.
+    """The response of a method's cost to one parameter, from its trials.
 
     Args:
         x: the parameter, increasing, one point per bin.
         y: the best cost in that bin.
-        best: where the cost is lowest.
-        low: where the good range begins.
-        high: where it ends.
-        open: whether it ends because nothing was tried beyond.
+        best: the x of the lowest cost.
+        low: the lower end of the good range.
+        high: its upper end.
+        open: whether an end of the range is the end of the trials.
     """
 
     x: Floats
@@ -169,7 +168,7 @@ class Sensitivity:
 
 
 def sensitivity(points: Sequence[tuple[float, float]]) -> Sensitivity | None:
-    """Of (parameter, cost); nothing without a finite one."""
+    """The sensitivity of (parameter, cost) points; None without a finite cost."""
     finite = sorted((x, y) for x, y in points if np.isfinite(y) and x > 0)
     bins: dict[int, tuple[float, float]] = {}
     for x, y in finite:
@@ -188,7 +187,7 @@ def sensitivity(points: Sequence[tuple[float, float]]) -> Sensitivity | None:
 
 
 def _crossing(log: Floats, y: Floats, limit: float) -> tuple[float, bool]:
-    """Where y rises above the limit, on the line between two points; or the last, as open."""
+    """The x at which y crosses the limit, by interpolation, else the last; and whether open."""
     above = np.flatnonzero(y > limit)
     if not above.size:
         return float(log[-1]), True
@@ -198,7 +197,7 @@ def _crossing(log: Floats, y: Floats, limit: float) -> tuple[float, bool]:
 
 
 def ranks(values: Sequence[float]) -> list[float]:
-    """1 is the lowest; equals share the mean of their ranks."""
+    """Ranks from 1, the lowest value; equal values share the mean of their ranks."""
     row = np.array(values, dtype=float)
-    found: list[float] = stats.rankdata(np.where(np.isnan(row), np.inf, row)).tolist()
-    return found
+    ranked: list[float] = stats.rankdata(np.where(np.isnan(row), np.inf, row)).tolist()
+    return ranked

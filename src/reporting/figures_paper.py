@@ -17,13 +17,13 @@ from src.reporting.figures_svg import (
     WIDTH,
     Frame,
     band,
-    chosen,
+    drawn_points,
     frame,
     short,
     ticks,
 )
 
-# Sets matplotlib to draw files only, as it is imported.
+# Its import sets matplotlib to draw files only.
 from src.reporting.trajectories import COLORS, DASHES  # isort: skip
 
 import matplotlib.pyplot as plt  # isort: skip
@@ -45,7 +45,7 @@ STYLE: dict[Any, Any] = {
     "grid.color": "0.9",
     "axes.axisbelow": True,
     "svg.hashsalt": "fairstep",  # the same picture is the same file
-    "text.parse_math": False,  # a name with dollars is a name
+    "text.parse_math": False,  # dollars in a name are no formula
 }
 
 
@@ -61,35 +61,35 @@ def save(figure: Figure, folder: Path) -> None:
 
 
 def draw(figure: Figure) -> Drawing:
-    """As on the page: a panel's margins are known, so nothing has to be laid out by trial."""
+    """Draw the panels as the page does; their margins are known, so no layout is searched."""
     count = len(figure.panels)
     columns = 2 if count == 4 else min(count, COLUMNS)  # four: two rows of two
     frames = [frame(panel) for panel in figure.panels]
     rows = [frames[n : n + columns] for n in range(0, len(frames), columns)]
-    heights = [max(place.height for place in row) + TITLE for row in rows]
+    heights = [max(panel_frame.height for panel_frame in row) + TITLE for row in rows]
     across = max(1, min(len(figure.legend), 3 * columns))
     legend = LEGEND * -(-len(figure.legend) // across) + 10
     size = np.array([columns * WIDTH, sum(heights) + legend])
     drawing = plt.figure(figsize=tuple(size * UNIT))
-    for number, (panel, place) in enumerate(zip(figure.panels, frames, strict=True)):
+    for number, (panel, panel_frame) in enumerate(zip(figure.panels, frames, strict=True)):
         row, column = divmod(number, columns)
-        corner = (column * WIDTH + place.left, size[1] - sum(heights[:row]) - TITLE)
-        _panel(drawing.add_axes(_box(corner, place, size)), panel, place)
+        corner = (column * WIDTH + panel_frame.left, size[1] - sum(heights[:row]) - TITLE)
+        _panel(drawing.add_axes(_box(corner, panel_frame, size)), panel, panel_frame)
     names = [plain(name) for name, _ in figure.legend]
     handles = [_handle(style) for _, style in figure.legend]
     drawing.legend(handles, names, loc="lower center", ncols=across, frameon=False)
     return drawing
 
 
-def _box(corner: tuple[float, float], place: Frame, size: Floats) -> Box:
+def _box(corner: tuple[float, float], frame: Frame, size: Floats) -> Box:
     """Left, bottom, width and height as shares of the drawing; `corner` is the upper left."""
-    width, height = place.width - RIGHT - place.left, place.height - TOP - BOTTOM
+    width, height = frame.width - RIGHT - frame.left, frame.height - TOP - BOTTOM
     left, top = corner
     return (left / size[0], (top - height) / size[1], width / size[0], height / size[1])
 
 
 def plain(text: str) -> str:
-    """One line, never hidden from a legend as names with a leading underscore are."""
+    """The text as one line; a hair space keeps matplotlib from hiding a leading underscore."""
     text = re.sub(r"\s+", " ", text)
     text = text if len(text) <= 48 else text[:47] + "…"
     return f"\u200a{text}" if text.startswith("_") else text
@@ -107,29 +107,30 @@ def _handle(style: int) -> Line2D:
     )  # fmt: skip
 
 
-def _panel(axis: Axes, panel: Panel, place: Frame) -> None:
-    for direction, of, at in (("x", panel.x, place.x), ("y", panel.y, place.y)):
-        _axis(axis, direction, of, (at.low, at.high))
+def _panel(axis: Axes, panel: Panel, frame: Frame) -> None:
+    for direction, settings, scale in (("x", panel.x, frame.x), ("y", panel.y, frame.y)):
+        _axis(axis, direction, settings, (scale.low, scale.high))
     for series in panel.series:
-        _series(axis, series, (place.y.low, place.y.high))
+        _series(axis, series, (frame.y.low, frame.y.high))
     if panel.x.mark is not None:
         axis.axvline(panel.x.mark, color="0.4", linewidth=0.9)
     axis.set_title(plain(panel.title), fontsize=9.5)
 
 
-def _axis(axis: Axes, direction: str, of: Axis, limits: tuple[float, float]) -> None:
-    axis.set(**{f"{direction}label": plain(of.label)})
-    if of.log:
+def _axis(axis: Axes, direction: str, settings: Axis, limits: tuple[float, float]) -> None:
+    axis.set(**{f"{direction}label": plain(settings.label)})
+    if settings.log:
         axis.set(**{f"{direction}scale": "log"})
-    axis.set(**{f"{direction}lim": limits[::-1] if of.reverse else limits})
-    if of.ticks:
-        ticks = of.ticks[:: max(1, len(of.ticks) // 12)] if direction == "x" else of.ticks
-        axis.set(**{f"{direction}ticks": [place for place, _ in ticks]})
+    axis.set(**{f"{direction}lim": limits[::-1] if settings.reverse else limits})
+    if settings.ticks:
+        every = max(1, len(settings.ticks) // 12) if direction == "x" else 1
+        ticks = settings.ticks[::every]
+        axis.set(**{f"{direction}ticks": [position for position, _ in ticks]})
         axis.set(**{f"{direction}ticklabels": [plain(text) for _, text in ticks]})
-    elif of.log:
-        found = getattr(axis, f"{direction}axis")
+    elif settings.log:
+        drawn_axis = getattr(axis, f"{direction}axis")
         marks = _marks(limits)
-        found.set_minor_locator(NullLocator())
+        drawn_axis.set_minor_locator(NullLocator())
         axis.set(**{f"{direction}ticks": marks})
         axis.set(**{f"{direction}ticklabels": [short(mark) for mark in marks]})
         axis.set(**{f"{direction}lim": limits})
@@ -146,8 +147,8 @@ def _series(axis: Axes, series: Series, limits: tuple[float, float]) -> None:
         _line(axis, series, x, limits)
     elif series.kind == "points":
         face = "none" if series.hollow else color
-        at = chosen(series)
-        axis.scatter(x[at], y[at], s=12, marker=marker, facecolors=face, edgecolors=color,
+        indices = drawn_points(series)
+        axis.scatter(x[indices], y[indices], s=12, marker=marker, facecolors=face, edgecolors=color,
                      linewidths=0.7, alpha=0.65, clip_on=False)  # fmt: skip
     elif series.kind == "interval":
         error = None if np.isnan([*series.low, *series.high]).any() else _errors(series)
@@ -158,8 +159,9 @@ def _series(axis: Axes, series: Series, limits: tuple[float, float]) -> None:
 
 
 def _errors(series: Series) -> list[list[float]]:
-    at, low, high = series.x[0], series.low[0], series.high[0]
-    return [[max(at - low, 0)], [max(high - at, 0)]]  # a bias-corrected interval may miss its mean
+    mean, low, high = series.x[0], series.low[0], series.high[0]
+    # A bias-corrected interval may miss its mean.
+    return [[max(mean - low, 0)], [max(high - mean, 0)]]
 
 
 def _line(axis: Axes, series: Series, x: Floats, limits: tuple[float, float]) -> None:
@@ -174,6 +176,6 @@ def _line(axis: Axes, series: Series, x: Floats, limits: tuple[float, float]) ->
         markevery=every,
     )  # fmt: skip
     if len(series.low) and band(series):
-        there, low, high = np.array(band(series)).T
+        x_band, low, high = np.array(band(series)).T
         low, high = np.clip(low, *limits), np.clip(high, *limits)
-        axis.fill_between(there, low, high, color=color, alpha=0.15, linewidth=0)
+        axis.fill_between(x_band, low, high, color=color, alpha=0.15, linewidth=0)

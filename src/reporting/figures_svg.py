@@ -12,7 +12,7 @@ from src.reporting.figures import MOST, Axis, Panel, Series
 WIDTH, HEIGHT = 400.0, 280.0
 TOP, RIGHT, BOTTOM, LEFT = 10.0, 14.0, 44.0, 60.0
 ROW = 26.0  # height of a category
-LETTER, WIDE = 8.0, 13.0  # widths of letters at the page's size of 13
+LETTER, WIDE = 8.0, 13.0  # widths of letters at the page's font size of 13
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MARKERS = (
     "M-3.6 0a3.6 3.6 0 1 0 7.2 0a3.6 3.6 0 1 0-7.2 0z",
@@ -43,7 +43,7 @@ def short(value: float) -> str:
 
 @dataclass(frozen=True)
 class Scale:
-    """From values to places along an axis, and its ticks. What lies outside lands on the edge."""
+    """Maps values to positions along an axis; a value outside maps to the edge."""
 
     low: float
     high: float
@@ -55,19 +55,19 @@ class Scale:
     def __call__(self, value: float) -> float:
         if np.isnan(value):
             return float("nan")
-        low, high, at = self.low, self.high, value
+        low, high, position = self.low, self.high, value
         if self.log:
             low, high = np.log(low), np.log(high)
-            at = np.log(value) if value > 0 else -np.inf
-        share = min(max((at - low) / (high - low), 0.0), 1.0)
+            position = np.log(value) if value > 0 else -np.inf
+        share = min(max((position - low) / (high - low), 0.0), 1.0)
         return float(self.start + share * (self.end - self.start))
 
 
 def bounds(axis: Axis, values: Sequence[float]) -> tuple[float, float]:
-    """The lowest and highest value of an axis; few outliers, far off, don't squeeze the rest."""
+    """The lowest and highest value of an axis; on a log axis far outliers are cut off."""
     if axis.ticks:
-        places = [place for place, _ in axis.ticks]
-        return min(places) - 0.5, max(places) + 0.5
+        positions = [position for position, _ in axis.ticks]
+        return min(positions) - 0.5, max(positions) + 0.5
     if axis.limits:
         return axis.limits
     row = np.array([*values, *([] if axis.mark is None else [axis.mark])], dtype=float)
@@ -90,8 +90,8 @@ def ticks(low: float, high: float, log: bool) -> list[tuple[float, str]]:
         every = -(-len(powers) // 7) or 1
         factors = (1, 2, 5) if len(powers) < 3 else (1,)
         marks = [f * 10.0**p for p in range(powers.start - 1, powers.stop) for f in factors]
-        chosen = [mark for mark in marks if low <= mark <= high]
-        return [(mark, short(mark)) for mark in chosen[:: every if len(factors) == 1 else 1]]
+        inside = [mark for mark in marks if low <= mark <= high]
+        return [(mark, short(mark)) for mark in inside[:: every if len(factors) == 1 else 1]]
     step = 10.0 ** np.floor(np.log10((high - low) / 4))
     step *= next(factor for factor in (1, 2, 2.5, 5, 10) if (high - low) / (factor * step) <= 5.5)
     first = np.ceil(low / step) * step
@@ -108,7 +108,7 @@ def scale(axis: Axis, values: Sequence[float], start: float, end: float) -> Scal
 
 @dataclass(frozen=True)
 class Frame:
-    """Where a panel's axes lie, in pixels."""
+    """The scales and the size of a panel, in pixels."""
 
     x: Scale
     y: Scale
@@ -123,17 +123,18 @@ def frame(panel: Panel) -> Frame:
     if horizontal:
         height = max(150.0, TOP + BOTTOM + ROW * len(panel.y.ticks))
         left = 14 + max(_width(_cut(text)) for _, text in panel.y.ticks)
-    xs = [x for one in panel.series for x in one.x]
-    for one in panel.series:
-        xs += [*one.low, *one.high] if one.kind == "interval" else []
-    ys = [y for one in panel.series for y in one.y]
-    ys += [y for one in panel.series if one.kind == "line" for y in (*one.low, *one.high)]
+    xs = [x for series in panel.series for x in series.x]
+    for series in panel.series:
+        xs += [*series.low, *series.high] if series.kind == "interval" else []
+    ys = [y for series in panel.series for y in series.y]
+    lines = [series for series in panel.series if series.kind == "line"]
+    ys += [y for series in lines for y in (*series.low, *series.high)]
     x = scale(panel.x, xs, left, WIDTH - RIGHT)
     return Frame(x, scale(panel.y, ys, height - BOTTOM, TOP), WIDTH, height, left)
 
 
 def _width(text: str) -> float:
-    """About how wide a text is; which font draws it isn't known here."""
+    """The approximate width of a text; the font isn't known here."""
     return sum(WIDE if letter in "mwMW@%" else LETTER for letter in text)
 
 
@@ -141,44 +142,44 @@ def _cut(text: str, most: int = 22) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def svg(panel: Panel, place: Frame, label: str) -> str:
-    """The panel; its description for those who don't see it is `label`."""
-    parts = [*_grid(panel, place), *(_drawn(series, place) for series in panel.series)]
+def svg(panel: Panel, frame: Frame, label: str) -> str:
+    """The panel as SVG; `label` describes it for screen readers."""
+    parts = [*_grid(panel, frame), *(_drawn(series, frame) for series in panel.series)]
     return (
-        f'<svg viewBox="0 0 {place.width:g} {place.height:g}" role="img" tabindex="0" '
+        f'<svg viewBox="0 0 {frame.width:g} {frame.height:g}" role="img" tabindex="0" '
         f'aria-label="{html.escape(label)}">{"".join(parts)}</svg>'
     )
 
 
-def _grid(panel: Panel, place: Frame) -> list[str]:
-    bottom, right = place.height - BOTTOM, place.width - RIGHT
+def _grid(panel: Panel, frame: Frame) -> list[str]:
+    bottom, right = frame.height - BOTTOM, frame.width - RIGHT
     parts = []
-    for value, text in _thinned(place.x.ticks, place.x):
-        x = place.x(value)
+    for value, text in _thinned(frame.x.ticks, frame.x):
+        x = frame.x(value)
         parts.append(f'<path class="grid" d="M{x:.1f} {TOP}V{bottom:.1f}"/>')
         anchor = "end" if x > right - 8 and len(text) > 4 else "middle"
         parts.append(_label(text, min(x, right + 6), bottom + 17, anchor))
-    for value, text in place.y.ticks:
-        y = place.y(value)
-        parts.append(f'<path class="grid" d="M{place.left:.1f} {y:.1f}H{right}"/>')
-        parts.append(_label(_cut(text), place.left - 6, y + 4, "end"))
-    parts.append(f'<path class="axis" d="M{place.left:.1f} {TOP}V{bottom:.1f}H{right}"/>')
+    for value, text in frame.y.ticks:
+        y = frame.y(value)
+        parts.append(f'<path class="grid" d="M{frame.left:.1f} {y:.1f}H{right}"/>')
+        parts.append(_label(_cut(text), frame.left - 6, y + 4, "end"))
+    parts.append(f'<path class="axis" d="M{frame.left:.1f} {TOP}V{bottom:.1f}H{right}"/>')
     if panel.x.mark is not None:
-        at = place.x(panel.x.mark)
-        parts.append(f'<path class="mark" d="M{at:.1f} {TOP}V{bottom:.1f}"/>')
-    middle = (place.left + right) / 2
-    parts.append(_label(panel.x.label, middle, place.height - 8, "middle", "name"))
+        mark_x = frame.x(panel.x.mark)
+        parts.append(f'<path class="mark" d="M{mark_x:.1f} {TOP}V{bottom:.1f}"/>')
+    middle = (frame.left + right) / 2
+    parts.append(_label(panel.x.label, middle, frame.height - 8, "middle", "name"))
     if panel.y.label:
         turn = f' transform="rotate(-90 13 {(TOP + bottom) / 2:.1f})"'
         parts.append(_label(panel.y.label, 13, (TOP + bottom) / 2, "middle", "name", turn))
     return parts
 
 
-def _thinned(found: list[tuple[float, str]], x: Scale) -> list[tuple[float, str]]:
-    """As many ticks as have room for their text."""
-    widest = max((_width(_cut(text, 14)) for _, text in found), default=1.0) + 8
-    every = max(1, int(np.ceil(widest * len(found) / abs(x.end - x.start))))
-    return [(value, _cut(text, 14)) for value, text in found[::every]]
+def _thinned(ticks: list[tuple[float, str]], x: Scale) -> list[tuple[float, str]]:
+    """As many ticks as there is room for their texts."""
+    widest = max((_width(_cut(text, 14)) for _, text in ticks), default=1.0) + 8
+    every = max(1, int(np.ceil(widest * len(ticks) / abs(x.end - x.start))))
+    return [(value, _cut(text, 14)) for value, text in ticks[::every]]
 
 
 def _label(text: str, x: float, y: float, anchor: str, kind: str = "tick", more: str = "") -> str:
@@ -188,15 +189,15 @@ def _label(text: str, x: float, y: float, anchor: str, kind: str = "tick", more:
     )
 
 
-def _drawn(series: Series, place: Frame) -> str:
+def _drawn(series: Series, frame: Frame) -> str:
     body = {"line": _line, "step": _line, "points": _points, "interval": _interval, "bar": _bar}
     style = series.style
     kind = f"s c{style % COLORS} d{style % DASHES}{' hollow' if series.hollow else ''}"
-    return f'<g class="{kind}" data-m="{style}">{body[series.kind](series, place)}</g>'
+    return f'<g class="{kind}" data-m="{style}">{body[series.kind](series, frame)}</g>'
 
 
 def _runs(xs: Sequence[float], ys: Sequence[float]) -> list[list[tuple[float, float]]]:
-    """The stretches without a gap."""
+    """The stretches of points without a gap."""
     stretches: list[list[tuple[float, float]]] = [[]]
     for x, y in zip(xs, ys, strict=True):
         if np.isfinite(x) and np.isfinite(y):
@@ -206,32 +207,33 @@ def _runs(xs: Sequence[float], ys: Sequence[float]) -> list[list[tuple[float, fl
     return [stretch for stretch in stretches if stretch]
 
 
-def _path(points: Sequence[tuple[float, float]], place: Frame, stepped: bool = False) -> str:
-    spots = [(f"{place.x(x):.1f}", f"{place.y(y):.1f}") for x, y in points]
-    first, *rest = spots
-    joined = "".join(f"H{x}V{y}" if stepped else f"L{x} {y}" for x, y in rest)
+def _path(points: Sequence[tuple[float, float]], frame: Frame, stepped: bool = False) -> str:
+    spots = [(f"{frame.x(x):.1f}", f"{frame.y(y):.1f}") for x, y in points]
+    first, *others = spots
+    joined = "".join(f"H{x}V{y}" if stepped else f"L{x} {y}" for x, y in others)
     return f"M{first[0]} {first[1]}{joined}"
 
 
-def _line(series: Series, place: Frame) -> str:
+def _line(series: Series, frame: Frame) -> str:
     parts = []
     if len(series.low):
-        there = band(series)
-        if there:
-            around = [(x, low) for x, low, _ in there] + [(x, high) for x, _, high in there[::-1]]
-            parts.append(f'<path class="band" d="{_path(around, place)}z"/>')
+        band_points = band(series)
+        if band_points:
+            lower = [(x, low) for x, low, _ in band_points]
+            upper = [(x, high) for x, _, high in reversed(band_points)]
+            parts.append(f'<path class="band" d="{_path(lower + upper, frame)}z"/>')
     stretches = _runs(series.x, series.y)
     for stretch in stretches:
-        parts.append(f'<path class="line" d="{_path(stretch, place, series.kind == "step")}"/>')
+        parts.append(f'<path class="line" d="{_path(stretch, frame, series.kind == "step")}"/>')
     points = [point for stretch in stretches for point in stretch]
     count = len(points) if len(points) < 9 else 6
     shown = [points[round(n)] for n in np.linspace(0, len(points) - 1, count)]
-    parts += [_marker(series.style, place.x(x), place.y(y)) for x, y in shown]
+    parts += [_marker(series.style, frame.x(x), frame.y(y)) for x, y in shown]
     return "".join(parts)
 
 
 def band(series: Series) -> list[tuple[float, float, float]]:
-    """x, low and high; where high is infinite only up to the line: else all would be covered."""
+    """x, low and high; an infinite high is replaced by the line, or the band would cover all."""
     rows = zip(series.x, series.y, series.low, series.high, strict=True)
     return [
         (x, low, high if np.isfinite(high) else y)
@@ -247,40 +249,40 @@ def _marker(style: int, x: float, y: float, kind: str = "m", more: str = "") -> 
     return f'<path class="{kind}" transform="translate({x:.1f} {y:.1f}){more}" d="{shape}"/>'
 
 
-def chosen(series: Series) -> list[int]:
-    """Which points are drawn: all, or evenly over the sorted x where they are very many."""
+def drawn_points(series: Series) -> list[int]:
+    """Indices of the drawn points: all, or MOST of them, evenly over the sorted x."""
     if len(series.x) <= MOST:
         return list(range(len(series.x)))
     order = np.argsort(np.array(series.x))
     return [int(order[n]) for n in np.linspace(0, len(order) - 1, MOST).astype(int)]
 
 
-def _points(series: Series, place: Frame) -> str:
-    spots = ((place.x(series.x[n]), place.y(series.y[n])) for n in chosen(series))
+def _points(series: Series, frame: Frame) -> str:
+    spots = ((frame.x(series.x[n]), frame.y(series.y[n])) for n in drawn_points(series))
     return "".join(_marker(series.style, x, y) for x, y in spots)
 
 
-def _interval(series: Series, place: Frame) -> str:
-    x, y = place.x(series.x[0]), place.y(series.y[0])
-    low, high = place.x(series.low[0]), place.x(series.high[0])
+def _interval(series: Series, frame: Frame) -> str:
+    x, y = frame.x(series.x[0]), frame.y(series.y[0])
+    low, high = frame.x(series.low[0]), frame.x(series.high[0])
     whisker = ""
     if not np.isnan(low + high):
         whisker = f'<path class="whisker" d="M{low:.1f} {y - 5:.1f}v10m0-5H{high:.1f}m0-5v10"/>'
     return whisker + _marker(series.style, x, y, "big m", " scale(1.5)")
 
 
-def _bar(series: Series, place: Frame) -> str:
+def _bar(series: Series, frame: Frame) -> str:
     parts = []
     for x, y in zip(series.x, series.y, strict=True):
         if np.isfinite(x):
-            width = max(place.x(x) - place.left, 1)
-            at = f'x="{place.left:.1f}" y="{place.y(y) - 8:.1f}"'
-            parts.append(f'<rect class="bar" {at} width="{width:.1f}" height="16"/>')
+            width = max(frame.x(x) - frame.left, 1)
+            corner = f'x="{frame.left:.1f}" y="{frame.y(y) - 8:.1f}"'
+            parts.append(f'<rect class="bar" {corner} width="{width:.1f}" height="16"/>')
     return "".join(parts)
 
 
-def pointed(panel: Panel, place: Frame) -> dict[str, Any]:
-    """What the page's script needs to say the values under the pointer."""
+def pointed(panel: Panel, frame: Frame) -> dict[str, Any]:
+    """The data from which the page's script shows the values under the pointer."""
     along = any(series.kind in ("line", "step") for series in panel.series)
     names = dict(panel.x.ticks)
     listed = []
@@ -288,19 +290,20 @@ def pointed(panel: Panel, place: Frame) -> dict[str, Any]:
         if along and series.kind == "points":
             continue
         spots = []
-        for n in chosen(series) if series.kind == "points" else range(len(series.x)):
+        for n in drawn_points(series) if series.kind == "points" else range(len(series.x)):
             x, y = series.x[n], series.y[n]
-            at = (place.x(x), place.y(y))
-            if np.isnan(at).any():
+            spot = (frame.x(x), frame.y(y))
+            if np.isnan(spot).any():
                 continue
-            said = names.get(x, short(x))
-            spots.append([round(at[0], 1), round(at[1], 1), said, _said(series, n, along)])
+            x_text = names.get(x, short(x))
+            text = _spot_text(series, n, along)
+            spots.append([round(spot[0], 1), round(spot[1], 1), x_text, text])
         listed.append({"name": series.name, "style": series.style, "spots": spots})
     return {"along": along, "x": panel.x.label, "series": listed,
-            "box": [place.left, TOP, place.width - RIGHT, place.height - BOTTOM]}  # fmt: skip
+            "box": [frame.left, TOP, frame.width - RIGHT, frame.height - BOTTOM]}  # fmt: skip
 
 
-def _said(series: Series, n: int, along: bool) -> str:
+def _spot_text(series: Series, n: int, along: bool) -> str:
     text = short(series.y[n]) if along else ""
     if len(series.low):
         text += f" ({short(series.low[n])} to {short(series.high[n])})"
@@ -311,5 +314,5 @@ def _said(series: Series, n: int, along: bool) -> str:
 
 
 def _spread(series: Series) -> bool:
-    """Whether y only spreads points over a category."""
+    """Whether y only spreads the points within a category."""
     return any(note.startswith("seed ") for note in series.notes[:1])

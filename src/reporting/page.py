@@ -1,4 +1,4 @@
-"""One HTML file that shows a comparison: no other file, no network, legible without scripts."""
+"""One HTML file that shows a comparison; it needs no other file, no network and no scripts."""
 
 import base64
 import hashlib
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from src.comparing.record import Comparison, Doubt
-from src.reporting.figures import Figure, ended
+from src.reporting.figures import Figure, reason_sentence
 from src.reporting.figures_svg import COLORS, DASHES, MARKERS, frame, pointed, svg
 from src.reporting.tables import PAIRS, cells, csv_text, flat, heading, pairs
 
@@ -40,7 +40,7 @@ def page(comparison: Comparison, figures: Sequence[Figure]) -> str:
     style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     panels: list[dict[str, Any]] = []
     drawn = {figure.key: _figure(figure, panels, comparison) for figure in figures}
-    # "<" can't stand in it: a name can't end the element.
+    # It holds no "<", so a name can't end the element.
     data = json.dumps(panels, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     title = escape(comparison.name)
     return (
@@ -58,7 +58,7 @@ def page(comparison: Comparison, figures: Sequence[Figure]) -> str:
 
 
 def _policy(style: str, script: str) -> str:
-    """Nothing is loaded, and no style or script runs but the page's own."""
+    """A policy that loads nothing and runs only the page's own style and script."""
     hashes = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
               for text in (style, script))  # fmt: skip
     style_hash, script_hash = hashes
@@ -89,15 +89,15 @@ def _count(number: int, name: str) -> str:
 
 
 def _verdict(comparison: Comparison) -> str:
-    held = comparison.withheld
-    state = "⚠ Verdict withheld" if held else "✓ Verdict"
+    doubts = comparison.withheld
+    state = "⚠ Verdict withheld" if doubts else "✓ Verdict"
     sentence = comparison.sentence or "This comparison holds no verdict."
     parts = [
-        f'<div class="verdict{" held" if held else ""}" role="region" aria-label="Verdict">',
+        f'<div class="verdict{" held" if doubts else ""}" role="region" aria-label="Verdict">',
         f'<p class="state">{state}</p><p class="sentence">{escape(sentence)}</p>',
     ]
-    if held:
-        reasons = "".join(f"<li>{_reason(doubt)}</li>" for doubt in held)
+    if doubts:
+        reasons = "".join(f"<li>{_reason(doubt)}</li>" for doubt in doubts)
         parts.append(
             f"<h2>Why it is withheld</h2><ul>{reasons}</ul>"
             "<p>What was measured is shown below; it doesn't support a verdict before this is "
@@ -107,7 +107,7 @@ def _verdict(comparison: Comparison) -> str:
 
 
 def _reason(doubt: Doubt) -> str:
-    about = ", ".join(one for one in (doubt.check.replace("_", " "), doubt.method) if one)
+    about = ", ".join(part for part in (doubt.check.replace("_", " "), doubt.method) if part)
     return f"<strong>{escape(about)}:</strong> {escape(doubt.text)}"
 
 
@@ -121,7 +121,7 @@ def _nav(figures: Sequence[Figure]) -> str:
 def _tables(comparison: Comparison) -> str:
     caption = "Mean ± standard deviation over fresh seeds."
     if not comparison.timing.valid:
-        caption += f" † Seconds may not be compared: {ended(comparison.timing.text)}"
+        caption += f" † Seconds may not be compared: {reason_sentence(comparison.timing.text)}"
     target = comparison.target
     if target.value is not None:
         metric = target.metric.replace("val_", "validation ").replace("_", " ")
@@ -145,8 +145,8 @@ def _table(names: Sequence[str], rows: Iterable[Sequence[str]], *, whole: bool =
     body = []
     for row in rows:
         second = ' class="second"' if row[0] == "–" else ""
-        found = zip(row, kinds, strict=True)
-        body.append(f"<tr{second}>{''.join(_cell(text, kind) for text, kind in found)}</tr>")
+        cells = zip(row, kinds, strict=True)
+        body.append(f"<tr{second}>{''.join(_cell(text, kind) for text, kind in cells)}</tr>")
     scroll = 'tabindex="0" role="region" aria-label="Table, scrolls sideways"'
     return (
         f'<div class="wide{" whole" if whole else ""}" {scroll}><table><thead><tr>{head}</tr>'
@@ -160,7 +160,7 @@ def _cell(text: str, kind: str) -> str:
 
 
 def _download(name: str, rows: Iterable[Sequence[Any]]) -> str:
-    """A link that holds the file itself, so that it works without a script."""
+    """A link that contains the file, so that it works without a script."""
     content = base64.b64encode(csv_text(rows).encode()).decode()
     address = f"data:text/csv;charset=utf-8;base64,{content}"
     return f'<a download="{name}" href="{address}">{name}</a>'
@@ -169,14 +169,14 @@ def _download(name: str, rows: Iterable[Sequence[Any]]) -> str:
 def _figure(figure: Figure, panels: list[dict[str, Any]], comparison: Comparison) -> str:
     drawn = []
     for panel in figure.panels:
-        place = frame(panel)
+        panel_frame = frame(panel)
         names = ", ".join(dict.fromkeys(series.name for series in panel.series))
         label = f"{figure.title}: {panel.title}. {panel.y.label} by {panel.x.label}: {names}"
         drawn.append(
             f'<figure data-panel="{len(panels)}"><figcaption>{escape(panel.title)}</figcaption>'
-            f"{svg(panel, place, label)}</figure>"
+            f"{svg(panel, panel_frame, label)}</figure>"
         )
-        panels.append(pointed(panel, place))
+        panels.append(pointed(panel, panel_frame))
     table = _table(figure.table[0], figure.table[1:]) if figure.table else ""
     kind = "panels pair" if len(drawn) in (1, 2, 4) else "panels"
     gets = _download(f"{figure.key}.csv", figure.rows())
@@ -216,8 +216,8 @@ def _legend(legend: Sequence[tuple[str, int]]) -> str:
 
 
 def _records(comparison: Comparison) -> str:
-    protocol = [[key, _shown(one)] for key, one in comparison.protocol.items()]
-    environment = [[key, _shown(one)] for key, one in comparison.environment.items()]
+    protocol = [[key, _shown(value)] for key, value in comparison.protocol.items()]
+    environment = [[key, _shown(value)] for key, value in comparison.environment.items()]
     ledger = [[event.time, event.event, event.detail] for event in comparison.ledger]
     fields = ("setting", "value")
     return (
@@ -242,7 +242,7 @@ def _record(
     )
 
 
-def _shown(one: Any) -> str:
-    if isinstance(one, str):
-        return one
-    return json.dumps(one, ensure_ascii=False)
+def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Writes all that shows a comparison: the page, its figures as files, its table."""
+"""Writes the report of a comparison: the page, its figures as files and its table."""
 
 from pathlib import Path
 
@@ -31,6 +31,6 @@ def _write(comparison: Comparison, folder: Path) -> Path:
     (folder / "figures").mkdir(exist_ok=True)
     for figure in drawn:
         save(figure, folder / "figures")
-    place = folder / "report.html"  # the last: where it is, nothing is missing
-    write_whole(place, page(comparison, drawn).encode())
-    return place
+    path = folder / "report.html"  # written last: where it exists, nothing is missing
+    write_whole(path, page(comparison, drawn).encode())
+    return path

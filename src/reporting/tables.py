@@ -15,7 +15,7 @@ from src.comparing.record import Comparison, Reached, Row, Summary
 from src.console import stdout
 from src.files import write_whole
 
-WIDE = 150  # columns of a terminal that have room for all of the table
+WIDE = 150  # columns of a terminal that has room for the whole table
 QUANTITIES = {
     "test_loss": "test loss",
     "test_accuracy": "test accuracy",
@@ -44,14 +44,13 @@ LATEX = {
 
 
 def quantities(metric: str) -> dict[str, str]:
-    """The columns of numbers and their headings; the verdict's metric first, if it is no usual
-    one."""
+    """The columns of numbers and their headings; a metric outside QUANTITIES comes first."""
     label = metric.replace("val_", "validation_").replace("train_", "training_").replace("_", " ")
     return QUANTITIES if metric in QUANTITIES else {metric: label, **QUANTITIES}
 
 
 def heading(comparison: Comparison) -> list[str]:
-    """Of `cells`; a dagger marks seconds that may not be compared."""
+    """The heading of `cells`; a dagger marks seconds that may not be compared."""
     dagger = "" if comparison.timing.valid else "†"
     plain = quantities(comparison.metric).values()
     names = [name + dagger if "seconds" in name else name for name in plain]
@@ -60,24 +59,24 @@ def heading(comparison: Comparison) -> list[str]:
 
 def cells(comparison: Comparison) -> list[list[str]]:
     """Tuned methods, best first, then their defaults; mean ± standard deviation."""
-    found = []
+    table = []
     for row in ordered(comparison):
         label = row.method if row.kind == "tuned" else f"{row.method} (default)"
-        counts = ["" if one is None else str(one) for one in (row.n, row.diverged)]
+        counts = ["" if count is None else str(count) for count in (row.n, row.diverged)]
         values = [value(row.of(key), row.n) for key in quantities(comparison.metric)]
-        found.append([rank_of(comparison, row), label, *counts, *values])
-    return found
+        table.append([rank_of(comparison, row), label, *counts, *values])
+    return table
 
 
 def ordered(comparison: Comparison) -> list[Row]:
     """The table's rows in rank order, tuned ones first."""
     names = comparison.methods
 
-    def place(row: Row) -> tuple[bool, int]:
-        known = row.method in names
-        return row.kind != "tuned", names.index(row.method) if known else len(names)
+    def position(row: Row) -> tuple[bool, int]:
+        ranked = row.method in names
+        return row.kind != "tuned", names.index(row.method) if ranked else len(names)
 
-    return sorted(comparison.table, key=place)
+    return sorted(comparison.table, key=position)
 
 
 def rank_of(comparison: Comparison, row: Row) -> str:
@@ -86,18 +85,18 @@ def rank_of(comparison: Comparison, row: Row) -> str:
     return str(names.index(row.method) + 1) if ranked else "–"
 
 
-def value(found: Summary, n: int | None = None) -> str:
-    """`mean ± std`, with how many reached the target where not all did."""
-    if found.mean is None:
+def value(summary: Summary, n: int | None = None) -> str:
+    """`mean ± std`, and the number of runs that reached the target unless all did."""
+    if summary.mean is None:
         return "–"
-    text = number(found.mean) if found.std is None else spread(found.mean, found.std)
-    if isinstance(found, Reached) and found.reached != n:
-        text += f" ({found.reached} of {n})"
+    text = number(summary.mean) if summary.std is None else spread(summary.mean, summary.std)
+    if isinstance(summary, Reached) and summary.reached != n:
+        text += f" ({summary.reached} of {n})"
     return text
 
 
-def number(one: float) -> str:
-    return f"{one:.4g}"
+def number(value: float) -> str:
+    return f"{value:.4g}"
 
 
 def spread(mean: float, std: float) -> str:
@@ -131,12 +130,12 @@ def pairs(comparison: Comparison) -> list[list[str]]:
     ]
 
 
-def _maybe(one: float | None, form: str = "{:.3g}") -> str:
-    return "–" if one is None else form.format(one).replace("-", "−")
+def _maybe(value: float | None, form: str = "{:.3g}") -> str:
+    return "–" if value is None else form.format(value).replace("-", "−")
 
 
 def print_protocol(settings: Mapping[str, Any], console: Console | None = None) -> None:
-    """What every method was given alike, a line for each group of settings."""
+    """Print the settings that all methods share, a line for each group."""
     groups: dict[str, list[str]] = {}
     for key, setting in settings.items():
         group, _, name = key.removeprefix("method.").partition(".")
@@ -147,7 +146,7 @@ def print_protocol(settings: Mapping[str, Any], console: Console | None = None) 
 
 
 def print_verdict(comparison: Comparison, console: Console | None = None) -> None:
-    """The table, the pairs and the sentence, on a terminal."""
+    """Print the table, the pairs and the sentence."""
     console = console or stdout()
     wide = console.width >= WIDE
     console.print(_rich(heading(comparison), cells(comparison), None if wide else 6))
@@ -163,11 +162,11 @@ def print_verdict(comparison: Comparison, console: Console | None = None) -> Non
 
 
 def _rich(names: Sequence[str], rows: Iterable[Sequence[str]], most: int | None) -> Table:
-    """The first columns, as many as a narrow terminal has room for; the page shows all."""
+    """A terminal's table of the first `most` columns; the page shows all."""
     table = Table(box=None)
     for name in names[:most]:
-        left = name in ("method", "pair", "verdict")
-        table.add_column(name, justify="left" if left else "right", no_wrap=left)
+        is_text = name in ("method", "pair", "verdict")
+        table.add_column(name, justify="left" if is_text else "right", no_wrap=is_text)
     for row in rows:
         table.add_row(*(Text(_line(text)) for text in row[:most]))
     return table
@@ -178,7 +177,7 @@ def _line(text: object) -> str:
 
 
 def write_tables(comparison: Comparison, folder: Path) -> None:
-    """`table.tex`, `table.md`, `table.csv` and `table.parquet`."""
+    """Write `table.tex`, `table.md`, `table.csv` and `table.parquet`."""
     names, rows = heading(comparison), cells(comparison)
     withheld = [f"Withheld: {_line(doubt.text)}" for doubt in comparison.withheld]
     tex = latex(names, rows, withheld)
@@ -190,7 +189,7 @@ def write_tables(comparison: Comparison, folder: Path) -> None:
 
 
 def latex(names: Sequence[str], rows: Iterable[Sequence[str]], notes: Iterable[str] = ()) -> str:
-    """For the booktabs package; notes stand below the rows."""
+    """The table for LaTeX's booktabs package; notes stand below the rows."""
     notes = [*notes]
     below = [r"\midrule"] if notes else []
     below += [rf"\multicolumn{{{len(names)}}}{{l}}{{{escape_latex(note)}}} \\" for note in notes]
@@ -209,7 +208,7 @@ def escape_latex(text: str) -> str:
 
 
 def markdown(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """As GitHub reads it; signs that would mean something are escaped."""
+    """The table in GitHub's Markdown, with its special characters escaped."""
     rule = ["---" if name == "method" else "---:" for name in names]
     escaped = [[escape_markdown(_line(cell)) for cell in row] for row in (names, *rows)]
     lines = [escaped[0], rule, *escaped[1:]]
@@ -221,7 +220,7 @@ def escape_markdown(text: str) -> str:
 
 
 def flat(comparison: Comparison) -> list[list[Any]]:
-    """Numbers unrounded, a column each, heading first."""
+    """The table with unrounded numbers, a column each, heading first."""
     keys = quantities(comparison.metric)
     parts = [(key, part) for key in keys for part in ("mean", "std", "reached")
              if part != "reached" or "target" in key]  # fmt: skip
@@ -236,28 +235,28 @@ def flat(comparison: Comparison) -> list[list[Any]]:
 
 
 def csv_text(rows: Iterable[Sequence[Any]]) -> str:
-    """A spreadsheet would run a text that begins as a formula does: an apostrophe stops it."""
+    """The rows as CSV; an apostrophe keeps a spreadsheet from running a text as a formula."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     for row in rows:
-        writer.writerow([_field(one) for one in row])
+        writer.writerow([_field(value) for value in row])
     return file.getvalue()
 
 
-def _field(one: Any) -> Any:
-    if isinstance(one, str) and one.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{one}"
-    return one
+def _field(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return f"'{value}"
+    return value
 
 
 def parquet(comparison: Comparison) -> bytes:
-    """Whole numbers, numbers and texts keep their types, whatever is missing."""
+    """The table as Parquet; integers, numbers and texts keep their types if values are missing."""
     import pyarrow as pa
     from pyarrow import parquet as files
 
     names, *rows = flat(comparison)
-    whole = {"rank", "n", "diverged", "steps_to_target_reached", "seconds_to_target_reached"}
-    types = {name: pa.int64() if name in whole else pa.float64() for name in names}
+    integers = {"rank", "n", "diverged", "steps_to_target_reached", "seconds_to_target_reached"}
+    types = {name: pa.int64() if name in integers else pa.float64() for name in names}
     types |= {"method": pa.string(), "kind": pa.string()}
     columns = [pa.array([row[n] for row in rows], types[name]) for n, name in enumerate(names)]
     out = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Paths of methods over contour lines of functions of two variables. Knows nothing of torch."""
+"""Draws paths of methods over contour lines of functions of two variables, without torch."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-# Okabe and Ito's colours, told apart with any colour vision, with a dash pattern each.
+# Okabe and Ito's colours, which any colour vision can tell apart, each with a dash pattern.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("-", "--", "-.", ":")
 
 
 @dataclass(frozen=True)
 class Surface:
-    """A function of two variables, where the paths start, and what to draw of it.
+    """A function of two variables, the start of the paths, and the part to draw.
 
     Args:
         formula: as text, for the picture.
@@ -46,8 +46,8 @@ class Path2D:
     points: NDArray[np.float64]
 
 
-def draw(panels: Sequence[tuple[Surface, Sequence[Path2D]]], settings: str, place: Path) -> None:
-    """One panel per function, with the settings beneath; written as `place`.png and .svg."""
+def draw(panels: Sequence[tuple[Surface, Sequence[Path2D]]], settings: str, stem: Path) -> None:
+    """Draw a panel per function, with the settings beneath; write `stem`.png and `stem`.svg."""
     columns = 3
     rows = -(-len(panels) // columns)
     figure, axes = plt.subplots(
@@ -61,12 +61,12 @@ def draw(panels: Sequence[tuple[Surface, Sequence[Path2D]]], settings: str, plac
     if len(panels) == axes.size:
         figure.supxlabel(settings, fontsize=9)
     for suffix in (".png", ".svg"):
-        figure.savefig(f"{place}{suffix}", dpi=90, metadata=_undated(suffix))
+        figure.savefig(f"{stem}{suffix}", dpi=90, metadata=_undated(suffix))
     plt.close(figure)
 
 
 def _undated(suffix: str) -> dict[str, None]:
-    """The same picture is the same file whenever it is drawn."""
+    """Leave the date out, so that the same picture gives the same file."""
     return {"Date": None} if suffix == ".svg" else {}
 
 

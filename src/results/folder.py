@@ -1,4 +1,4 @@
-"""What a run's folder holds, read with care: it may be from somebody else."""
+"""Read a run's folder with care: it may come from somebody else."""
 
 import json
 from pathlib import Path
@@ -18,9 +18,9 @@ def load_config(folder: Path) -> dict[str, Any]:
     """The resolved config of a run's folder, checked.
 
     Raises:
-        InputError: there is none, it is damaged, or it isn't resolved: an interpolation in a file
-            from somebody else could read this machine's environment. Or the folder holds a link
-            that leads out of it.
+        InputError: there is no config, it is damaged, or it isn't resolved: an interpolation in a
+            file from somebody else could read this machine's environment. Or the folder holds a
+            link that leads out of it.
     """
     _refuse_links(folder)
     try:
@@ -42,17 +42,17 @@ def load_config(folder: Path) -> dict[str, Any]:
 
 
 def _refuse_links(folder: Path) -> None:
-    """What is read and written must lie in the folder, whoever the folder is from."""
+    """Refuse links out of the folder: a run reads and writes within it, whoever made it."""
     for parent in (folder, *(folder / name for name in OWN_FOLDERS)):
-        for place in sorted(parent.iterdir()) if parent.is_dir() else ():
-            if not place.resolve().is_relative_to(folder.resolve()):
-                raise InputError(f"{place} is a link that leads out of the run's folder")
-            if place.exists() and not (place.is_file() or place.is_dir()):
-                raise InputError(f"{place} is neither a file nor a folder")
+        for path in sorted(parent.iterdir()) if parent.is_dir() else ():
+            if not path.resolve().is_relative_to(folder.resolve()):
+                raise InputError(f"{path} is a link that leads out of the run's folder")
+            if path.exists() and not (path.is_file() or path.is_dir()):
+                raise InputError(f"{path} is neither a file nor a folder")
 
 
 def load_json(folder: Path, name: str) -> dict[str, Any] | None:
-    """What result.json or provenance.json holds; None where there is no such file.
+    """The contents of result.json or provenance.json; None where there is no such file.
 
     Raises:
         InputError: the file is damaged.

@@ -1,4 +1,4 @@
-"""Is it the same experiment? What may differ in a run's config and in its surroundings."""
+"""Whether two runs are the same experiment: what may differ in config and environment."""
 
 import json
 import sys
@@ -10,16 +10,16 @@ from src.config import Config, flatten
 from src.errors import InputError
 
 STARTED = ("trial", "resume", "logger")  # how a run was started
-FOUND = ("sampler", "pruner", "search")  # how its settings were found
+SEARCHED = ("sampler", "pruner", "search")  # how its settings were searched
 WHERE = ("data.root", "trainer.threads", "trainer.checkpoint_every")  # where it ran, and how fast
-# What may be given with a run that goes on; all else makes it another one.
+# What may be given when a run is resumed; any other change makes it another run.
 CHANGEABLE = ("trainer.epochs", "trainer.checkpoint_every", "data.root", "logger")
 Difference = tuple[str, Any, Any]  # what, recorded, now
 ABSENT = object()
 
 
 def settings(config: Mapping[Any, Any], without: Iterable[str]) -> dict[str, Any]:
-    """A config, flat, without some of its keys and what stands below them."""
+    """A config, flat, without some of its keys and the keys below them."""
     left_out = tuple(without)
     below = tuple(f"{key}." for key in left_out)
     return {
@@ -29,34 +29,36 @@ def settings(config: Mapping[Any, Any], without: Iterable[str]) -> dict[str, Any
     }
 
 
-def differing(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
+def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """`KEY was X, is Y` for each setting that differs."""
     return [
-        f"{key} was {theirs.get(key, 'absent')}, is {ours.get(key, 'absent')}"
-        for key in sorted({*theirs, *ours})
-        if theirs.get(key) != ours.get(key)
+        f"{key} was {old.get(key, 'absent')}, is {new.get(key, 'absent')}"
+        for key in sorted({*old, *new})
+        if old.get(key) != new.get(key)
     ]
 
 
 def check_config(recorded: Config, now: Config) -> None:
-    """Go on only with the settings that a checkpoint was made with.
+    """Refuse settings other than those that a checkpoint was made with.
 
     Args:
-        recorded: in the checkpoint.
-        now: what config.yaml and the overrides beside `resume` say.
+        recorded: the checkpoint's config.
+        now: the config of config.yaml and the overrides beside `resume`.
 
     Raises:
-        ValueError: they differ in more than may be given beside `resume`.
+        ValueError: the configs differ in more than may be given beside `resume`.
     """
     if reason := another_length(recorded, now.trainer.epochs):
         raise ValueError(reason)
-    old, new = (settings(each.model_dump(), (*CHANGEABLE, *STARTED)) for each in (recorded, now))
+    old, new = (
+        settings(config.model_dump(), (*CHANGEABLE, *STARTED)) for config in (recorded, now)
+    )
     for key in sorted({*old, *new}):
         _check_setting(key, old.get(key, ABSENT), new.get(key, ABSENT))
 
 
 def another_length(recorded: Config, epochs: object) -> str | None:
-    """Why a run can't be lengthened to so many epochs."""
+    """Why a run can't be lengthened to `epochs`; None if it can."""
     old = recorded.trainer.epochs
     if type(epochs) is not int or epochs < old:
         return f"trainer.epochs={epochs}: a resumed run can only grow from its {old}"
@@ -72,7 +74,7 @@ def another_length(recorded: Config, epochs: object) -> str | None:
 def check_group(
     settings: Mapping[str, Any], saved: Mapping[str, Any], group: Mapping[str, Any]
 ) -> None:
-    """The same for a checkpoint that holds no config: by what its optimizer was given.
+    """Check a checkpoint that holds no config, by the settings of its optimizer.
 
     Args:
         settings: the optimizer's, of config.yaml.
@@ -88,8 +90,8 @@ def _check_setting(key: str, old: object, new: object) -> None:
     if old == new:
         return
     says = f"lacks {key}" if new is ABSENT else f"says {key}={_shown(new)}"
-    made = "without it" if old is ABSENT else f"with {_shown(old)}"
-    raise ValueError(f"config.yaml {says}, they were made {made}")
+    origin = "without it" if old is ABSENT else f"with {_shown(old)}"
+    raise ValueError(f"config.yaml {says}, they were made {origin}")
 
 
 def _shown(value: object) -> str:
@@ -103,22 +105,22 @@ def threads(recorded: Mapping[str, Any]) -> int | None:
 
 
 def check_environment(folder: Path, recorded: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Warn of whatever could make a resumed run another one.
+    """Warn of each difference that could make a resumed run another one.
 
     Args:
         folder: of the run.
-        recorded: its provenance; empty where it was killed before it left any.
-        now: that of this process.
+        recorded: its provenance; empty where the run was killed before it wrote any.
+        now: the provenance of this process.
 
     Raises:
-        InputError: the data are other data.
+        InputError: the data have changed.
     """
     if not recorded:
         return
     was, are = recorded.get("data_sha256"), now["data_sha256"]
     if was != are:
         raise InputError(f"{folder}: the data have changed: their SHA-256 is {are}, it was {was}")
-    changed = [f"{what}: {old} -> {new}" for what, old, new in environment(recorded, now)]
+    changed = [f"{key}: {old} -> {new}" for key, old, new in environment(recorded, now)]
     if changed:
         print(
             f"warning: not as when the run began, so it may end otherwise than it would have: "
@@ -128,7 +130,7 @@ def check_environment(folder: Path, recorded: Mapping[str, Any], now: Mapping[st
 
 
 def environment(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
-    """What differs in the provenance, but for what differs every time."""
+    """The differences in provenance, except for those that every process has."""
     old, new = flatten(recorded), flatten(now)
     for key in sorted({*old, *new} - {"command", "working_directory", "resumed"}):
         if old.get(key) != new.get(key):

@@ -1,4 +1,4 @@
-"""What made a result: the code, the machine, the packages, the data, the command."""
+"""The provenance of a result: its code, machine, packages, data and command."""
 
 import hashlib
 import os
@@ -22,7 +22,7 @@ PLAIN_DIFF = (
 
 
 def provenance(project: Path) -> dict[str, Any]:
-    """Facts of this process; the caller adds what only it knows (data, device, threads)."""
+    """Facts of this process; the caller adds those of the run (data, device, threads)."""
     return {
         "git": _git(project),
         "python": platform.python_version(),
@@ -37,7 +37,7 @@ def provenance(project: Path) -> dict[str, Any]:
 
 @lru_cache  # the code that runs is the code that was there when the process began
 def _git(project: Path) -> dict[str, Any] | None:
-    """The commit, and the digest of what differs from it; None outside a repository."""
+    """The commit and the digest of the diff from it; None outside a repository."""
     try:
         commit = _run_git(project, "rev-parse", "HEAD").decode().strip()
         diff = patch(project)
@@ -53,16 +53,16 @@ def _git(project: Path) -> dict[str, Any] | None:
 
 @lru_cache
 def patch(project: Path) -> bytes:
-    """What differs from the commit, new files included, as `git apply` takes it.
+    """The diff from the commit, new files included, as `git apply` takes it.
 
     Empty for a clean tree, outside a repository, and where git takes too long.
     """
     try:
         index = Path(_run_git(project, "rev-parse", "--absolute-git-dir").decode().strip())
         with tempfile.TemporaryDirectory() as folder:
-            # New files count as soon as an index names them; not in the user's own.
+            # A diff shows new files once an index names them; this one is a copy of the user's.
             copy = Path(folder, "index")
-            # With its time, by which git knows which files changed too soon after it to be told.
+            # copy2 keeps its time: git compares it to see which files it must read again.
             shutil.copy2(index / "index", copy)
             _run_git(project, "add", "--intent-to-add", "--all", index=copy)
             return _run_git(project, *PLAIN_DIFF, index=copy)
@@ -80,7 +80,7 @@ def _run_git(project: Path, *arguments: str, index: Path | None = None) -> bytes
 
 @lru_cache
 def _packages() -> dict[str, str]:
-    """Versions of what the project is declared to depend on, and of what computes beneath it."""
+    """Versions of the project's declared dependencies, of numpy and of the project."""
     try:
         declared = metadata.requires("fairstep") or []
     except metadata.PackageNotFoundError:  # run from a checkout that was never installed
@@ -96,7 +96,7 @@ def _packages() -> dict[str, str]:
 
 
 def _cpu() -> str:
-    """The processor's model, where the system tells it."""
+    """The processor's model, where the system names it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -19,39 +19,39 @@ FILES = ("config.yaml", "provenance.json", "metrics.jsonl", "result.json", "chec
 
 
 def claim(folder: Path, *, exact: bool, name: str = "hydra.run.dir") -> Path:
-    """Make a folder that is this run's alone.
+    """Make a folder for this run alone.
 
     Args:
-        folder: where the run should lie.
-        exact: refuse, rather than take `folder-2`, `folder-3`, ... when it is taken.
+        folder: the wanted one.
+        exact: refuse a folder in use, rather than try `folder-2`, `folder-3`, ...
         name: of the setting, for messages.
 
     Raises:
         InputError: the folder can't be made, or holds something already.
     """
     for number in count(1):
-        place = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+        path = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
         try:
-            place.mkdir(parents=True, exist_ok=exact)
-            if any(place.iterdir()):
+            path.mkdir(parents=True, exist_ok=exact)
+            if any(path.iterdir()):
                 raise FileExistsError
-            (place / LOCK).touch(exist_ok=False)  # of two that come at once, one gets it
-            return place
+            (path / LOCK).touch(exist_ok=False)  # of two processes at once, one succeeds
+            return path
         except FileExistsError as error:
             if exact:
-                what = "is not empty" if place.is_dir() else "is no folder"
-                raise InputError(f"{name}={place}: it exists and {what}") from error
+                state = "is not empty" if path.is_dir() else "is no folder"
+                raise InputError(f"{name}={path}: it exists and {state}") from error
         except OSError as error:
-            raise InputError(f"{name}={place}: {error.strerror}") from error
+            raise InputError(f"{name}={path}: {error.strerror}") from error
     raise AssertionError("unreachable")
 
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """No other process works in the folder meanwhile; the system ends the claim of a dead one.
+    """Keep other processes out of the folder; the system ends the claim of a dead process.
 
     Raises:
-        InputError: one does already.
+        InputError: another process works there already.
     """
     lock = FileLock(folder / LOCK, timeout=0)
     try:
@@ -67,7 +67,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def refuse_used(folder: Path) -> None:
-    """A new run has a folder of its own.
+    """Refuse a new run in a folder that holds one.
 
     Raises:
         InputError: the folder holds a run.
@@ -77,14 +77,14 @@ def refuse_used(folder: Path) -> None:
 
 
 class Record:
-    """Writes a run's files; whole files are written beside their place and renamed into it."""
+    """Writes a run's files; a whole file is written under another name and then renamed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.rows: list[dict[str, Any]] = []
 
     def config(self, text: str) -> None:
-        """The resolved config, YAML."""
+        """Write the resolved config, YAML."""
         write_whole(self.folder / "config.yaml", text.encode())
 
     def provenance(self, facts: Mapping[str, Any]) -> None:
@@ -93,16 +93,16 @@ class Record:
     def row(self, row: Mapping[str, Any]) -> None:
         """Append an evaluation."""
         self.rows.append(dict(row))
-        place = self.folder / "metrics.jsonl"
+        path = self.folder / "metrics.jsonl"
         try:
-            with open(place, "a", encoding="utf-8") as file:
+            with open(path, "a", encoding="utf-8") as file:
                 file.write(_json(row) + "\n")
         except OSError as error:
-            error.filename = str(place)  # a failed write names none
+            error.filename = str(path)  # a failed write names none
             raise
 
     def settle(self) -> None:
-        """Take the rows that the file has: an interrupt may have come before it had the last."""
+        """Read the rows back: an interrupt may have come before the file had the last one."""
         self.rows = _numbers(read_rows(self.folder))
 
     def flush(self) -> None:
@@ -113,17 +113,17 @@ class Record:
         write_whole(self.folder / "result.json", _json(result, indent=2).encode() + b"\n")
 
     def patch(self, content: bytes, name: str = "provenance.patch") -> None:
-        """What differed from the commit."""
+        """Write the diff from the commit."""
         if content:
             write_whole(self.folder / name, content)
 
     def take_up(self, count: int) -> None:
-        """Go on from the first `count` rows; those after them will be made again.
+        """Go on from the first `count` rows; the run makes the later rows again.
 
-        The result of a run that ended before goes: from here on there is none.
+        The result of a run that had ended is removed.
 
         Raises:
-            InputError: there are fewer, or the file is damaged; nothing was changed.
+            InputError: there are fewer rows, or the file is damaged; nothing was changed.
         """
         try:
             rows = read_rows(self.folder)[:count]
@@ -138,12 +138,12 @@ class Record:
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:
-    """The rows of a run's metrics.jsonl; a last line that was cut short is left out."""
-    place = inside(folder, "metrics.jsonl")
-    lines = place.read_text(encoding="utf-8").split("\n")[:-1] if place.is_file() else []
+    """The rows of a run's metrics.jsonl, without a last line that was cut short."""
+    path = inside(folder, "metrics.jsonl")
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else []
     rows = [json.loads(line) for line in lines]
     if not all(isinstance(row, dict) for row in rows):
-        raise ValueError(f"{place} holds a line that is no row")
+        raise ValueError(f"{path} holds a line that is no row")
     return rows
 
 
@@ -162,12 +162,12 @@ def _numbers(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _number(value: Any) -> Any:
-    """What `_finite` made null."""
+    """NaN for the null that `_finite` wrote."""
     return math.nan if value is None else value
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no NaN and no infinity: they become null."""
+    """Replace NaN and infinity, which JSON lacks, by null."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Why trials fail: by their own settings, or by something else."""
+"""Reasons why trials fail: their settings, or something else."""
 
 import errno
 import traceback
@@ -24,33 +24,33 @@ NO_MEMORY = (
 
 
 def failure(error: Exception, folder: Path) -> Outcome:
-    """What became of a trial that raised an error; the traceback is written to `error.txt`.
+    """The outcome of a trial that raised an error; the traceback is written to `error.txt`.
 
-    One that fails by its own settings would fail again, so it counts, as a bad point.
+    A trial that fails by its settings would fail again, so it counts, as a bad point.
 
     Raises:
-        OSError: a disk is full, so that the trial isn't to blame.
+        OSError: a disk is full, so the trial isn't to blame.
     """
     if full := full_disk(error) or no_room(folder):
         full.filename = full.filename or str(folder)
         raise full
     text = "".join(traceback.format_exception(error))
-    with suppress(OSError):  # the database keeps its end, too
+    with suppress(OSError):  # the database holds the end of it, too
         write_whole(folder / "error.txt", text.encode())
-    own = by_settings(error)
-    reason = own or f"{type(error).__name__}: {error}"
+    settings_error = by_settings(error)
+    reason = settings_error or f"{type(error).__name__}: {error}"
     facts = {
         "status": Status.FAILED.value,
-        "error": text[-2000:],  # a database column is no place for a long one
+        "error": text[-2000:],  # a database column should stay short
         "reason": _line(reason)[:300],
     }
-    return Outcome(TrialState.PRUNED if own else TrialState.FAIL, None, facts)
+    return Outcome(TrialState.PRUNED if settings_error else TrialState.FAIL, None, facts)
 
 
 def by_settings(error: Exception) -> str | None:
     """Why the trial would fail again with these settings; None if they aren't to blame.
 
-    A ValueError is what a class says to a setting that it refuses, be it as late as in a step.
+    A class raises ValueError for a setting that it refuses, sometimes only in a step.
     """
     causes = list(_causes(error))
     if any(_is_memory(cause) for cause in causes):
@@ -58,8 +58,8 @@ def by_settings(error: Exception) -> str | None:
     elsewhere = any(isinstance(cause, (OSError, *AWAY)) for cause in causes)
     if elsewhere or not isinstance(error, ValueError):
         return None
-    said, text = _line(str(causes[-1])), _line(str(error))
-    return said if said and text.endswith(said) else text or type(error).__name__
+    root_text, text = _line(str(causes[-1])), _line(str(error))
+    return root_text if root_text and text.endswith(root_text) else text or type(error).__name__
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -78,7 +78,7 @@ def _is_memory(error: BaseException) -> bool:
 
 
 def cannot_go_on(error: Exception, folder: Path, url: str) -> InputError:
-    """What ends a sweep, in one line that names the disk or the database."""
+    """The error that ends a sweep, in one line that names the disk or the database."""
     if isinstance(error, InputError):
         return error
     if isinstance(error, AWAY) or not isinstance(error, OSError):

@@ -1,4 +1,4 @@
-"""What a sweep shows while it runs and when it ends."""
+"""The output of a sweep while it runs and when it ends."""
 
 import re
 import shlex
@@ -45,14 +45,14 @@ class SweepProgress:
         self.console = stdout(quiet=quiet)
         self.bar = trials_bar(self.console)
         self.task = self.bar.add_task("trials", total=study.n_trials, state="")
-        self.told: set[int] = set()
+        self.shown: set[int] = set()
         self.before: set[int] = set()  # trials that had ended before
         self.counted = 0  # trials, as of the last update
 
     def __enter__(self) -> Self:
         trials = [] if self.quiet else self.study.trials()
         self.before = {trial.number for trial in trials if trial.state in ENDED}
-        self.told = set(self.before)
+        self.shown = set(self.before)
         self.bar.start()
         return self
 
@@ -65,40 +65,40 @@ class SweepProgress:
         self.bar.stop()
 
     def update(self) -> None:
-        """Show what has happened since the last time, in whichever process."""
+        """Show what has happened since the last update, in any process."""
         if self.quiet:
             return
         try:
             trials = self.study.trials()
         except Exception:
-            return  # the database is away; whoever runs a trial says so
+            return  # the database is away; the process that runs a trial says so
         state = self._state(trials)
         self.counted = counted = sum(trial.state in COUNTED for trial in trials)
         self.bar.update(self.task, completed=counted, state=state)
         for trial in trials:
-            if trial.state in ENDED and trial.number not in self.told:
-                self.told.add(trial.number)
+            if trial.state in ENDED and trial.number not in self.shown:
+                self.shown.add(trial.number)
                 print_line(
                     self.console, f"{_line(trial)}  | {counted}/{self.study.n_trials} {state}"
                 )
 
     def _state(self, trials: list[FrozenTrial]) -> str:
         failed = sum(is_failed(trial) for trial in trials)
-        pruned = sum(one.state is TrialState.PRUNED and not is_failed(one) for one in trials)
+        pruned = sum(trial.state is TrialState.PRUNED and not is_failed(trial) for trial in trials)
         text = f"({pruned} pruned, {failed} failed)"
         if best := best_trial(trials, self.study.direction):
             text += f", best {best.value:.4g}"
-        return text + self._left(trials)
+        return text + self._time_left(trials)
 
-    def _left(self, trials: list[FrozenTrial]) -> str:
-        """Time left, from the trials that were seen to end; starting workers isn't counted."""
+    def _time_left(self, trials: list[FrozenTrial]) -> str:
+        """Time left, from the trials that ended meanwhile; the workers' start isn't counted."""
         counted = [trial for trial in trials if trial.state in COUNTED]
-        here = [trial for trial in counted if trial.number not in self.before]
-        starts = [trial.datetime_start for trial in here if trial.datetime_start]
+        ended = [trial for trial in counted if trial.number not in self.before]
+        starts = [trial.datetime_start for trial in ended if trial.datetime_start]
         if not starts or len(counted) >= self.study.n_trials:
             return ""
         passed = (datetime.now() - min(starts)).total_seconds()
-        return f", {_duration(passed / len(here) * (self.study.n_trials - len(counted)))} left"
+        return f", {_duration(passed / len(ended) * (self.study.n_trials - len(counted)))} left"
 
 
 def _duration(seconds: float) -> str:
@@ -121,7 +121,7 @@ def _params(trial: FrozenTrial) -> str:
 
 
 def ranked(trials: list[FrozenTrial], direction: Direction) -> list[FrozenTrial]:
-    """The complete trials, best first, the earlier of equals first."""
+    """The complete trials, best first; of equal ones the earlier comes first."""
     return direction.ranked(_complete(trials), _value)
 
 
@@ -151,26 +151,26 @@ def report_result(
         console.print(f"study {study.name}: no trial was completed")
         return
     overrides = best.user_attrs["overrides"]
-    place = write_best(best, compose(overrides), folder)
+    path = write_best(best, compose(overrides), folder)
     console.print(f"best: trial {best.number}, {best.value:.6g}, in {best.user_attrs['folder']}")
-    told = {"train it:": command(*search_path(), *overrides)}
+    hints = {"train it:": command(*search_path(), *overrides)}
     if folder == OUTPUTS / "sweeps" / study.name:
-        told["or:"] = command(*search_path(), override("experiment", f"{study.name}/best"))
+        hints["or:"] = command(*search_path(), override("experiment", f"{study.name}/best"))
     where = [] if study.url == absolute(DEFAULT_STORAGE) else ["--storage", shown(study.url)]
-    told["as YAML:"] = str(place)
-    told["look at it:"] = command(study.name, *where, module="src.studies")
-    told["dashboard:"] = shlex.join(["optuna-dashboard", shown(study.url)])
-    for label, text in told.items():
+    hints["as YAML:"] = str(path)
+    hints["look at it:"] = command(study.name, *where, module="src.studies")
+    hints["dashboard:"] = shlex.join(["optuna-dashboard", shown(study.url)])
+    for label, text in hints.items():
         console.print(f"{label:<11} {text}")
 
 
 def summary(trials: Sequence[FrozenTrial]) -> str | None:
-    """How many trials failed and of what, the most frequent first; None if none did.
+    """The number of failed trials by reason, most frequent first; None if none failed.
 
     `3 trials: 2 out of memory, 1 hidden_sizes must be integers >= 1, got [0]`
     """
-    reasons = [str(one.user_attrs.get("reason", "?")) for one in trials if is_failed(one)]
-    alike = defaultdict(list)  # but for their numbers
+    reasons = [str(trial.user_attrs.get("reason", "?")) for trial in trials if is_failed(trial)]
+    alike = defaultdict(list)  # reasons that differ only in numbers
     for reason in reasons:
         alike[re.sub(r"\d[\d.e+-]*", "#", reason)].append(reason)
     groups = sorted(alike.values(), key=len, reverse=True)
@@ -185,9 +185,9 @@ def _count(number: int) -> str:
 
 
 def _common(texts: Sequence[str]) -> str:
-    """The text, or how all of them begin: they differ in numbers."""
+    """The text, or the words that begin all texts: they differ in numbers."""
     words = zip(*(text.split() for text in texts), strict=False)
-    same = [first for first, *others in takewhile(lambda each: len({*each}) == 1, words)]
+    same = [first for first, *rest in takewhile(lambda firsts: len({*firsts}) == 1, words)]
     text = " ".join(same) if len({*texts}) > 1 and same else texts[0]
     more = text != texts[0] or len(text) > LENGTH
     return text[:LENGTH] + " …" * more
@@ -212,19 +212,19 @@ def _number(value: object) -> str:
 
 
 def write_best(best: FrozenTrial, composed: DictConfig, folder: Path) -> Path:
-    """Write the trial's whole configuration as an experiment; return its place."""
+    """Write the trial's whole configuration as an experiment; return its path."""
     choices = composed.hydra.runtime.choices
     config = OmegaConf.to_container(job_config(composed), resolve=True)
     assert isinstance(config, dict)
     for key in ("trial", "search", "sampler", "pruner"):
         config.pop(key, None)
     groups = [str(group) for group in config if group in choices]
-    # Hydra takes a choice in a subfolder for another group here; the values below are complete.
-    chosen = {group: None if "/" in str(choices[group]) else choices[group] for group in groups}
-    defaults = {"defaults": [{f"override /{group}": chosen[group]} for group in groups]}
+    # Here Hydra takes a choice in a subfolder for another group; the values below are complete.
+    files = {group: None if "/" in str(choices[group]) else choices[group] for group in groups}
+    defaults = {"defaults": [{f"override /{group}": files[group]} for group in groups]}
     folder.mkdir(parents=True, exist_ok=True)
-    place = folder / "best.yaml"
+    path = folder / "best.yaml"
     text = f"# @package _global_\n# Trial {best.number}: {_value(best):.6g}.\n"
     text += OmegaConf.to_yaml(defaults) + OmegaConf.to_yaml(config)
-    write_whole(place, text.encode())
-    return place
+    write_whole(path, text.encode())
+    return path

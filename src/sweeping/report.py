@@ -1,4 +1,4 @@
-"""How a run that is a trial reports to its study, and learns that it should stop."""
+"""Reports of a trial's run to its study, which may stop the run."""
 
 import json
 from collections.abc import Container, Mapping
@@ -29,7 +29,7 @@ class TrialReport:
         names = {"storage": shown(shared.url), "study": shared.name, "trial": trial.number}
         (folder / "trial.json").write_text(json.dumps(names) + "\n")
         self.metric, self.trial_id = config.objective.metric, trial._trial_id
-        # Anew for each trial: what a pruner keeps of one would be lost when the process is killed.
+        # Each trial has a new pruner: a kill would lose what a pruner remembers of a trial.
         pruner = build("pruner", config.pruner, optuna.pruners.BasePruner)
         self.study = _Ladder(shared.study, pruner)
         self.rows = 0
@@ -48,10 +48,10 @@ class TrialReport:
 
 
 class _Ladder(optuna.Study):
-    """A study without its failed trials: one that died is run again, and competes once."""
+    """A study without failed trials: a trial that died is run again, and must compete once."""
 
     def __init__(self, study: optuna.Study, pruner: optuna.pruners.BasePruner) -> None:
-        vars(self).update(vars(study), pruner=pruner)  # it needn't be looked up again
+        vars(self).update(vars(study), pruner=pruner)  # saves a look-up
 
     def get_trials(
         self, deepcopy: bool = True, states: Container[TrialState] | None = None

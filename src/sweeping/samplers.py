@@ -1,4 +1,4 @@
-"""Samplers made new for each proposal, seeded by the study's seed and the trial's number."""
+"""Samplers, built for each proposal and seeded by the study's seed and the trial's number."""
 
 import hashlib
 import math
@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from src.targets import build
 
-# These walk a fixed sequence, whose place they keep in the study: one seed for all trials.
+# These walk a fixed sequence and keep their position in the study: all trials share a seed.
 SEQUENCES = (optuna.samplers.QMCSampler, optuna.samplers.GridSampler)
 
 
@@ -45,7 +45,7 @@ def _values(distribution: BaseDistribution, points: int) -> list[Any]:
 
 
 def grid_size(settings: dict[str, Any], space: Mapping[str, BaseDistribution]) -> int | None:
-    """How many points a grid has; None for any other sampler.
+    """The number of a grid's points; None for any other sampler.
 
     Raises:
         InputError: the sampler refuses its settings or the space.
@@ -59,8 +59,8 @@ def make_sampler(
 ) -> optuna.samplers.BaseSampler:
     """The sampler that proposes trial `number`.
 
-    Its seed is a pure function of (seed, number): a restarted sweep proposes new points, and the
-    ones that an undisturbed sweep would have proposed from the same trials.
+    Its seed is a pure function of (seed, number), so a restarted sweep proposes the points that an
+    undisturbed sweep would have proposed from the same trials.
     """
     target = str(settings.get("_target_"))
     is_grid = target == f"{Grid.__module__}.{Grid.__name__}"

@@ -1,4 +1,4 @@
-"""Studies after the fact: a list of all, or one with its plots as a page that works offline."""
+"""Shows finished studies: a list of all, or one study with its plots as an offline page."""
 
 import html
 import shlex
@@ -32,7 +32,7 @@ PLOTS: dict[str, Callable[[optuna.Study], Any]] = {
 
 
 def list_studies(url: str) -> None:
-    """Print every study of the database: trials by state, best value, when it began."""
+    """Print every study of the database: trials by state, best value, start."""
     summaries = optuna.get_all_study_summaries(_existing(url))
     table = Table(box=None)
     for heading in ("study", "complete", "pruned", "failed", "running", "best", "began"):
@@ -43,8 +43,8 @@ def list_studies(url: str) -> None:
         counts = _counts(trials)
         best = best_trial(trials, direction_of(study))
         value = f"{best.value:.5g}" if best else ""
-        began = f"{summary.datetime_start:%Y-%m-%d %H:%M}" if summary.datetime_start else ""
-        table.add_row(summary.study_name, *counts, value, began)
+        start = f"{summary.datetime_start:%Y-%m-%d %H:%M}" if summary.datetime_start else ""
+        table.add_row(summary.study_name, *counts, value, start)
     stdout().print(table if summaries else f"no studies in {shown(url)}")
 
 
@@ -61,9 +61,9 @@ def show_study(url: str, name: str, top: int) -> None:
     console.print(top_table(trials, direction_of(study), top))
     for parameter, share in importances(study).items():
         console.print(f"importance of {parameter}: {share:.2f}")
-    place = OUTPUTS / "sweeps" / name / "study.html"
-    write_page(study, place)
-    console.print(f"page:      {place}")
+    path = OUTPUTS / "sweeps" / name / "study.html"
+    write_page(study, path)
+    console.print(f"page:      {path}")
     console.print(f"dashboard: {shlex.join(['optuna-dashboard', shown(absolute(url))])}")
 
 
@@ -72,13 +72,13 @@ def load(url: str, name: str) -> optuna.Study:
     try:
         return optuna.load_study(study_name=name, storage=_existing(url))
     except KeyError as error:
-        names = sorted(one.study_name for one in optuna.get_all_study_summaries(absolute(url)))
-        known = ", ".join(names) or "none"
-        raise InputError(f"{name}: no such study in {shown(url)}; there are: {known}") from error
+        summaries = optuna.get_all_study_summaries(absolute(url))
+        existing = ", ".join(sorted(summary.study_name for summary in summaries)) or "none"
+        raise InputError(f"{name}: no such study in {shown(url)}; there are: {existing}") from error
 
 
 def _existing(url: str) -> str:
-    """The absolute URL; looking must not make a database."""
+    """The absolute URL; a look at a database must not create one."""
     url = absolute(url)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     parsed = make_url(url)
@@ -93,10 +93,10 @@ def _existing(url: str) -> str:
 
 def _counts(trials: list[optuna.trial.FrozenTrial]) -> list[str]:
     counts = Counter(trial.state for trial in trials)
-    failed = sum(is_failed(one) for one in trials)
-    bad = sum(is_failed(one) and one.state is TrialState.PRUNED for one in trials)
+    failed = sum(is_failed(trial) for trial in trials)
+    bad = sum(is_failed(trial) and trial.state is TrialState.PRUNED for trial in trials)
     complete, running = counts[TrialState.COMPLETE], counts[TrialState.RUNNING]
-    return [str(each) for each in (complete, counts[TrialState.PRUNED] - bad, failed, running)]
+    return [str(count) for count in (complete, counts[TrialState.PRUNED] - bad, failed, running)]
 
 
 def importances(study: optuna.Study) -> dict[str, float]:
@@ -106,20 +106,20 @@ def importances(study: optuna.Study) -> dict[str, float]:
         return optuna.importance.get_param_importances(study)
 
 
-def write_page(study: optuna.Study, place: Path) -> None:
-    """All plots in one file, the plotting library included, so that it works offline."""
+def write_page(study: optuna.Study, path: Path) -> None:
+    """Write all plots and the plotting library to one file, so that it works offline."""
     parts, library = [], True
     for title, plot in PLOTS.items():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             figure = plot(study)
-        figure.update_layout(title_text="")  # it has a heading
+        figure.update_layout(title_text="")  # the page has a heading for it
         figure_html = plotly.io.to_html(figure, full_html=False, include_plotlyjs=library)
         parts.append(f"<h2>{html.escape(title)}</h2>\n{figure_html}")
         library = False
     name = html.escape(study.study_name)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{name}</title>'
         '<meta name="viewport" content="width=device-width">'
         "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:1rem auto;"

@@ -1,4 +1,4 @@
-"""The search space of a sweep: what its file and the command line say is searched."""
+"""The search space of a sweep, read from its file and the command line."""
 
 import copy
 import math
@@ -21,8 +21,8 @@ from src.config import flatten, parse
 from src.errors import InputError
 from src.overrides import literal, parsed
 
-# What is a setting of the method or the model. What is measured, on what data, for how long and
-# from which seed makes trials comparable: a search over it would choose the luckiest.
+# Settings of the method or the model. The metric, the data, the length and the seed make trials
+# comparable: a search over them would choose the luckiest trial.
 SETTINGS = (
     *("optimizer.", "scheduler.", "model.", "search."),
     *("data.batch_size", "trainer.early_stopping."),
@@ -37,7 +37,7 @@ class Dimension:
 
     Args:
         key: of the config, dotted.
-        line: the override that says so.
+        line: the override that describes it.
         distribution: as Optuna knows it.
         choices: of a choice, the values that the distribution's choices stand for: a database
             holds null, numbers, truth values and text, and anything else as text.
@@ -51,17 +51,17 @@ class Dimension:
     added: bool
 
     def value(self, stored: Any) -> Any:
-        """What goes into the config for what the study holds."""
+        """The config's value for a value that the study holds."""
         if self.choices is None:
             return stored
         return self.choices[int(self.distribution.to_internal_repr(stored))]
 
     def stored(self, value: Any) -> Any:
-        """What the study holds for a value of the config; the value itself if it holds none."""
+        """The study's value for a value of the config; the value itself if it has none."""
         if isinstance(self.distribution, CategoricalDistribution):
-            for known, choice in zip(self.distribution.choices, self.choices or (), strict=True):
+            for stored, choice in zip(self.distribution.choices, self.choices or (), strict=True):
                 if choice == value and isinstance(choice, bool) == isinstance(value, bool):
-                    return known
+                    return stored
         return value
 
     def examples(self) -> Sequence[Any]:
@@ -76,7 +76,7 @@ def dimension(override: Override) -> Dimension:
     """The dimension that a sweep over values describes.
 
     Raises:
-        InputError: it describes none.
+        InputError: the sweep describes no dimension.
     """
     line, choices = str(override.input_line), None
     try:
@@ -131,13 +131,13 @@ def _range(override: Override) -> tuple[BaseDistribution, tuple[Any, ...] | None
 
 
 def _is_log(tags: set[str]) -> bool:
-    if other := sorted(tags - {"log"}):
-        raise ValueError(f"the tag {other[0]} means nothing here; allowed: log")
+    if unknown := sorted(tags - {"log"}):
+        raise ValueError(f"the tag {unknown[0]} means nothing here; allowed: log")
     return "log" in tags
 
 
 def _choices(override: Override) -> tuple[Any, ...]:
-    """The values between which a choice chooses, as Hydra would put them into a config."""
+    """The values of a choice, as Hydra would put them into a config."""
     sweep: Any = override.value()
     if not hasattr(sweep, "list"):
         raise ValueError("glob(...) chooses files of a group; a study searches values")
@@ -147,12 +147,12 @@ def _choices(override: Override) -> tuple[Any, ...]:
 
 
 def _categorical(choices: tuple[Any, ...]) -> CategoricalDistribution:
-    """Values as they are where a database keeps them apart, else as the grammar spells them."""
-    stored = [one if isinstance(one, PRIMITIVE) else literal(one) for one in choices]
+    """The values themselves where a database can tell them apart, else their spelling."""
+    stored = [value if isinstance(value, PRIMITIVE) else literal(value) for value in choices]
     if len(set(stored)) < len(stored):  # 1, 1.0 and true are equal
-        stored = [literal(one) for one in choices]
+        stored = [literal(value) for value in choices]
     if len(set(stored)) < len(stored):
-        twice = next(one for one in stored if stored.count(one) > 1)
+        twice = next(value for value in stored if stored.count(value) > 1)
         raise ValueError(f"the choice {twice} is there twice")
     return CategoricalDistribution(stored)
 
@@ -160,7 +160,7 @@ def _categorical(choices: tuple[Any, ...]) -> CategoricalDistribution:
 def read_space(
     config: DictConfig, params: DictConfig | None, arguments: Iterable[Override]
 ) -> dict[str, Dimension]:
-    """What is searched: the file's dimensions, and those of the command line in their place.
+    """The searched dimensions; one of the command line replaces the file's.
 
     Args:
         config: a composed config without its `hydra` node, with the values that were given.
@@ -172,33 +172,34 @@ def read_space(
         sets what it would, is left out.
 
     Raises:
-        InputError: a dimension that doesn't exist, has no effect, or isn't a setting.
+        InputError: a dimension doesn't exist, has no effect, or isn't a setting.
     """
-    given = {override.key_or_group: override for override in arguments}
-    asked = {key: one for key, one in given.items() if one.is_sweep_override()}
-    filed = {one.key_or_group: one for one in _filed(params) if one.is_sweep_override()}
-    overrides = {**{key: one for key, one in filed.items() if key not in given}, **asked}
-    space = {key: dimension(one) for key, one in overrides.items()}
-    for key, one in space.items():
-        if not one.added and OmegaConf.select(config, key, default=one) is one:
+    by_key = {override.key_or_group: override for override in arguments}
+    searched = {key: line for key, line in by_key.items() if line.is_sweep_override()}
+    filed = {line.key_or_group: line for line in _filed(params) if line.is_sweep_override()}
+    lines = {**{key: line for key, line in filed.items() if key not in by_key}, **searched}
+    space = {key: dimension(line) for key, line in lines.items()}
+    for key, parameter in space.items():
+        if not parameter.added and OmegaConf.select(config, key, default=parameter) is parameter:
             raise InputError(f"hydra.sweeper.params: {key}: there is no such key to search")
     return {
-        key: one
-        for key, one in space.items()
-        if _has_effect(config, one, space) or _must_have(key in asked, one)
+        key: parameter
+        for key, parameter in space.items()
+        if _has_effect(config, parameter, space) or _must_have(key in searched, parameter)
     }
 
 
 def fixed_lines(params: DictConfig | None, arguments: Iterable[Override]) -> list[str]:
     """The overrides of the file and of the command line that set a value."""
     arguments = [*arguments]
-    given = {one.key_or_group for one in arguments}
-    filed = [one for one in _filed(params) if one.key_or_group not in given]
-    return [str(one.input_line) for one in (*filed, *arguments) if not one.is_sweep_override()]
+    keys = {override.key_or_group for override in arguments}
+    filed = [override for override in _filed(params) if override.key_or_group not in keys]
+    lines = (*filed, *arguments)
+    return [str(line.input_line) for line in lines if not line.is_sweep_override()]
 
 
 def _filed(params: Any) -> list[Override]:
-    """The file's lines; a value of YAML that is no text is that value."""
+    """The file's lines; a YAML value that isn't text is taken as it is."""
     if not isinstance(params, DictConfig | None):
         raise InputError(
             f"hydra.sweeper.params={params}: must be keys with what is searched of each"
@@ -210,33 +211,34 @@ def _filed(params: Any) -> list[Override]:
     )
 
 
-def _must_have(asked: bool, one: Dimension) -> bool:
-    """False for a dimension of the file, which the command line overrides."""
-    if asked:
-        raise InputError(f"{one.line}: it has no effect: nothing in the config reads {one.key}")
+def _must_have(on_command_line: bool, parameter: Dimension) -> bool:
+    """Refuse a dimension of the command line without effect; False for one of the file."""
+    if on_command_line:
+        reason = f"it has no effect: nothing in the config reads {parameter.key}"
+        raise InputError(f"{parameter.line}: {reason}")
     return False
 
 
-def _has_effect(config: DictConfig, one: Dimension, space: Mapping[str, Dimension]) -> bool:
+def _has_effect(config: DictConfig, parameter: Dimension, space: Mapping[str, Dimension]) -> bool:
     """Whether different values make different runs.
 
     Raises:
-        InputError: they make runs that a study can't compare, or none.
+        InputError: a value makes a run that a study can't compare, or no run.
     """
-    runs = [_with(config, one, value, space) for value in one.examples()]
-    first, *others = runs
+    runs = [_with(config, parameter, value, space) for value in parameter.examples()]
+    first, *rest = runs
     changed = {
         key
-        for run in others
+        for run in rest
         for key in {*run, *first}
         if key not in run or key not in first or run[key] != first[key]
     }
     if unfit := sorted(key for key in changed if not is_setting(key)):
         raise InputError(
-            f"{one.line}: a study doesn't search {unfit[0]}, only settings of the method and the "
-            f"model ({SEARCHABLE}); a plain multirun, -m without sweeps=, may vary it"
+            f"{parameter.line}: a study doesn't search {unfit[0]}, only settings of the method "
+            f"and the model ({SEARCHABLE}); a plain multirun, -m without sweeps=, may vary it"
         )
-    alone = len(others) == 0  # a single choice is what was said, not a dimension without effect
+    alone = len(rest) == 0  # a single choice can't make a difference, and is meant so
     return alone or any(not key.startswith("search.") for key in changed)
 
 
@@ -248,18 +250,19 @@ def is_setting(key: str) -> bool:
 
 
 def _with(
-    config: DictConfig, one: Dimension, value: Any, space: Mapping[str, Dimension]
+    config: DictConfig, parameter: Dimension, value: Any, space: Mapping[str, Dimension]
 ) -> dict[str, Any]:
-    """The config, flat, with one dimension at a value and the others somewhere."""
+    """The config, flat, with one dimension at `value` and each other at its first example."""
     config = copy.deepcopy(config)
-    others = {other.key: other.examples()[0] for other in space.values() if other is not one}
+    others = [other for other in space.values() if other is not parameter]
+    examples = {other.key: other.examples()[0] for other in others}
     try:
-        for key, item in {one.key: value, **others}.items():
+        for key, item in {parameter.key: value, **examples}.items():
             OmegaConf.update(config, key, item, force_add=True)
         parse(config)
         return flatten(OmegaConf.to_container(config, resolve=True))
     except OmegaConfBaseException as error:
-        raise InputError(f"{one.line}: {str(error).splitlines()[0]}") from error
+        raise InputError(f"{parameter.line}: {str(error).splitlines()[0]}") from error
     except InputError as error:
         if isinstance(value, float) and "valid integer" in str(error):
             raise InputError(f"{error}; int(interval(...)) is of whole numbers") from error

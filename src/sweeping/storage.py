@@ -60,20 +60,20 @@ def shown(url: str) -> str:
 
 @lru_cache(maxsize=4)
 def open_storage(url: str, lease_seconds: int) -> optuna.storages.RDBStorage:
-    """Open the database, making it if need be.
+    """Open the database; create it if it doesn't exist.
 
     Args:
-        url: SQLAlchemy's, absolute.
+        url: of SQLAlchemy's form, absolute.
         lease_seconds: a running trial whose lease is older than this counts as dead.
 
     Raises:
-        InputError: it can't be opened or written.
+        InputError: the database can't be opened or written.
     """
     try:
         parsed = make_url(url)
         if parsed.drivername == "sqlite":
             Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
-        with lock(url):  # two must not make the tables at once
+        with lock(url):  # two processes must not create the tables at once
             if parsed.drivername == "sqlite":
                 _prepare_sqlite(Path(str(parsed.database)))
             opened = _with_tables(url, lease_seconds)
@@ -82,7 +82,7 @@ def open_storage(url: str, lease_seconds: int) -> optuna.storages.RDBStorage:
         raise InputError(f"hydra.sweeper.storage={shown(url)}: {reason}") from error
     if parsed.drivername == "sqlite":
         sqlalchemy.event.listen(opened.engine, "connect", _relax)
-        opened.engine.dispose()  # the connections that were made before
+        opened.engine.dispose()  # closes connections from before the event
     return opened
 
 
@@ -92,7 +92,7 @@ def _relax(connection: sqlite3.Connection, _: object) -> None:
 
 
 def _engine_arguments(url: str) -> dict[str, Any]:
-    """How to connect: never waiting for ever for a server that doesn't answer."""
+    """Arguments of a connection; no connection waits for ever for a silent server."""
     if make_url(url).drivername == "sqlite":
         connect: dict[str, object] = {"timeout": BUSY_SECONDS}
     else:
@@ -101,10 +101,10 @@ def _engine_arguments(url: str) -> dict[str, Any]:
 
 
 def _with_tables(url: str, lease_seconds: int) -> optuna.storages.RDBStorage:
-    """Make the tables if need be.
+    """Create the tables if they don't exist.
 
-    A program that doesn't know our lock, a dashboard say, may be making them at this moment: the
-    next try finds them.
+    A program that doesn't know our lock (a dashboard, say) may be creating them at this moment;
+    the next attempt finds them.
     """
     for wait in (0.2, 1.0, None):
         try:
@@ -132,7 +132,7 @@ def _prepare_sqlite(path: Path) -> None:
             try:
                 connection.execute("PRAGMA journal_mode=WAL")
                 break
-            except sqlite3.OperationalError as error:  # this statement has no patience of its own
+            except sqlite3.OperationalError as error:  # it ignores the connection's timeout
                 if "locked" not in str(error) or time.monotonic() > deadline:
                     raise
             time.sleep(0.1)
@@ -141,10 +141,10 @@ def _prepare_sqlite(path: Path) -> None:
 
 @contextmanager
 def lock(url: str) -> Iterator[None]:
-    """One process at a time, on every machine that shares the database.
+    """Let one process at a time in, on every machine that shares the database.
 
-    The system lets go of it when its holder dies. So does the server, which also ends the session
-    of a holder that falls silent; leaving then raises, and whoever held it starts over.
+    The system releases the lock when its holder dies. The server does so, too, and ends the
+    session of a holder that falls silent; its exit then raises, and the holder starts over.
     """
     parsed = make_url(url)
     if parsed.drivername == "sqlite":
@@ -167,11 +167,11 @@ def _lock_engine(url: str) -> sqlalchemy.Engine:
 def patiently(
     action: Callable[[], T], seconds: float = PATIENCE_SECONDS, url: str | None = None
 ) -> T:
-    """Do something with the database, again and again while it is away.
+    """Call an action on the database, again and again while the database is away.
 
     Args:
-        action: what to do.
-        seconds: for which it may be away.
+        action: a function without arguments.
+        seconds: how long the database may be away.
         url: the database, for messages.
 
     Raises:
@@ -181,7 +181,7 @@ def patiently(
     while True:
         try:
             return action()
-        except (*AWAY, OSError) as error:  # the lock's file may be what can't be written
+        except (*AWAY, OSError) as error:  # it may be the lock's file that can't be written
             reason = _reason(error)
             waits = isinstance(error, AWAY) and not _full(error, url) and not _read_only(reason)
             if not waits or time.monotonic() > deadline:
@@ -193,7 +193,7 @@ def patiently(
 
 
 def unusable(error: BaseException, url: str | None) -> InputError:
-    """What ends a sweep whose database can't be used."""
+    """The error that ends a sweep whose database can't be used."""
     name, reason = f" {shown(url)}" if url else "", _full(error, url) or _reason(error)
     return InputError(f"the study's database{name} can't be used: {reason}")
 
@@ -203,7 +203,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _full(error: BaseException, url: str | None) -> str | None:
-    """What to say if the database's disk is full; None if it isn't."""
+    """A message if the database's disk is full; None if it isn't."""
     while error.__cause__ is not None:
         error = error.__cause__
     code = getattr(error, "sqlite_errorcode", 0)
@@ -217,8 +217,8 @@ def _full(error: BaseException, url: str | None) -> str | None:
 
 
 def _disk_of(path: Path) -> OSError | None:
-    """What the disk says if it is full; SQLite tells of some of its errors no more than that."""
-    sizes = [each.stat().st_size for each in path.parent.glob(f"{path.name}*")]
+    """The disk's error if it is full; SQLite hides the cause of some of its errors."""
+    sizes = [file.stat().st_size for file in path.parent.glob(f"{path.name}*")]
     return no_room(path.parent, max(sizes, default=0))
 
 
@@ -227,7 +227,7 @@ def _read_only(reason: str) -> bool:
 
 
 def me() -> dict[str, object]:
-    """This process, told apart from any other on any machine."""
+    """What identifies this process among all processes on all machines."""
     return {"host": _host(), "pid": os.getpid(), "started": _started(os.getpid())}
 
 
@@ -240,7 +240,7 @@ def is_dead(owner: Mapping[str, object]) -> bool:
 
 @lru_cache
 def _host() -> str:
-    """Where process ids mean the same: a machine between two boots, or a container on it."""
+    """The scope of process ids: a machine between two boots, or a container on it."""
     name = os.uname().nodename
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
@@ -250,10 +250,10 @@ def _host() -> str:
 
 
 def _started(pid: int) -> str | None:
-    """When a process of this machine began, so that a reused pid is not taken for it.
+    """The start of a process of this machine, which tells it from another with its pid.
 
-    In ticks since the machine started, because clocks are set. None for one that is gone, or that
-    is dead although its parent has not asked yet.
+    It counts ticks since the machine started, because clocks are set. None for a process that is
+    gone, or that is dead while its parent has not yet waited for it.
     """
     with suppress(OSError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

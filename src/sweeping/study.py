@@ -1,7 +1,7 @@
-"""One study shared by any number of processes: what to run next, and what became of it.
+"""One study that any number of processes share: its next trial, and each trial's outcome.
 
-Every decision is taken under the database's lock, from what the database says, so nothing is lost
-with a process: a trial whose process died is run again with the same parameters.
+Every decision is taken under the database's lock, from the database's contents, so nothing is
+lost with a process: a trial whose process died is run again with the same parameters.
 """
 
 import copy
@@ -25,9 +25,9 @@ from src.results.status import BAD, Status
 from src.sweeping import storage as db
 
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
-MAX_DEATHS = 3  # a trial that takes its process down each time must not do so for ever
+MAX_DEATHS = 3  # a trial that kills its process each time must not do so for ever
 DIED, INTERRUPTED = "its process died", Status.INTERRUPTED.value
-LOST = (DIED, INTERRUPTED)  # reasons of trials that are made good: they leave no trace in others
+LOST = (DIED, INTERRUPTED)  # reasons of trials that are run again, and otherwise don't count
 GIVEN_UP = f"its process died {MAX_DEATHS + 1} times"
 POLL_SECONDS = 0.3
 ANOTHER = "choose another hydra.sweeper.study_name (or study=NAME)"
@@ -38,7 +38,7 @@ Space = Mapping[str, BaseDistribution]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a trial: its state, its value if complete, and attributes to keep."""
+    """The end of a trial: its state, its value if complete, and attributes to store."""
 
     state: TrialState
     value: float | None
@@ -46,7 +46,7 @@ class Outcome:
 
     @property
     def bad(self) -> bool:
-        """Whether it counts, and its point as a bad one."""
+        """Whether the trial counts, as a bad point."""
         return self.state is TrialState.PRUNED and self.attributes.get("status") in BAD
 
 
@@ -58,14 +58,14 @@ def is_failed(trial: FrozenTrial) -> bool:
 
 
 def direction_of(study: optuna.Study) -> Direction:
-    """Which way the values of a study are better."""
+    """The direction of a study's values."""
     return Direction[study.direction.name]
 
 
 class _Learning(optuna.Study):
-    """A study as samplers see it that learn from complete trials alone.
+    """A study for samplers that learn from complete trials alone.
 
-    There a bad point has the worst value that was met, so that it isn't proposed again.
+    A bad point has the worst value of all trials, so that it isn't proposed again.
     """
 
     def _get_trials(
@@ -75,15 +75,15 @@ class _Learning(optuna.Study):
         use_cache: bool = False,
     ) -> list[FrozenTrial]:
         trials = super()._get_trials(deepcopy, None, use_cache)
-        values = [one.value for one in trials if one.value is not None]
+        values = [trial.value for trial in trials if trial.value is not None]
         if values:
             worst = direction_of(self).worst(values)
-            trials = [_as_complete(one, worst) for one in trials]
-        return [one for one in trials if states is None or one.state in states]
+            trials = [_as_complete(trial, worst) for trial in trials]
+        return [trial for trial in trials if states is None or trial.state in states]
 
 
 def _as_complete(trial: FrozenTrial, worst: float) -> FrozenTrial:
-    """A bad trial as if it had been complete; any other as it is."""
+    """A bad trial as a complete one; any other trial unchanged."""
     if trial.state is not TrialState.PRUNED or trial.user_attrs.get("status") not in BAD:
         return trial
     trial = copy.copy(trial)  # the original is shared
@@ -138,7 +138,7 @@ class SharedStudy:
         default: Mapping[str, Any],
         signature: Mapping[str, Any],
     ) -> optuna.Study:
-        """Make the study, or check that it is the same one."""
+        """Create the study, or check that it is the same one."""
         with db.lock(self.url):
             study = optuna.create_study(
                 storage=self.storage,
@@ -147,15 +147,15 @@ class SharedStudy:
                 pruner=pruner,
                 load_if_exists=True,
             )
-            theirs = study.user_attrs.get("signature")
-            if theirs is None:
-                if any(one.state is not TrialState.WAITING for one in study.trials):
+            recorded = study.user_attrs.get("signature")
+            if recorded is None:
+                if any(trial.state is not TrialState.WAITING for trial in study.trials):
                     raise InputError(f"study {self.name} was not made by fairstep; {ANOTHER}")
                 if self.has_default:
                     study.enqueue_trial(dict(default), skip_if_exists=True)
                 study.set_user_attr("signature", dict(signature))
-        if theirs is not None and theirs != signature:
-            raise InputError(_differs(self.name, theirs, signature))
+        if recorded is not None and recorded != signature:
+            raise InputError(_differs(self.name, recorded, signature))
         return study
 
     def trials(self) -> list[FrozenTrial]:
@@ -169,27 +169,27 @@ class SharedStudy:
         return direction_of(self.study)
 
     def limit(self, points: int | None) -> None:
-        """A grid ends when each of its points was tried, and the default beside them."""
+        """End a grid when each of its points was tried, and the default beside them."""
         if points is not None:
             self.n_trials = min(self.n_trials, points + self.has_default)
 
     def next_trial(self, stop: Callable[[], bool] = lambda: False) -> Trial | None:
         """A trial to run, or None when all are done.
 
-        Waits while the last trials run elsewhere, for if one fails or dies there, another must
-        take its place; `stop` ends the wait.
+        It waits while the last trials run elsewhere, because if one fails or dies there, another
+        must replace it; `stop` ends the wait.
         """
         while not stop():
-            trial, done = self._patiently(self._claim)
+            trial, complete = self._patiently(self._claim)
             if trial is not None and self._suggest(trial):
                 return trial
-            if done:
+            if complete:
                 return None
             time.sleep(POLL_SECONDS)
         return None
 
     def _suggest(self, trial: Trial) -> bool:
-        """Fix the trial's parameters, outside the lock; False if it was taken for dead."""
+        """Fix the trial's parameters, outside the lock; False if the trial was taken for dead."""
 
         def action() -> bool:
             try:
@@ -210,10 +210,10 @@ class SharedStudy:
                 running = sum(trial.state is TrialState.RUNNING for trial in trials)
                 if counted + running >= self.n_trials:
                     return None, counted >= self.n_trials
-                kept = sum(one.user_attrs.get("reason") not in LOST for one in trials)
-                return self._ask(kept), False
+                number = sum(trial.user_attrs.get("reason") not in LOST for trial in trials)
+                return self._ask(number), False
         except optuna.exceptions.UpdateFinishedTrialError:
-            return None, False  # the lock was lost, and another gave the trial up: once more
+            return None, False  # the lock was lost, and another process gave the trial up: retry
 
     def _ask(self, number: int) -> Trial:
         study, sampler = self.study, self.sampler(number)
@@ -223,7 +223,7 @@ class SharedStudy:
         with warnings.catch_warnings():  # Optuna renews no lease outside `optimize`: `Lease` does
             warnings.filterwarnings("ignore", message="Heartbeat of storage")
             trial = study.ask()
-        # First of all, so that a running trial without an owner is known to be an orphan.
+        # This comes first, so that a running trial without an owner is known to be an orphan.
         trial.set_user_attr("owner", db.me())
         self.storage.record_heartbeat(trial._trial_id)
         return trial
@@ -238,9 +238,9 @@ class SharedStudy:
     def _is_lost(self, trial: FrozenTrial, silent: set[int]) -> bool:
         """Whether nobody runs a trial that is marked as running.
 
-        This process runs none while it asks for one, so its own are left from an attempt that the
-        database cut off. A lease that has run out counts once this process has seen it so for a
-        while, because the database may have been away, and every holder needs a moment to renew.
+        This process runs no trial while it asks for one, so any of its own is left from an attempt
+        that the database cut off. A lease counts as run out once this process has seen it so for
+        a while, because the database may have been away, and every holder needs time to renew.
         """
         owner = trial.user_attrs.get("owner")
         if owner is None or owner == db.me() or db.is_dead(owner):
@@ -252,10 +252,10 @@ class SharedStudy:
         return time.monotonic() - since > 2 * renewal_seconds(self.storage)
 
     def release(self) -> None:
-        """Put back what this process runs, so that the next start runs it first.
+        """Queue this process's running trial again, so that the next start runs it first.
 
         Raises:
-            InputError: the database can't be told; the next start finds the trial all the same.
+            InputError: the database can't be reached; the next start finds the trial all the same.
         """
 
         def action() -> None:
@@ -268,23 +268,23 @@ class SharedStudy:
         self._patiently(action, seconds=5)
 
     def _give_up(self, trial: FrozenTrial, reason: str) -> None:
-        """Queue the trial again, then fail it: a kill in between queues it once.
+        """Queue the trial again, then fail it; after a kill in between it is queued once.
 
-        One whose process died too often isn't queued: it counts, as a bad point.
+        A trial whose process died too often isn't queued: it counts, as a bad point.
 
-        One that died before it had all its parameters is proposed again instead, by the sampler
-        of the same number; but a point of a grid was taken off the grid's list.
+        A trial that died before it had all its parameters isn't queued either: the sampler of its
+        number proposes it again. A grid would not, since it has crossed the point off its list.
         """
         fixed, complete = trial.system_attrs.get("fixed_params"), {*trial.params} == {*self.space}
         params = trial.params if complete else fixed or {}
         begun = complete or fixed is not None or "grid_id" in trial.system_attrs
         deaths = trial.user_attrs.get("deaths", 0) + (reason == DIED)
-        queued = any(other.user_attrs.get("retries") == trial.number for other in self.trials())
+        queued = any(retry.user_attrs.get("retries") == trial.number for retry in self.trials())
         if deaths > MAX_DEATHS:
             self._end(trial, GIVEN_UP, bad=complete)
             return
         if begun and not queued:
-            attributes = dict(trial.system_attrs)  # the place in a grid, say
+            attributes = dict(trial.system_attrs)  # the point of a grid, say
             for key in self._rungs_to_climb(trial):
                 del attributes[key]
             self.study.add_trial(
@@ -305,7 +305,7 @@ class SharedStudy:
         self.storage.set_trial_state_values(trial._trial_id, state)
 
     def _forget_value(self, trial: FrozenTrial) -> None:
-        """What a bad trial reported before must not look good.
+        """Hide the values that a bad trial reported, which may look good.
 
         Optuna takes a pruned trial's last report for its value, and samplers take NaN for the
         worst.
@@ -314,10 +314,10 @@ class SharedStudy:
         self.storage.set_trial_intermediate_value(trial._trial_id, step, math.nan)
 
     def _rungs_to_climb(self, trial: FrozenTrial) -> list[str]:
-        """Of a trial that is run again: the highest, for its verdict there may be untold.
+        """The rungs that a repeated trial climbs again: the highest, whose verdict may be lost.
 
-        It must not be judged again where it was let through, by those that have come since: then
-        all could be pruned. A bracket of Hyperband's goes by the number, so its ladder is another.
+        Later trials must not judge it on a rung that it has passed: then all could be pruned.
+        Hyperband picks the bracket by the trial's number, so the repeated trial climbs all rungs.
         """
         rungs = [key for key in trial.system_attrs if key.startswith("completed_rung_")]
         if not isinstance(self.study.pruner, optuna.pruners.SuccessiveHalvingPruner):
@@ -325,7 +325,7 @@ class SharedStudy:
         return [f"completed_rung_{len(rungs) - 1}"] if rungs else []
 
     def note(self, trial: Trial, attributes: Mapping[str, Any]) -> None:
-        """Keep facts about a running trial; nothing happens if it was taken for dead meanwhile."""
+        """Store facts about a running trial, unless it was taken for dead meanwhile."""
 
         def action() -> None:
             with suppress(optuna.exceptions.UpdateFinishedTrialError):
@@ -335,13 +335,13 @@ class SharedStudy:
         self._patiently(action)
 
     def finish(self, trial: Trial, outcome: Outcome) -> None:
-        """Tell the study; nothing happens if the trial was taken for dead meanwhile."""
+        """Report the outcome to the study, unless the trial was taken for dead meanwhile."""
         self.note(trial, outcome.attributes)
         self._patiently(lambda: self._tell(trial, outcome))
 
     def _tell(self, trial: Trial, outcome: Outcome) -> None:
-        gone = optuna.exceptions.UpdateFinishedTrialError
-        with suppress(gone), db.lock(self.url):
+        finished_elsewhere = optuna.exceptions.UpdateFinishedTrialError
+        with suppress(finished_elsewhere), db.lock(self.url):
             frozen = self.storage.get_trial(trial._trial_id)
             if frozen.state is not TrialState.RUNNING:
                 return
@@ -350,7 +350,7 @@ class SharedStudy:
             try:
                 self.study.tell(trial, outcome.value, state=outcome.state)
             except RuntimeError as error:
-                # An exhausted grid tries to stop a loop that isn't there, after it was told.
+                # An exhausted grid, once told, tries to stop a loop that doesn't exist.
                 if "Study.stop" not in str(error):
                     raise
 
@@ -368,7 +368,7 @@ class Lease:
             try:
                 self.storage.record_heartbeat(self.trial_id)
             except Exception:
-                continue  # the database is away: the next beat may reach it
+                continue  # the database is away; the next renewal may reach it
 
     def __enter__(self) -> "Lease":
         self.thread.start()
@@ -398,8 +398,8 @@ def describe_space(space: Space) -> dict[str, str]:
     return {name: distribution_to_json(item) for name, item in space.items()}
 
 
-def _differs(name: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
-    every = differing(theirs, {**ours, "hash": theirs.get("hash")})
+def _differs(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    every = differing(old, {**new, "hash": old.get("hash")})
     more = f" and {len(every) - 3} more" if len(every) > 3 else ""
     shown = "; ".join(every[:3]) + more
     return f"study {name} holds trials that can't be compared with these: {shown}; {ANOTHER}"

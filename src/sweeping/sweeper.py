@@ -25,7 +25,7 @@ from src.files import check_writable
 from src.metrics import Direction
 from src.overrides import again, override, parsed
 from src.results import digest, refuse_used
-from src.results.identity import FOUND, STARTED, WHERE, settings
+from src.results.identity import SEARCHED, STARTED, WHERE, settings
 from src.results.status import COMPLETE, Status
 from src.sweeping.failures import cannot_go_on, failure
 from src.sweeping.progress import SweepProgress, report_result
@@ -42,8 +42,8 @@ from src.training.run import run, snapshot
 STATES: dict[Status, TrialState] = {
     **dict.fromkeys(COMPLETE, TrialState.COMPLETE),
     Status.PRUNED: TrialState.PRUNED,
-    # Pruned and not infinite: samplers then learn that the region is bad without its value, which
-    # Optuna keeps for trials that have none; and the sweep goes on.
+    # Pruned rather than infinite: samplers learn that the region is bad without a value, and the
+    # sweep goes on.
     Status.DIVERGED: TrialState.PRUNED,
 }
 
@@ -162,7 +162,7 @@ class StudySweeper(OptunaSweeperImpl):
         return study
 
     def _folders(self) -> list[Path]:
-        """The trials' folders in the study's, which must be fit for them."""
+        """The folders of trials in the study's folder, which must be fit for them."""
         try:
             check_writable(self.folder)
         except OSError as error:
@@ -176,15 +176,15 @@ class StudySweeper(OptunaSweeperImpl):
         return {key: self.dimensions[key].stored(value) for key, value in values.items()}
 
     def _read(self, arguments: list[str]) -> None:
-        """Part the command line's overrides from the space; compose what all trials share."""
+        """Separate the command line's overrides from the space; compose the shared config."""
         assert self.config is not None  # Hydra calls setup first
-        given = parsed(arguments)
-        self.fixed = fixed_lines(self.params, given)
+        overrides = parsed(arguments)
+        self.fixed = fixed_lines(self.params, overrides)
         self.base = self._compose(self.fixed)
         self.job = job_config(self.base)
-        self._check_groups(given)
-        self.dimensions = read_space(self.job, self.params, given)
-        self.space = {key: one.distribution for key, one in self.dimensions.items()}
+        self._check_groups(overrides)
+        self.dimensions = read_space(self.job, self.params, overrides)
+        self.space = {key: parameter.distribution for key, parameter in self.dimensions.items()}
         if not self.space:
             raise InputError(
                 "hydra.sweeper.params: there is nothing to search; choose a file with sweeps=NAME"
@@ -197,16 +197,16 @@ class StudySweeper(OptunaSweeperImpl):
         return self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
 
     def _check_groups(self, arguments: Sequence[Override]) -> None:
-        for one in arguments:
-            if one.is_sweep_override() and one.key_or_group in self.base.hydra.runtime.choices:
-                group = one.key_or_group
+        for argument in arguments:
+            group = argument.key_or_group
+            if argument.is_sweep_override() and group in self.base.hydra.runtime.choices:
                 raise InputError(f"{group}: a study searches values; make one study per {group}")
 
     def _check_folders(self, study: SharedStudy, folders: list[Path]) -> None:
-        """A trial's folder is its alone: refuse those that aren't of this study."""
-        begun = {one.number for one in study.trials() if one.state is not TrialState.WAITING}
-        ours = [folder for folder in folders if _is_of(folder, study.name, begun)]
-        if unknown := sorted({*folders} - {*ours}):
+        """Refuse folders of another study's trials: each trial needs its own folder."""
+        begun = {trial.number for trial in study.trials() if trial.state is not TrialState.WAITING}
+        known = [folder for folder in folders if _is_of(folder, study.name, begun)]
+        if unknown := sorted({*folders} - {*known}):
             raise InputError(
                 f"{unknown[0]} is of a study that the database doesn't know as {study.name}; "
                 f"move {self.folder} away, or choose another hydra.sweeper.study_name"
@@ -239,11 +239,11 @@ class StudySweeper(OptunaSweeperImpl):
                 result = self._train(study, trial, folder)
                 status, value = result["status"], result["objective"]["value"]
                 facts = {key: result[key] for key in ("status", "steps")}
-                ended = Outcome(STATES[status], value if status in COMPLETE else None, facts)
+                outcome = Outcome(STATES[status], value if status in COMPLETE else None, facts)
             except Exception as error:
-                ended = failure(error, folder)
+                outcome = failure(error, folder)
         seconds = time.perf_counter() - started
-        return replace(ended, attributes={**ended.attributes, "seconds": seconds})
+        return replace(outcome, attributes={**outcome.attributes, "seconds": seconds})
 
     def _values(self, trial: Trial) -> dict[str, Any]:
         """The trial's own values, as the config holds them."""
@@ -251,14 +251,14 @@ class StudySweeper(OptunaSweeperImpl):
 
     def _lines(self, values: Mapping[str, Any]) -> list[str]:
         """Values as overrides."""
-        added = {key for key, one in self.dimensions.items() if one.added}
+        added = {key for key, parameter in self.dimensions.items() if parameter.added}
         return [f"{'++' * (key in added)}{override(key, item)}" for key, item in values.items()]
 
     def _train(self, study: SharedStudy, trial: Trial, folder: Path) -> dict[str, Any]:
-        """Run the trial and leave in its folder what Hydra's launcher would leave.
+        """Run the trial and write the files that Hydra's launcher would write.
 
-        The config differs from the others' in nothing but values, so composing it anew would be
-        most of what a trial costs beside its training.
+        Trials' configs differ only in values, so it changes those of the composed config: to
+        compose it again would be most of a trial's cost beside its training.
         """
         cfg = copy.deepcopy(self.job)
         values = {**self._values(trial), "trial": trial.number}
@@ -278,7 +278,7 @@ class StudySweeper(OptunaSweeperImpl):
 
 
 def _is_of(folder: Path, study: str, begun: set[int]) -> bool:
-    """Whether a folder is of a trial of the study; its run names it, once it has begun."""
+    """Whether a folder belongs to a trial of the study; a run that has begun names its study."""
     try:
         names = json.loads((folder / "trial.json").read_text())
     except (OSError, ValueError):
@@ -288,11 +288,11 @@ def _is_of(folder: Path, study: str, begun: set[int]) -> bool:
 
 
 def comparable(config: Config, space: Any, data_sha256: str) -> dict[str, Any]:
-    """Everything that makes trials of a study comparable, flat, with its digest."""
-    kept = settings(config.model_dump(), (*STARTED, *FOUND, *WHERE, *space))
-    kept |= {f"space.{name}": text for name, text in describe_space(space).items()}
-    kept["data.sha256"] = data_sha256
-    return {**kept, "hash": digest(kept)}
+    """The signature of a study: all that makes its trials comparable, flat, with its digest."""
+    signature = settings(config.model_dump(), (*STARTED, *SEARCHED, *WHERE, *space))
+    signature |= {f"space.{name}": text for name, text in describe_space(space).items()}
+    signature["data.sha256"] = data_sha256
+    return {**signature, "hash": digest(signature)}
 
 
 Plugins.instance().register(StudySweeper)

@@ -1,4 +1,4 @@
-"""Several workers on this machine: each is the same command, pulling trials from the study."""
+"""Several workers on this machine; each runs the same command and takes trials of the study."""
 
 import os
 import subprocess
@@ -19,20 +19,21 @@ from src.sweeping.study import MAX_DEATHS, SharedStudy
 
 WORKER = "FAIRSTEP_WORKER"  # set in a worker's environment: it prints no results
 PARENT = "FAIRSTEP_PARENT"  # the process without which this one ends, after the trial it runs
-# Of each killed worker, while no further trial counts: more than a trial's deaths until it does.
+# Restarts of killed workers, per worker, until a further trial counts. It must exceed the deaths
+# after which a trial counts.
 MAX_RESTARTS = MAX_DEATHS + 2
 POLL_SECONDS = 0.5
 
 
 def run_workers(count: int, study: SharedStudy, progress: SweepProgress, folder: Path) -> None:
-    """Keep `count` workers going until the study is complete.
+    """Keep `count` workers running until the study is complete.
 
-    Each is a process of its own, so none waits for another; what they print goes to
-    `worker-N.log` in the study's folder.
+    Each is a separate process, so none waits for another; its output goes to `worker-N.log` in
+    the study's folder.
 
     Raises:
-        InputError: a worker gave up, with its last words.
-        KeyboardInterrupt: after every worker has told the study.
+        InputError: a worker gave up; the message holds its last line.
+        KeyboardInterrupt: every worker has reported to the study before.
     """
     folder.mkdir(parents=True, exist_ok=True)
     workers: dict[int, subprocess.Popen[bytes]] = {}
@@ -65,7 +66,7 @@ def run_workers(count: int, study: SharedStudy, progress: SweepProgress, folder:
 
 def _start(number: int, folder: Path) -> subprocess.Popen[bytes]:
     environment = {**os.environ, WORKER: "1", PARENT: str(os.getpid())}
-    environment.pop("HYDRA_FULL_ERROR", None)  # set by the entry point for its own use
+    environment.pop("HYDRA_FULL_ERROR", None)  # the entry point sets it for itself
     with open(folder / f"worker-{number}.log", "ab") as log:
         return subprocess.Popen(
             [sys.executable, *sys.orig_argv[1:]],  # whatever script this is
@@ -84,7 +85,7 @@ def is_orphan() -> bool:
 
 @contextmanager
 def in_turn(folder: Path) -> Iterator[None]:
-    """A comparison's search waits for the one that a killed command left at the same study."""
+    """Let a comparison's search wait for one that a killed command left at the same study."""
     if PARENT not in os.environ or WORKER in os.environ:
         yield
         return
@@ -101,7 +102,7 @@ def in_turn(folder: Path) -> Iterator[None]:
 
 
 def _stop(workers: list[subprocess.Popen[bytes]]) -> None:
-    """Ask the workers to tell the study and end."""
+    """Ask the workers to report to the study and to end."""
     for worker in workers:
         worker.terminate()
     for worker in workers:
@@ -109,9 +110,9 @@ def _stop(workers: list[subprocess.Popen[bytes]]) -> None:
 
 
 def end(process: subprocess.Popen[bytes]) -> int:
-    """Ask a process of ours to end, which it does as at Ctrl-C; kill it if it doesn't.
+    """Ask a process of ours to end as at Ctrl-C; kill it if it doesn't.
 
-    By SIGTERM: what a script starts in the background inherits that SIGINT is ignored.
+    It uses SIGTERM, because a script's background processes ignore SIGINT.
     """
     process.terminate()
     try:
@@ -122,9 +123,9 @@ def end(process: subprocess.Popen[bytes]) -> int:
 
 
 def last_words(log: Path) -> str:
-    """The last line of what a process printed, and where to read the rest.
+    """The last line of a process's output, and the path of the log.
 
-    On a full disk it couldn't print it.
+    On a full disk the process couldn't print it, so the disk's error stands for it.
     """
     if full := no_room(log.parent):
         return f"{log.parent}: {full.strerror}; {ROOM}"
@@ -133,7 +134,7 @@ def last_words(log: Path) -> str:
 
 
 def _check_complete(study: SharedStudy) -> None:
-    running = [one.number for one in study.trials() if one.state is TrialState.RUNNING]
+    running = [trial.number for trial in study.trials() if trial.state is TrialState.RUNNING]
     if study.counted() < study.n_trials:
         raise InputError(
             f"every worker was killed before study {study.name} was complete "

@@ -19,7 +19,7 @@ from src.training.schedules import Constant
 
 @dataclass(frozen=True)
 class Parts:
-    """What a config describes, built."""
+    """The objects that a config describes."""
 
     data: Splits
     model: nn.Module
@@ -68,7 +68,7 @@ def steps_in_all(config: Config, data: Splits) -> int:
 def build_pair(
     config: Config, device: torch.device, shape: Sequence[int], num_classes: int
 ) -> tuple[nn.Module, torch.optim.Optimizer]:
-    """The model and its optimizer: the same at every call, and with shapes for lazy layers."""
+    """Build the model and its optimizer: the same at every call, with shapes for lazy layers."""
     torch.manual_seed(config.seed)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Lazy modules are a new feature")
@@ -83,7 +83,7 @@ def build_pair(
 def _give_shapes(model: nn.Module, shape: Sequence[int]) -> None:
     """Let lazy layers see an input, so that an optimizer can be given their parameters.
 
-    It draws their weights from torch's global generator; a model without any isn't touched.
+    It draws their weights from torch's global generator; a model without lazy layers is untouched.
     """
     if not _lazy(model):
         return
@@ -100,7 +100,7 @@ def _lazy(model: nn.Module) -> list[str]:
 
 
 def _check_sizes(config: Config, data: Splits) -> None:
-    """Refuse a split that leaves too few images for what is asked of it."""
+    """Refuse a split that leaves too few images to train on or to evaluate."""
     settings, size = config.data, len(data.train)
     leaves = f"data.validation_fraction={settings.validation_fraction}: leaves"
     total = size + len(data.val)

@@ -1,4 +1,4 @@
-"""Checkpoints: the last two, each whole, each with its SHA-256."""
+"""The last two checkpoints of a run, each with its SHA-256."""
 
 import hashlib
 import io
@@ -30,54 +30,54 @@ class Checkpoints:
         self.unusable: set[Path] = set()
 
     def save(self, step: int, state: dict[str, Any]) -> None:
-        """Write one and remove all but the last two.
+        """Write a checkpoint and remove all but the last two.
 
         Raises:
-            OSError: the disk is full, say; the checkpoints before are untouched.
+            OSError: the disk is full, say; the earlier checkpoints are untouched.
         """
         buffer = io.BytesIO()
         torch.save(state, buffer)
         content = buffer.getvalue()
-        place = self.folder / f"step-{step:09d}.pt"
+        path = self.folder / f"step-{step:09d}.pt"
         self.folder.mkdir(exist_ok=True)
-        # First, so that no checkpoint is ever without it.
-        text = f"{hashlib.sha256(content).hexdigest()}  {place.name}\n"
-        write_whole(_sum_of(place), text.encode(), flush=True)
-        write_whole(place, content, flush=True)
-        self.unusable.discard(place)
-        self._tidy(place)
+        # The sum is written first, so that no checkpoint is ever without it.
+        text = f"{hashlib.sha256(content).hexdigest()}  {path.name}\n"
+        write_whole(_sum_of(path), text.encode(), flush=True)
+        write_whole(path, content, flush=True)
+        self.unusable.discard(path)
+        self._tidy(path)
 
     def _tidy(self, newest: Path) -> None:
-        """Remove older ones, those of steps to come, unusable ones, what a killed process left."""
-        good = [place for place in self.places() if place not in self.unusable]
-        kept = [place for place in good if place <= newest][:KEPT]
-        names = {one.name for place in kept for one in (place, _sum_of(place))}
+        """Remove older and later checkpoints, unusable ones and what a killed process left."""
+        good = [path for path in self.paths() if path not in self.unusable]
+        newest_good = [path for path in good if path <= newest][:KEPT]
+        names = {file.name for path in newest_good for file in (path, _sum_of(path))}
         for pattern in ("step-*", ".step-*"):
-            for path in self.folder.glob(pattern):
-                if path.name not in names:
-                    path.unlink()
+            for entry in self.folder.glob(pattern):
+                if entry.name not in names:
+                    entry.unlink()
 
-    def places(self) -> list[Path]:
+    def paths(self) -> list[Path]:
         """The checkpoints, newest first."""
         return sorted(self.folder.glob("step-*.pt"), reverse=True)
 
     def load(self) -> dict[str, Any] | None:
-        """The newest that can be read; None if none was ever written.
+        """The newest checkpoint that can be read; None if none was ever written.
 
-        One that can't be is named on standard error.
+        Each that can't be read is named on standard error.
 
         Raises:
-            InputError: none can be.
+            InputError: there are checkpoints, and none can be read.
         """
-        places, reasons = self.places(), set()
-        for place in places:
+        paths, reasons = self.paths(), set()
+        for path in paths:
             try:
-                return _read(place)
+                return _read(path)
             except UnusableError as error:
-                self.unusable.add(place)
+                self.unusable.add(path)
                 reasons.add(error.kind)
-                print(f"{error.kind} checkpoint {place}: {error}", file=sys.stderr)
-        if places:
+                print(f"{error.kind} checkpoint {path}: {error}", file=sys.stderr)
+        if paths:
             kinds = " or ".join(sorted(reasons))
             raise InputError(f"{self.folder}: every checkpoint is {kinds}; nothing was changed")
         return None
@@ -91,20 +91,20 @@ class UnusableError(ValueError):
         self.kind = kind
 
 
-def _read(place: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, Any]:
     try:
-        content = place.read_bytes()
-        found, expected = hashlib.sha256(content).hexdigest(), _sum_of(place).read_text().split()
+        content = path.read_bytes()
+        digest, expected = hashlib.sha256(content).hexdigest(), _sum_of(path).read_text().split()
     except (OSError, ValueError) as error:
         raise UnusableError("damaged", str(error)) from error
-    if expected[:1] != [found]:
-        raise UnusableError("damaged", f"its SHA-256 is {found}, not that of {_sum_of(place).name}")
-    # Never a pickle that could run code, whoever it is from. To the CPU: the machine that goes on
-    # may lack the device.
+    if expected[:1] != [digest]:
+        raise UnusableError("damaged", f"its SHA-256 is {digest}, not that of {_sum_of(path).name}")
+    # `weights_only`: a pickle could run code, and the file may come from anybody. "cpu": the
+    # machine that goes on may lack the device.
     try:
-        with warnings.catch_warnings(action="ignore"):  # the error that follows says it better
+        with warnings.catch_warnings(action="ignore"):  # the error says it better
             state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
-    except Exception as error:  # torch raises what it likes at bytes that it can't read
+    except Exception as error:  # torch may raise anything on bytes it can't read
         raise UnusableError("unreadable", _reason(error)) from error
     if not isinstance(state, dict):
         raise UnusableError("unreadable", "it holds no state of a run")
@@ -112,12 +112,12 @@ def _read(place: Path) -> dict[str, Any]:
 
 
 def _reason(error: Exception) -> str:
-    """What torch refuses to load, by its name, without torch's advice to trust it."""
+    """Name what torch refuses to load, without torch's advice to trust it."""
     text = " ".join(str(error).split())
     if refused := re.search(r"GLOBAL (\S+)", text):
         return f"it holds {refused[1]}, which isn't loaded from a checkpoint"
     return text[:200] or type(error).__name__
 
 
-def _sum_of(place: Path) -> Path:
-    return place.with_name(f"{place.name}.sha256")
+def _sum_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")

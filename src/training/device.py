@@ -17,7 +17,7 @@ def find_device(name: str) -> torch.device:
     if name == "auto":
         name = next(device for device in ("cuda", "mps", "cpu") if available[device])
     if not available[name]:
-        usable = ", ".join(device for device, there in available.items() if there)
+        usable = ", ".join(device for device, present in available.items() if present)
         raise InputError(f"trainer.device={name}: not available here; available: auto, {usable}")
     return torch.device(name)
 
@@ -27,22 +27,22 @@ def device_name(device: torch.device) -> str:
 
 
 def set_up_torch(config: Config) -> None:
-    """Determinism, for the whole process, and one thread, so that a model is built the same."""
+    """Make the process deterministic, with one thread, so that a model is built the same."""
     torch.set_num_threads(1)
     if config.trainer.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs it to repeat
         os.environ.setdefault("TORCHINDUCTOR_DETERMINISTIC", "1")  # for models that are compiled
-    # Not by use_deterministic_algorithms, which would import torch's compiler.
+    # use_deterministic_algorithms would import torch's compiler.
     torch.set_deterministic_debug_mode("error" if config.trainer.deterministic else "default")
-    # It would also fill every new tensor, an aid against code that reads memory it never wrote.
+    # The mode also fills every new tensor, to find code that reads memory it never wrote.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def set_threads(config: Config, model: nn.Module, had: int | None = None) -> None:
-    """The threads that a run trains with, for the whole process; never the machine's number.
+    """Set the threads that a run trains with, for the whole process; never the machine's number.
 
-    The config's, else those that the run had before, because another number adds up in another
-    order, else those that follow from the size of the work.
+    The config's number counts, else the one that the run had before, because another number adds
+    up in another order, else the one that follows from the size of the work.
     """
     parameters = sum(parameter.numel() for parameter in model.parameters())
     follow = threads_for(config.data.batch_size, parameters)

@@ -64,8 +64,8 @@ def unkept(name: str, value: Any, shared: Container[int] = frozenset()) -> str |
 
 def refuse(name: str, value: Any, shared: Container[int] = frozenset()) -> None:
     """Raise InputError for what `unkept` finds."""
-    if found := unkept(name, value, shared):
-        raise InputError(f"{found} {ADVICE}")
+    if leaf := unkept(name, value, shared):
+        raise InputError(f"{leaf} {ADVICE}")
 
 
 def _comes_back(value: Any) -> bool:
@@ -78,14 +78,14 @@ def _comes_back(value: Any) -> bool:
         buffer = io.BytesIO()
         torch.save(value, buffer)
         buffer.seek(0)
-        with warnings.catch_warnings(action="ignore"):  # sparse tensors take long, it says
+        with warnings.catch_warnings(action="ignore"):  # it warns that sparse tensors take long
             return type(torch.load(buffer, weights_only=True)) is type(value)
-    except Exception:  # pickle and torch raise what they like
+    except Exception:  # pickle and torch may raise anything
         return False
 
 
 class _Fingerprint(pickle.Pickler):
-    """Pickles a value without what is kept elsewhere, and tensors by their digest."""
+    """Pickles a value without what is saved elsewhere, and tensors by their digest."""
 
     def __init__(self, file: io.BytesIO, owners: Container[int], shared: Container[int]) -> None:
         super().__init__(file)
@@ -102,25 +102,25 @@ class _Fingerprint(pickle.Pickler):
 
 
 def fingerprint(value: Any, owners: Container[int], shared: Container[int]) -> object:
-    """Equal for an attribute that hasn't changed; None for a lock, say, which nobody can tell."""
+    """Equal for an attribute that hasn't changed; None for one that can't be compared (a lock)."""
     if type(value) in SCALARS:
         return value
     buffer = io.BytesIO()
     try:
         _Fingerprint(buffer, owners, shared).dump(value)
-    except Exception:  # own classes raise what they like
+    except Exception:  # a user's class may raise anything
         return None
     return hashlib.sha256(buffer.getvalue()).hexdigest()
 
 
 def storage(tensor: Tensor) -> int:
-    """Where a tensor's memory lies; 0 for one that has none of its own."""
+    """The address of a tensor's memory; 0 for a tensor that has none of its own."""
     return tensor.untyped_storage().data_ptr() if tensor.layout is torch.strided else 0
 
 
 def _bytes(tensor: Tensor) -> Tensor:
     flat = tensor.detach().cpu().resolve_conj().resolve_neg().reshape(-1)
-    return flat.view(torch.uint8)  # which a scalar can't be
+    return flat.view(torch.uint8)  # a scalar has no such view, hence the reshape
 
 
 def _digest(tensor: Tensor) -> str:
@@ -128,25 +128,25 @@ def _digest(tensor: Tensor) -> str:
     return form + hashlib.sha256(_bytes(tensor).numpy().tobytes()).hexdigest()
 
 
-def difference(one: Any, other: Any) -> str | None:
+def difference(left: Any, right: Any) -> str | None:
     """The name of the first leaf in which two states differ; None if they are equal to the bit."""
-    ours, theirs = dict(walk("", one)), dict(walk("", other))
-    for name in {**ours, **theirs}:
-        if name not in ours or name not in theirs or not _same(ours[name], theirs[name]):
+    lefts, rights = dict(walk("", left)), dict(walk("", right))
+    for name in {**lefts, **rights}:
+        if name not in lefts or name not in rights or not _same(lefts[name], rights[name]):
             return name[1:]
     return None
 
 
-def alike(one: Tensor, other: Tensor) -> bool:
+def alike(left: Tensor, right: Tensor) -> bool:
     """Whether two tensors have the same shape and type."""
-    return (one.shape, one.dtype) == (other.shape, other.dtype)
+    return (left.shape, left.dtype) == (right.shape, right.dtype)
 
 
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, Tensor) != isinstance(other, Tensor):
+def _same(left: Any, right: Any) -> bool:
+    if isinstance(left, Tensor) != isinstance(right, Tensor):
         return False
-    if isinstance(one, Tensor):
-        if one.layout is not torch.strided:
+    if isinstance(left, Tensor):
+        if left.layout is not torch.strided:
             return True
-        return alike(one, other) and torch.equal(_bytes(one), _bytes(other))
-    return bool(one == other or (one != one and other != other))
+        return alike(left, right) and torch.equal(_bytes(left), _bytes(right))
+    return bool(left == right or (left != left and right != right))

@@ -19,7 +19,7 @@ Row = dict[str, Any]  # one evaluation: a line of metrics.jsonl
 
 @dataclass
 class Position:
-    """How far a run has come; where it goes on from."""
+    """How far a run has come, and where it goes on."""
 
     epoch: int = 1  # 1-based
     seen: int = 0  # samples, in this epoch
@@ -49,9 +49,9 @@ def train(
     A row falls where the samples seen within the epoch reach a multiple of `evaluate_every`, and
     at the epoch's end. `batch_loss` is the loss of the batch just trained on. Whoever iterates
     decides whether to go on; `train_seconds` stands still meanwhile, and during evaluation.
-    `tick` is told of every batch: the samples seen in all and the loss.
+    `tick` gets the total of samples and the loss after every batch.
     """
-    began = time.perf_counter() - at.wall_seconds
+    started = time.perf_counter() - at.wall_seconds
     resumed = time.perf_counter()
     if at.step == 0:  # later it is as it was saved
         training(optimizer)
@@ -70,7 +70,7 @@ def train(
             at.since_row -= evaluate_every
             batch_loss = loss.item()  # waits for the device, so the clock is read after it
             at.train_seconds += time.perf_counter() - resumed
-            values, at.wall_seconds = evaluate(), time.perf_counter() - began
+            values, at.wall_seconds = evaluate(), time.perf_counter() - started
             yield {
                 "step": at.step,
                 "samples": at.samples,
@@ -89,7 +89,7 @@ def train(
 def stepper(
     model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """What takes a step on a batch and returns the loss from before it."""
+    """A function that takes a step on a batch and returns the loss from before it."""
     closed = wants_closure(optimizer)
 
     def step(inputs: Tensor, targets: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ def stepper(
 
 
 def wants_closure(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether its step evaluates the batch itself, as often as it likes (torch's LBFGS, say)."""
+    """Whether the optimizer's step evaluates the batch itself (torch's LBFGS, say)."""
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     return closure is not None and closure.default is closure.empty
 

@@ -1,4 +1,4 @@
-"""How a run shows itself: a bar and a table on a terminal, plain lines elsewhere."""
+"""The progress of a run: a bar and a table on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Mapping
@@ -75,8 +75,8 @@ class RunProgress:
         print_line(self.console, f"epoch {epoch}  sample {sample}  {_values(row)}")
 
     def _move(self, samples: int, epoch: int, row: Mapping[str, Any]) -> None:
-        place = f"{epoch}/{self.epochs}"
-        self.bar.update(self.task, completed=samples, epoch=place, losses=_values(row))
+        position = f"{epoch}/{self.epochs}"
+        self.bar.update(self.task, completed=samples, epoch=position, losses=_values(row))
 
 
 def _shown(row: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""A run in small, before anything is written: what would fail in it fails here.
+"""A small rehearsal of a run, before anything is written: what would fail in the run fails here.
 
 Below `check`, the functions raise what the model or the optimizer raises, and ValueError.
 """
@@ -28,10 +28,10 @@ BATCH = 2  # batch norm refuses one
 
 
 def check(config: Config) -> Splits:
-    """Refuse what a run of the config would fail at, before it has a folder.
+    """Refuse a config whose run would fail, before the run has a folder.
 
     Returns:
-        The data that it would train on, on the CPU.
+        The data that the run would train on, on the CPU.
 
     Raises:
         InputError: a part can't be built, or fails where it is used.
@@ -46,10 +46,10 @@ def check(config: Config) -> Splits:
 def _rehearse(config: Config) -> nn.Module:
     """Refuse what a part refuses, before any data is read or downloaded.
 
-    Much shows only in use: in a forward pass, a step, or a step after a checkpoint.
+    Many mistakes show only in use: in a forward pass, a step, or a step after a checkpoint.
 
     Returns:
-        The model that it was tried with.
+        The rehearsed model.
     """
     device = find_device(config.trainer.device)
     build("scheduler", config.scheduler, Constant, total_steps=sys.maxsize)
@@ -74,11 +74,11 @@ def _check_last_batch(config: Config, data: Splits, model: nn.Module) -> None:
     if size % batch_size != 1 and batch_size != 1:
         return
     try:
-        one = samples(data.shape, data.num_classes, 1).to(next(model.parameters()).device)
-        try_model(model, one, data.num_classes)
-    except Exception as error:  # own classes raise what they like
-        other = next((n for n in range(batch_size + 1, size + 1) if size % n != 1), None)
-        choose = f"choose data.batch_size={other}, say" if other else "train on more"
+        sample = samples(data.shape, data.num_classes, 1).to(next(model.parameters()).device)
+        try_model(model, sample, data.num_classes)
+    except Exception as error:  # a user's class may raise anything
+        usable_size = next((n for n in range(batch_size + 1, size + 1) if size % n != 1), None)
+        choose = f"choose data.batch_size={usable_size}, say" if usable_size else "train on more"
         raise InputError(
             f"data.batch_size={batch_size}: leaves a batch of 1 of the {size} training samples, "
             f"which {config.model['_target_']} refuses ({' '.join(str(error).split())}); {choose}"
@@ -91,7 +91,7 @@ def samples(shape: Sequence[int], num_classes: int, count: int = 2 * BATCH) -> S
 
 
 def try_model(model: nn.Module, data: Split, num_classes: int) -> None:
-    """Go forward, back, and forward once more as an evaluation does."""
+    """Do a forward pass, a backward pass and an evaluation."""
     logits, expected = model(data.inputs), (len(data), num_classes)
     if tuple(logits.shape) != expected:
         raise ValueError(
@@ -103,7 +103,7 @@ def try_model(model: nn.Module, data: Split, num_classes: int) -> None:
 
 
 def try_steps(pair: Pair, data: Split) -> None:
-    """Take a few steps, as the run will; leave gradients for another."""
+    """Take a few steps as the run will, and leave gradients for another step."""
     for group in pair.optimizer.param_groups:
         if "lr" not in group:
             raise ValueError("its parameter groups have no lr, which a schedule sets")
@@ -125,25 +125,25 @@ def try_steps(pair: Pair, data: Split) -> None:
 
 
 def try_checkpoint(pair: Pair, twin: Pair, state: dict[str, Any], data: Split) -> None:
-    """Go on from a checkpoint and without one, by the same gradients, to the same bits.
+    """Check that steps with and without a checkpoint before them give the same bits.
 
     Args:
-        pair: has gradients.
-        twin: built as the pair was.
-        state: the pair's.
+        pair: its parameters have gradients.
+        twin: a second pair, built as the first was.
+        state: of the pair.
         data: for an optimizer that makes its gradients itself.
     """
-    state = moved(state, torch.device("cpu"), copy=True)  # as reading it would give it
+    state = moved(state, torch.device("cpu"), copy=True)  # as if read from a file
     twin.load_state_dict(state)
-    for param, other in zip(pair.model.parameters(), twin.model.parameters(), strict=True):
-        other.grad = None if param.grad is None else param.grad.clone()
-    for each in (pair, twin):
-        set_global_generators(state["generators"], each.device)
+    for param, twin_param in zip(pair.model.parameters(), twin.model.parameters(), strict=True):
+        twin_param.grad = None if param.grad is None else param.grad.clone()
+    for trained in (pair, twin):
+        set_global_generators(state["generators"], trained.device)
         for _ in range(2):
-            if wants_closure(each.optimizer):
-                stepper(each.model, each.optimizer)(data.inputs, data.targets)
+            if wants_closure(trained.optimizer):
+                stepper(trained.model, trained.optimizer)(data.inputs, data.targets)
             else:
-                each.optimizer.step()
+                trained.optimizer.step()
     if name := difference(pair.state_dict(), twin.state_dict()):
         raise ValueError(
             f"two steps after a checkpoint {name} isn't what it is without one; what makes the "

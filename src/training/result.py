@@ -1,4 +1,4 @@
-"""What a run came to: the contents of its result.json."""
+"""The contents of a run's result.json."""
 
 import hashlib
 import math
@@ -24,13 +24,13 @@ def result(
     eval_seconds: float,
     model: nn.Module,
 ) -> dict[str, Any]:
-    """What `result.json` holds of a run.
+    """The contents of `result.json` for a run.
 
     Args:
         status: how it ended.
         rows: all of its evaluations.
-        at_end: what was evaluated once, when it had ended.
-        eval_seconds: spent on the rows.
+        at_end: the evaluation after the end.
+        eval_seconds: the time of the rows' evaluations.
         model: with its last weights.
     """
     objective = config.objective
@@ -58,7 +58,7 @@ def result(
 
 
 def diverged(row: Row) -> bool:
-    """Whether anything that was measured is NaN or infinite."""
+    """Whether a measured value is NaN or infinite."""
     return not all(math.isfinite(row[name]) for name in ("batch_loss", *METRICS) if name in row)
 
 

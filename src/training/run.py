@@ -47,10 +47,10 @@ def run(
         config: checked; with `resume`, the folder's own, and the run goes on where it stopped.
         snapshot: the resolved config as YAML, kept as `config.yaml`.
         folder: exists and is this run's alone.
-        stop: is told every row, and tells whether the run ends there, as pruned.
+        stop: takes every row, and returns whether the run ends there, as pruned.
         quiet: no progress is shown.
         keep_last: write a checkpoint at the end, from which the run can be lengthened.
-        threads: how many the run had that this one repeats; used where the config names none.
+        threads: the number that the repeated run had; used where the config names none.
 
     Returns:
         What `result.json` holds, with the objective's value not yet rounded to JSON (a run that
@@ -73,28 +73,28 @@ def run(
             session.record.take_up(rows)
         session.describe(snapshot, recorded, facts)
         status = _train(config, session, stop, quiet=quiet, keep_last=keep_last)
-        ended = session.result(status)
-        session.record.result(ended)
+        outcome = session.result(status)
+        session.record.result(outcome)
     if session.interrupt is not None:
         raise session.interrupt
-    return ended
+    return outcome
 
 
 @contextmanager
 def _one_line(folder: Path) -> Iterator[None]:
-    """A disk that is full, say, ends the run with one line that says how to go on."""
+    """Turn an OSError (a full disk, say) into one line that says how the run goes on."""
     try:
         yield
     except OSError as error:
         reason = f"{error.filename or folder}: {error.strerror or error}"
-        newest = next((place.name for place in Checkpoints(folder).places()), "the start")
+        newest = next((path.name for path in Checkpoints(folder).paths()), "the start")
         if (folder / "config.yaml").is_file():
             reason += f"; {shlex.quote(override('resume', str(folder)))} goes on from {newest}"
         raise InputError(reason) from error
 
 
 class Session:
-    """A run under way: what was built, how far it is, and what it has written."""
+    """A run under way: its parts, its position and its record."""
 
     def __init__(self, config: Config, folder: Path) -> None:
         self.config, self.parts = config, assemble(config)
@@ -129,14 +129,14 @@ class Session:
             yield row
 
     def result(self, status: Status) -> dict[str, Any]:
-        """What the run came to; evaluates what is evaluated once, unless it was interrupted."""
+        """The run's result; the sets of `evaluate_at_end` count unless it was interrupted."""
         names = self.config.trainer.evaluate_at_end if status is not Status.INTERRUPTED else []
         at_end, seconds = Evaluator(self.parts, names)(), self.evaluator.seconds
         with judged(self.parts.model, self.parts.optimizer):
             return result(self.config, status, self.record.rows, at_end, seconds, self.parts.model)
 
     def facts(self) -> dict[str, Any]:
-        """Where this run comes from."""
+        """The provenance of this run."""
         return {
             **provenance(PROJECT),
             "data_sha256": self.parts.data.sha256,
@@ -146,24 +146,24 @@ class Session:
         }
 
     def describe(self, snapshot: str, recorded: dict[str, Any], facts: dict[str, Any]) -> None:
-        """Write config.yaml and where this run comes from.
+        """Write config.yaml and the provenance of this run.
 
-        Of a run that goes on, what it began with stays, and what differs now is added.
+        A run that goes on keeps the provenance that it began with; what differs now is added.
         """
         self.record.config(snapshot)
         if not recorded:
             self.record.patch(patch(PROJECT))
             self.record.provenance(facts)
             return
-        changed = {what: new for what, _, new in identity.environment(recorded, facts)}
+        changed = {name: new for name, _, new in identity.environment(recorded, facts)}
         if "git.diff_sha256" in changed:
             self.record.patch(patch(PROJECT), f"provenance-{self.at.step}.patch")
         entry = {"step": self.at.step, "command": facts["command"], **changed}
         before = recorded.get("resumed", [])
         self.record.provenance({**recorded, "resumed": [*before, entry]})
 
-    def save(self, ended: Status | None, *, force: bool = False) -> None:
-        """Write a checkpoint, if it is time for one; called at an evaluation."""
+    def save(self, status: Status | None, *, force: bool = False) -> None:
+        """Write a checkpoint if one is due; an evaluation calls this."""
         every = self.config.trainer.checkpoint_every
         if every is None or (self.at.train_seconds - self.saved_at < every and not force):
             return
@@ -175,25 +175,25 @@ class Session:
             "position": asdict(self.at),
             "stopper": {"best": self.stopper.best, "waited": self.stopper.waited},
             "rows": len(self.record.rows),
-            "ended": ended and str(ended),
+            "ended": status and str(status),
             "eval_seconds": self.evaluator.seconds,
         }
         self.checkpoints.save(self.at.step, state)
 
     def restore(self) -> int:
-        """Go back to the newest checkpoint; to the start, where there is none yet.
+        """Go back to the newest checkpoint, or to the start where there is none yet.
 
         Returns:
-            How many rows there were.
+            The number of rows at the checkpoint.
 
         Raises:
-            InputError: there are some, and none can be read or is this run's.
+            InputError: no checkpoint can be read, or it is another run's.
         """
-        kept, folder = self.checkpoints.load(), self.checkpoints.folder
-        if kept is None:
+        saved, folder = self.checkpoints.load(), self.checkpoints.folder
+        if saved is None:
             return 0
         try:
-            state = State.model_validate(kept)
+            state = State.model_validate(saved)
             self._check_config(state)
             return self._restore(state)
         except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as e:
@@ -210,7 +210,7 @@ class Session:
             identity.check_group(self.config.optimizer, saved, group)
 
     def _restore(self, state: State) -> int:
-        """Put everything in its place; return how many rows there were."""
+        """Load the state into the session; return the number of its rows."""
         self.pair.load_state_dict(vars(state))
         self.at = Position(**state.position)  # type: ignore[arg-type]
         self.saved_at = self.at.train_seconds
@@ -247,7 +247,7 @@ def _train(
                     status = ended
                     break
             else:
-                status = Status.COMPLETED  # all that was to do was done before
+                status = Status.COMPLETED  # no step was left to take
     except KeyboardInterrupt as interrupt:
         status, session.interrupt = Status.INTERRUPTED, interrupt
         session.record.settle()
@@ -272,5 +272,5 @@ def _ending(
 
 
 def snapshot(cfg: DictConfig) -> str:
-    """The config with everything interpolated, as YAML."""
+    """The config as YAML, with every interpolation resolved."""
     return OmegaConf.to_yaml(cfg, resolve=True)

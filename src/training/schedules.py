@@ -13,8 +13,8 @@ import torch
 class Constant:
     """Always 1, after an optional warm-up; the others differ in `decay` alone.
 
-    In the warm-up, step s of w has the factor (s + 1) / w, so the first step is not lost. What
-    follows is a schedule of its own: `decay` counts from the end of the warm-up.
+    In the warm-up, step s of w has the factor (s + 1) / w, so the first step is not lost. `decay`
+    counts from the end of the warm-up.
 
     Args:
         total_steps: of the whole run, >= 1; the trainer knows it.

@@ -16,13 +16,13 @@ from src.training.weights import judged, switches
 
 
 class State(BaseModel):
-    """What a checkpoint holds; it may be from somebody else, so that every part is checked."""
+    """What a checkpoint holds; it may come from somebody else, so every part is checked."""
 
     model_config = ConfigDict(strict=True, extra="forbid", arbitrary_types_allowed=True)
 
     config: dict[str, Any] | None = None  # of the run; versions before this field wrote none
     model: dict[str, Any]  # with the weights that it is judged by
-    trained: dict[str, Any] = {}  # the model with those it trains at, where these are others
+    trained: dict[str, Any] = {}  # the model with those it trains at, where they differ
     optimizer: dict[str, Any]
     parts: dict[str, dict[str, Any]] = {}
     attributes: dict[str, dict[str, Any]] = {}  # by their owner's name
@@ -37,9 +37,9 @@ class State(BaseModel):
 class Pair:
     """A model and its optimizer, saved and loaded with what their state dicts leave out.
 
-    Those are generators; attributes, such as a counter, that have changed since the pair was
-    made; buffers that aren't persistent; and the optimizer's parts that have a state dict of
-    their own, such as an optimizer within it.
+    The state dicts leave out generators; attributes, such as a counter, that have changed since
+    the pair was built; buffers that aren't persistent; and the optimizer's parts that have their
+    own state dict, such as an optimizer within it.
 
     Args:
         model: its parameters lie on one device.
@@ -50,24 +50,24 @@ class Pair:
         self.model, self.optimizer = model, optimizer
         self.device = next(model.parameters(), torch.empty(0)).device
         self.owners: dict[str, Any] = {}  # of attributes
-        self.known: dict[int, Any] = {}  # the owners and what their state dicts hold, by id
+        self.saved_elsewhere: dict[int, Any] = {}  # owners and what their state dicts hold, by id
         self.parts: dict[str, Any] = {}
         self._add("model", model)
         self._add("optimizer", optimizer)
-        self.made = self._fingerprints(_storages(model, model.state_dict()))
+        self.initial = self._fingerprints(_storages(model, model.state_dict()))
 
     def _add(self, name: str, owner: Any) -> None:
         self.owners[name] = owner
-        self.known[id(owner)] = owner
+        self.saved_elsewhere[id(owner)] = owner
         if isinstance(owner, Optimizer):
-            for held in (owner.state, owner.param_groups, *owner.param_groups):
-                self.known[id(held)] = held
+            for container in (owner.state, owner.param_groups, *owner.param_groups):
+                self.saved_elsewhere[id(container)] = container
         for child, module in owner.named_children() if isinstance(owner, nn.Module) else ():
-            if id(module) not in self.known:
+            if id(module) not in self.saved_elsewhere:
                 self._add(f"{name}.{child}", module)
         for key, value in _attributes(owner).items():
             has_state = hasattr(value, "state_dict") and hasattr(value, "load_state_dict")
-            if has_state and not isinstance(value, type) and id(value) not in self.known:
+            if has_state and not isinstance(value, type) and id(value) not in self.saved_elsewhere:
                 self.parts[f"{name}.{key}"] = value
                 self._add(f"{name}.{key}", value)
 
@@ -75,7 +75,7 @@ class Pair:
         """Fields of a `State`.
 
         Raises:
-            InputError: something that has changed can't be kept; its dotted name says what.
+            InputError: an attribute that has changed can't be saved; the message names it.
         """
         model, optimizer = self.model.state_dict(), self.optimizer.state_dict()
         parts = {name: part.state_dict() for name, part in self.parts.items()}
@@ -96,7 +96,7 @@ class Pair:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put the fields of a `State` in their places.
+        """Load the fields of a `State` into the model and the optimizer.
 
         Raises:
             AttributeError, KeyError, RuntimeError, TypeError, ValueError: it isn't this pair's.
@@ -122,11 +122,11 @@ class Pair:
         return {"model": model, "trained": trained}
 
     def _changed(self, shared: Set[int]) -> dict[str, dict[str, Any]]:
-        """The attributes that aren't as they were made, by their owner's name."""
+        """The attributes that have changed since the start, by their owner's name."""
         changed: dict[str, dict[str, Any]] = {}
         for (name, key), now in self._fingerprints(shared).items():
             value = _attributes(self.owners[name])[key]
-            if now == self.made.get((name, key)) or isinstance(value, torch.Generator):
+            if now == self.initial.get((name, key)) or isinstance(value, torch.Generator):
                 continue
             if not (_saves_itself(self.owners[name]) and unkept(key, value)):
                 changed.setdefault(name, {})[key] = value
@@ -134,13 +134,13 @@ class Pair:
 
     def _fingerprints(self, shared: Set[int]) -> dict[tuple[str, str], object]:
         return {
-            (name, key): fingerprint(value, self.known, shared)
+            (name, key): fingerprint(value, self.saved_elsewhere, shared)
             for name, owner in self.owners.items()
             for key, value in _attributes(owner).items()
         }
 
     def _generators(self) -> dict[str, Tensor]:
-        """States of the generators held, and of torch's own, which dropout, say, draws from."""
+        """States of the pair's generators, and of torch's own, from which dropout, say, draws."""
         states = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":  # pragma: no cover (tests have no GPU)
             states["cuda"] = torch.cuda.get_rng_state()
@@ -152,7 +152,7 @@ class Pair:
 
 
 def set_global_generators(states: Mapping[str, Tensor], device: torch.device) -> None:
-    """Give torch's own generators the states that `Pair.state_dict` found."""
+    """Give torch's own generators the states that `Pair.state_dict` saved."""
     torch.set_rng_state(states["cpu"])
     if "cuda" in states and device.type == "cuda":  # pragma: no cover (tests have no GPU)
         torch.cuda.set_rng_state(states["cuda"])
@@ -160,7 +160,7 @@ def set_global_generators(states: Mapping[str, Tensor], device: torch.device) ->
 
 def _set_generator(owner: Any, key: str, state: Tensor) -> None:
     if not isinstance(_attributes(owner).get(key), torch.Generator):
-        _set(owner, key, torch.Generator())  # it was made in a step
+        _set(owner, key, torch.Generator())  # a step had created it
     _attributes(owner)[key].set_state(state)
 
 
@@ -170,27 +170,27 @@ class _Plain(Optimizer):
 
 @cache
 def _usual(kind: type) -> frozenset[str]:
-    """What every module, or every optimizer, holds; their state dicts keep of it what counts."""
+    """The attributes of every module or optimizer; state dicts hold those of them that matter."""
     usual = nn.Module() if kind is nn.Module else _Plain([torch.zeros(1)], {})
     return frozenset(vars(usual))
 
 
-def _own(owner: Any, kind: type) -> dict[str, Any]:
+def _custom(owner: Any, kind: type) -> dict[str, Any]:
     return {key: value for key, value in vars(owner).items() if key not in _usual(kind)}
 
 
 def _attributes(owner: Any) -> dict[str, Any]:
-    """What a module or an optimizer holds beside what every one does."""
+    """The attributes of a module or an optimizer beyond those that each of its kind has."""
     if isinstance(owner, nn.Module):
         passing = {key: owner._buffers[key] for key in sorted(owner._non_persistent_buffers_set)}
-        return _own(owner, nn.Module) | passing
+        return _custom(owner, nn.Module) | passing
     if isinstance(owner, Optimizer):
-        return _own(owner, Optimizer)
-    return {}  # its state dict is all that is known of it
+        return _custom(owner, Optimizer)
+    return {}  # of another object only the state dict counts
 
 
 def _saves_itself(owner: Any) -> bool:
-    """Whether its class decides what its state dict holds, and in what form."""
+    """Whether its class decides the contents and the form of its state dict."""
     if isinstance(owner, nn.Module):
         return type(owner).get_extra_state is not nn.Module.get_extra_state
     return inspect.unwrap(type(owner).state_dict) is not inspect.unwrap(Optimizer.state_dict)
@@ -211,16 +211,16 @@ def _set(owner: Any, key: str, value: Any) -> None:
 def _load(part: Any, saved: dict[str, Any], device: torch.device) -> None:
     """Load a state dict; an optimizer's into the dicts that it has, for whoever shares them.
 
-    Torch casts an optimizer's tensors to the parameter's type and breaks strings: what was saved
-    is put back as it was.
+    Torch casts an optimizer's tensors to the parameter's type and breaks strings, so the saved
+    values are put back.
     """
     if not isinstance(part, Optimizer):
         part.load_state_dict(saved)
         return
     groups, state = part.param_groups, part.state
-    for group, other in zip(groups, saved.get("param_groups", groups), strict=True):
-        if missing := group.keys() - other.keys():
-            raise ValueError(f"the optimizer lacks {', '.join(sorted(missing))}")
+    for group, saved_group in zip(groups, saved.get("param_groups", groups), strict=True):
+        if absent := group.keys() - saved_group.keys():
+            raise ValueError(f"the optimizer lacks {', '.join(sorted(absent))}")
     part.load_state_dict(saved)
     for name, value in part.state_dict().get("state", {}).items():
         if isinstance(value, dict):
@@ -244,6 +244,6 @@ def _put_back(live: dict[Any, Any], saved: dict[Any, Any], device: torch.device)
 
 
 def _storages(model: nn.Module, state: Mapping[str, Any]) -> Set[int]:
-    """Where a model keeps its parameters, and what else its state dict holds."""
+    """The storages of a model's parameters and of what else its state dict holds."""
     tensors = (*model.parameters(), *state.values())
     return {storage(tensor) for tensor in tensors if isinstance(tensor, Tensor)} - {0}

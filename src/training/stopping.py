@@ -7,7 +7,7 @@ from src.metrics import Direction
 
 @dataclass
 class EarlyStopper:
-    """Tells to stop after `patience` rows that were not better than the best by `min_delta`.
+    """Says when `patience` rows in a row were not better than the best by `min_delta`.
 
     Args:
         patience: rows, >= 1; None never stops.
@@ -22,7 +22,7 @@ class EarlyStopper:
     waited: int = 0
 
     def should_stop(self, value: float) -> bool:
-        """Take the next row's value and answer."""
+        """Take the next row's value; return whether the run should stop."""
         cost = self.direction.sign * value
         if self.best is None or cost < self.best - self.min_delta:
             self.best, self.waited = cost, 0

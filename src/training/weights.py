@@ -20,17 +20,17 @@ def switches(optimizer: Optimizer) -> bool:
 
 
 def training(optimizer: Any) -> None:
-    """Let it train, if it has to be told."""
+    """Switch the optimizer to training, if it switches."""
     if switches(optimizer):
         optimizer.train()
 
 
 @contextmanager
 def judged(model: nn.Module, optimizer: Any) -> Iterator[None]:
-    """Within it, the model has the weights that its method is judged by.
+    """Give the model the weights that its method is judged by, within the context.
 
-    The way back may round. So the weights from before are put back, bit by bit: a run doesn't
-    depend on how often it is evaluated or saved.
+    `train()` may round. So the earlier weights are put back, bit by bit: a run doesn't depend on
+    how often it is evaluated or saved.
     """
     if not switches(optimizer):
         yield

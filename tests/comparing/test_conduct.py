@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from src.comparing import conduct
-from src.comparing.conduct import Job, Others, jobs, train
+from src.comparing.conduct import Job, OtherProcesses, jobs, train
 from src.comparing.ledger import Ledger
 from src.comparing.protocol import Plan, plan
 from src.comparing.record import Run, Search, Trial
@@ -221,9 +221,9 @@ def test_what_others_used(monkeypatch: pytest.MonkeyPatch) -> None:
         return SimpleNamespace(_asdict=lambda: times)
 
     monkeypatch.setattr(conduct, "psutil", SimpleNamespace(cpu_times=cpu_times, Process=Process))
-    assert Others().share() == pytest.approx(0.3)
-    assert Others().share() == 0.25, "half a second counts as well"
-    assert Others().share() == 0, "the clock stood still"
+    assert OtherProcesses().share() == pytest.approx(0.3)
+    assert OtherProcesses().share() == 0.25, "half a second counts as well"
+    assert OtherProcesses().share() == 0, "the clock stood still"
 
 
 def test_a_key_of_ones_own_is_told_to_the_run(asked: Plan) -> None:

@@ -82,7 +82,7 @@ def test_torchs_own_classes() -> None:
     made = plan(["methods=[torch/adam,adam]"])
     assert made.name == "torch-adam-adam-digits-mlp"
     assert made.study("torch/adam", 0).startswith("torch-adam-digits-mlp-")
-    assert made.own("torch/adam")["space"] == made.own("adam")["space"]
+    assert made.method_settings("torch/adam")["space"] == made.method_settings("adam")["space"]
     assert made.job("torch/adam").optimizer._target_ == "torch.optim.Adam"
     assert Job("torch/adam", "tuned", 0, 7, {}).folder_name == "torch-adam-tuned-0-seed-7"
 
@@ -106,8 +106,11 @@ def test_an_optimizer_of_ones_own_in_a_folder(tmp_path: Path) -> None:
     text = (PROJECT / "sweeps" / "torch" / "sgd.yaml").read_text()
     (tmp_path / "sweeps" / "lab" / "mine.yaml").write_text(text.replace("torch/sgd", "lab/mine"))
     made = plan(["methods=[lab/mine,sgd]", where])
-    assert made.own("lab/mine")["optimizer"] == {"_target_": "src.optimizers.SGD", "lr": 0.25}
-    assert made.own("lab/mine")["space"] == made.own("sgd")["space"]
+    assert made.method_settings("lab/mine")["optimizer"] == {
+        "_target_": "src.optimizers.SGD",
+        "lr": 0.25,
+    }
+    assert made.method_settings("lab/mine")["space"] == made.method_settings("sgd")["space"]
 
 
 def test_ones_own_methods_in_folders(tmp_path: Path) -> None:
@@ -199,7 +202,7 @@ def test_settings_are_resolved() -> None:
     """What a reader of the protocol sees are values."""
     made = plan([METHODS, "trainer.evaluate_every=${data.batch_size}"])
     assert made.settings()["trainer.evaluate_every"] == 32
-    assert made.own("adam")["optimizer"]["betas"] == [0.9, 0.999]
+    assert made.method_settings("adam")["optimizer"]["betas"] == [0.9, 0.999]
     asked = plan([METHODS, "protocol.seeds=${protocol.n_trials}", "protocol.n_trials=6"])
     assert (asked.protocol.seeds, asked.protocol.n_trials) == (6, 6)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from src.comparing.record import Doubt, Event, Pair, Run, Summary, Timing
-from src.comparing.verdict import _diverged, _told, judge, sentence
+from src.comparing.verdict import _diverged, _outcome, judge, sentence
 from tests.comparing.conftest import made_plan, made_run, made_search
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 6)
@@ -41,7 +41,7 @@ def pair(a: str, b: str, verdict: str, seeds: int | None = None) -> Pair:
     ],
 )
 def test_what_is_told(pairs: list[Pair], told: str) -> None:
-    assert _told(["a", "b", "c"], pairs) == told
+    assert _outcome(["a", "b", "c"], pairs) == told
 
 
 @pytest.mark.parametrize(("kind", "found"), [("tuned", 1), ("default", 0)])

@@ -22,7 +22,7 @@ from src.errors import InputError
 from src.report import main
 from src.reporting import figures_paper
 from src.reporting.figures import Axis, Figure, Panel, Series, _rate, figures
-from src.reporting.figures_svg import chosen, frame, svg
+from src.reporting.figures_svg import drawn_points, frame, svg
 from src.reporting.page import page
 from src.reporting.report import write_report
 from src.reporting.tables import print_verdict
@@ -442,9 +442,9 @@ def test_the_command_draws_again_and_tells_the_verdict(
 def test_of_very_many_points_some_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Evenly over x, whatever their order; of few, all."""
     series = Series("a", 0, "points", [5.0, 1.0, 4.0, 2.0, 3.0], [0.0] * 5)
-    assert chosen(series) == [0, 1, 2, 3, 4]
+    assert drawn_points(series) == [0, 1, 2, 3, 4]
     monkeypatch.setattr("src.reporting.figures_svg.MOST", 3)
-    assert [series.x[n] for n in chosen(series)] == [1.0, 3.0, 5.0]
+    assert [series.x[n] for n in drawn_points(series)] == [1.0, 3.0, 5.0]
 
 
 def test_a_trial_without_a_rate_has_no_point() -> None:

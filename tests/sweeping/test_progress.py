@@ -209,13 +209,13 @@ def test_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch, total: int, left
     trials = [create_trial(value=1.0), create_trial(state=PRUNED)]
     study = shown(total, *trials)
     with SweepProgress(study) as bar:
-        assert bar._left(study.trials()) == "", "nothing was seen to end"
+        assert bar._time_left(study.trials()) == "", "nothing was seen to end"
         for state in (COMPLETE, PRUNED, COMPLETE, FAIL, TrialState.RUNNING):
             value = 1.0 if state is COMPLETE else None
             trials.append(create_trial(state=state, value=value))
         for trial, ago in zip(trials, (999, 999, 60, 40, 20, 10, 5), strict=True):
             trial.datetime_start = now - timedelta(seconds=ago)
-        assert bar._left(numbered(*trials)) == left
+        assert bar._time_left(numbered(*trials)) == left
 
 
 def test_times_are_short_and_plain() -> None:

@@ -181,7 +181,7 @@ def test_a_damaged_one_is_named_and_the_one_before_used(
     assert line.startswith(f"damaged checkpoint {tmp_path / 'checkpoints' / 'step-000000002.pt'}: ")
     for step in (3, 4):  # the run goes on; a damaged one must not take the place of a good one
         checkpoints.save(step, state(step))
-        kept = [place.name for place in checkpoints.places()]
+        kept = [place.name for place in checkpoints.paths()]
         assert kept == [f"step-{step:09d}.pt", f"step-{3 if step == 4 else 1:09d}.pt"]
 
 
@@ -199,7 +199,7 @@ def test_one_of_a_later_step_goes_with_the_next(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_all_damaged(tmp_path: Path, damage: Any) -> None:
     checkpoints = saved(tmp_path, 1, 2)
-    for place in checkpoints.places():
+    for place in checkpoints.paths():
         place.write_bytes(damage(place.read_bytes()))
     before = {name: (tmp_path / "checkpoints" / name).read_bytes() for name in names(tmp_path)}
     with pytest.raises(InputError, match="every checkpoint is damaged; nothing was changed"):
