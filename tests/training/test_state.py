@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from src.errors import InputError
 from src.optimizers import Momentum
 from src.training.leaves import difference, moved, storage, unkept, walk
+from src.training.loop import wants_closure
 from src.training.state import Pair, State
+from src.training.weights import training
 from tests import own_parts
 
 
@@ -77,7 +79,10 @@ def stepped(pair: Pair, count: int) -> None:
     for number in range(count):
         for param in pair.model.parameters():
             param.grad = torch.full_like(param, 0.1 * (number + 1))
-        pair.optimizer.step()
+        if wants_closure(pair.optimizer):
+            pair.optimizer.step(lambda: 0.0)
+        else:
+            pair.optimizer.step()
 
 
 def made(kind: Any, **settings: Any) -> Pair:
@@ -217,7 +222,9 @@ def test_what_a_method_of_the_project_cannot_keep_is_refused() -> None:
 def own_pair(kind: Any) -> Pair:
     torch.manual_seed(0)
     model = Shared()
-    return Pair(model, kind(model.parameters()))
+    optimizer = kind(model.parameters())
+    training(optimizer)
+    return Pair(model, optimizer)
 
 
 @pytest.mark.parametrize("kind", own_parts.KEPT)
