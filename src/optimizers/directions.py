@@ -1,5 +1,6 @@
 """The directions that rules return, and operations that several methods apply to them."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -87,7 +88,11 @@ def trust_ratio(direction: Direction, param: Tensor) -> Tensor:
 
 
 def _norm(tensor: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest element and the norm in units of it, in double: no square overflows."""
-    values = tensor.abs().double().flatten()
-    largest = torch.cat([values, values.new_zeros(1)]).max()  # of nothing, 0
-    return largest, (values / torch.where(largest > 0, largest, 1.0)).norm()
+    """The largest element and the norm in units of it: no square overflows."""
+    if not tensor.numel():
+        return (zero := tensor.real.new_zeros((), dtype=torch.float64)), zero
+    sizes = tensor.abs() if tensor.is_complex() else tensor
+    largest = torch.linalg.vector_norm(sizes, math.inf)
+    units = sizes / torch.where(largest > 0, largest, 1.0)
+    exact = units.dtype if units.element_size() >= 4 else torch.float32
+    return largest.double(), torch.linalg.vector_norm(units, dtype=exact).double()
