@@ -220,3 +220,10 @@ def test_a_number_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "comparison.json").write_text(facts % "1e999")
     with pytest.raises(InputError, match=r"target\.value"):
         read(tmp_path)
+
+
+def test_a_row_that_is_none(tmp_path: Path) -> None:
+    facts = {"name": "n", "methods": ["a"], "table": [3]}
+    written(tmp_path, facts, {"method": "a"})
+    with pytest.raises(InputError, match=r"table\.0"):
+        read(tmp_path)

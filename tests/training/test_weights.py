@@ -180,3 +180,13 @@ def test_the_result_is_of_the_weights_it_is_judged_by(
     assert weights_sha256(net) == came_to["weights_sha256"]
     net.load_state_dict(kept["trained"])
     assert weights_sha256(net) != came_to["weights_sha256"]
+
+
+def test_a_closure_that_is_not_called() -> None:
+    class Idle(Sharp):
+        def step(self, closure: Any) -> None:
+            pass
+
+    net, split = model(), data()
+    with pytest.raises(ValueError, match=r"its step\(\) didn't call the closure"):
+        stepper(net, Idle(net.parameters()))(split.inputs, split.targets)
