@@ -294,3 +294,15 @@ def test_every_choice_is_listed_in_the_help(session: Session) -> None:
     shown = session.train("--help").out
     for path in CONF.glob("*/*.yaml"):
         assert path.stem in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("hydra/launcher=x",), "error: hydra/launcher=x: no such choice (allowed: basic)\n"),
+        (("--config-name=nope",), "error: --config-name=nope: no such choice\n"),
+    ],
+)
+def test_choices_of_hydras_own(session: Session, words: tuple[str, ...], says: str) -> None:
+    answer = session.train(*words)
+    assert (answer.status, answer.err) == (1, says)
