@@ -71,9 +71,7 @@ def open_storage(url: str, lease_seconds: int) -> optuna.storages.RDBStorage:
     """
     try:
         parsed = make_url(url)
-        if parsed.drivername == "sqlite":
-            Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
-        with lock(url):  # two processes must not create the tables at once
+        with lock(url):  # two processes must not create the tables at once; it makes the folder
             if parsed.drivername == "sqlite":
                 _prepare_sqlite(Path(str(parsed.database)))
             opened = _with_tables(url, lease_seconds)
