@@ -338,3 +338,28 @@ def test_how_to_allow_a_class_is_said_of_names_only(
         build("model", {"_target_": target}, nn.Module, 4, 2)
     _, _, said = str(error.value).partition("; if you trust it, ")
     assert said == advice
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["trainer.evaluate=[val,val]"], r"trainer\.evaluate=\['val', 'val'\]: names a set twice"),
+        (
+            ["objective.metric=test_loss"],
+            r"objective\.metric=test_loss: trainer\.evaluate=\['val'\] does not evaluate that set",
+        ),
+        (
+            ["data.validation_fraction=0"],
+            r"trainer\.evaluate=\['val'\]: data\.validation_fraction=0 leaves no validation set",
+        ),
+    ],
+)
+def test_a_metric_that_no_row_would_hold(overrides: list[str], line: str) -> None:
+    with pytest.raises(InputError, match=f"^{line}$"):
+        parse(composed(*overrides))
+
+
+def test_a_run_without_validation_may_watch_what_it_has() -> None:
+    watching = ("trainer.evaluate=[train]", "objective.metric=train_loss")
+    config = parse(composed("data.validation_fraction=0", *watching))
+    assert config.data.validation_fraction == 0
