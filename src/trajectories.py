@@ -73,26 +73,17 @@ def follow(settings: dict[str, Any], surface: Any, steps: int) -> Any:
     import torch
 
     from src.targets import build
-    from src.training.loop import wants_closure
+    from src.training.loop import stepper
     from src.training.weights import training
 
     point = torch.tensor(surface.start, dtype=torch.float64, requires_grad=True)
     optimizer = build("optimizer", settings, torch.optim.Optimizer, [point])
     points = [point.detach().clone()]
 
-    def height() -> Any:
-        optimizer.zero_grad()
-        value = surface.value(point[0], point[1])
-        value.backward()
-        return value
-
     training(optimizer)
+    step = stepper(optimizer, lambda: surface.value(point[0], point[1]))
     for _ in range(steps):
-        if wants_closure(optimizer):
-            optimizer.step(height)
-        else:
-            height()
-            optimizer.step()
+        step()
         here = point.detach().clone()
         if not torch.isfinite(here).all() or here.abs().max() > 1e3:
             break

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def test_the_groups_are_found() -> None:
 @pytest.mark.parametrize(("group", "choice"), ALL, ids=["=".join(pair) for pair in ALL])
 def test_every_file_composes_and_builds(group: str, choice: str) -> None:
     from src.training.build import assemble
-    from src.training.loop import stepper
+    from src.training.loop import stepper, training_loss
 
     config = parse(composed(f"{group}={choice}"))
     if config.data.name != "digits":
@@ -50,7 +51,8 @@ def test_every_file_composes_and_builds(group: str, choice: str) -> None:
     logits = parts.model(parts.data.test.inputs[:3])
     assert logits.shape == (3, parts.data.num_classes)
     before = [parameter.detach().clone() for parameter in parts.model.parameters()]
-    stepper(parts.model, parts.optimizer)(parts.data.test.inputs[:3], parts.data.test.targets[:3])
+    step = stepper(parts.optimizer, partial(training_loss, parts.model))
+    step(parts.data.test.inputs[:3], parts.data.test.targets[:3])
     after = list(parts.model.parameters())
     assert any((old != new).any() for old, new in zip(before, after, strict=True))
 

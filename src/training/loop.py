@@ -4,6 +4,7 @@ import inspect
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -55,7 +56,7 @@ def train(
     resumed = time.perf_counter()
     if at.step == 0:  # later it is as it was saved
         training(optimizer)
-    step = stepper(model, optimizer)
+    step = stepper(optimizer, partial(training_loss, model))
     while at.epoch <= epochs:
         for inputs, targets in batches(data, batch_size, seed, at.epoch, skip=at.seen):
             set_lr(optimizer, schedule(at.step))
@@ -86,18 +87,21 @@ def train(
         at.epoch, at.seen, at.since_row = at.epoch + 1, 0, 0
 
 
-def stepper(
-    model: nn.Module, optimizer: torch.optim.Optimizer
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """A function that takes a step on a batch and returns the loss from before it."""
+def training_loss(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+    """The mean loss of a batch."""
+    return F.cross_entropy(model(inputs), targets)
+
+
+def stepper(optimizer: torch.optim.Optimizer, loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A function that takes a step on the loss of its arguments, and returns the loss before it."""
     closed = wants_closure(optimizer)
 
-    def step(inputs: Tensor, targets: Tensor) -> Tensor:
+    def step(*batch: Tensor) -> Tensor:
         losses = []
 
         def closure() -> Any:
             _clear(optimizer)
-            losses.append(F.cross_entropy(model(inputs), targets))
+            losses.append(loss(*batch))
             losses[-1].backward()
             return losses[-1]
 

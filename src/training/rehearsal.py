@@ -5,6 +5,7 @@ Below `check`, the functions raise what the model or the optimizer raises, and V
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from src.training.build import build_pair, load_data, steps_in_all
 from src.training.device import find_device
 from src.training.evaluation import evaluate
 from src.training.leaves import ADVICE, difference, moved
-from src.training.loop import Position, stepper, train, wants_closure
+from src.training.loop import Position, stepper, train, training_loss, wants_closure
 from src.training.schedules import Constant
 from src.training.state import Pair, set_global_generators
 
@@ -121,7 +122,7 @@ def try_steps(pair: Pair, data: Split) -> None:
     )
     for _ in rows:
         pass
-    F.cross_entropy(pair.model(data.inputs), data.targets).backward()
+    training_loss(pair.model, data.inputs, data.targets).backward()
 
 
 def try_checkpoint(pair: Pair, twin: Pair, state: dict[str, Any], data: Split) -> None:
@@ -139,9 +140,10 @@ def try_checkpoint(pair: Pair, twin: Pair, state: dict[str, Any], data: Split) -
         twin_param.grad = None if param.grad is None else param.grad.clone()
     for trained in (pair, twin):
         set_global_generators(state["generators"], trained.device)
+        step = stepper(trained.optimizer, partial(training_loss, trained.model))
         for _ in range(2):
             if wants_closure(trained.optimizer):
-                stepper(trained.model, trained.optimizer)(data.inputs, data.targets)
+                step(data.inputs, data.targets)
             else:
                 trained.optimizer.step()
     if name := difference(pair.state_dict(), twin.state_dict()):

@@ -1,6 +1,7 @@
 """Optimizers that are told when they train, and those that evaluate a batch themselves."""
 
 import copy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from src.data import Split, batches
 from src.models import MLP
 from src.targets import ALLOWED_TARGETS
-from src.training.loop import Position, stepper, train, wants_closure
+from src.training.loop import Position, stepper, train, training_loss, wants_closure
 from src.training.result import weights_sha256
 from src.training.state import Pair
 from src.training.weights import judged
@@ -151,7 +152,7 @@ def test_a_closure_is_the_batchs_loss(kind: Any, settings: dict[str, Any]) -> No
 def test_the_loss_is_that_from_before_the_step() -> None:
     net, split = model(), data()
     before = F.cross_entropy(net(split.inputs), split.targets).item()
-    step = stepper(net, torch.optim.LBFGS(net.parameters()))
+    step = stepper(torch.optim.LBFGS(net.parameters()), partial(training_loss, net))
     assert step(split.inputs, split.targets).item() == before
     assert F.cross_entropy(net(split.inputs), split.targets).item() < before
     assert all(param.grad is None for param in net.parameters())
@@ -189,4 +190,4 @@ def test_a_closure_that_is_not_called() -> None:
 
     net, split = model(), data()
     with pytest.raises(ValueError, match=r"its step\(\) didn't call the closure"):
-        stepper(net, Idle(net.parameters()))(split.inputs, split.targets)
+        stepper(Idle(net.parameters()), partial(training_loss, net))(split.inputs, split.targets)
