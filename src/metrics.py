@@ -36,7 +36,7 @@ class Direction(StrEnum):
     def best(self, items: Iterable[T], value: Callable[[T], float]) -> T | None:
         """The first item with the best finite value; None where no value is finite."""
         finite = [item for item in items if math.isfinite(value(item))]
-        return next(iter(self.ranked(finite, value)), None)
+        return min(finite, key=lambda item: self.sign * value(item), default=None)
 
 
 Set = Literal["train", "val", "test"]

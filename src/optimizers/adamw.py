@@ -1,10 +1,11 @@
 """AdamW."""
 
-from src.optimizers.adam import adam
+from dataclasses import replace
+
+from src.optimizers.adam import Adam
 from src.optimizers.directions import decoupled
-from src.optimizers.formulas import real_zeros, zeros
 from src.optimizers.kernels import fused_adamw
-from src.optimizers.method import Method, Rule
+from src.optimizers.method import Method
 from src.optimizers.settings import fractions, not_negative, positive, table
 
 
@@ -45,5 +46,5 @@ class AdamW(Method):
         eps=positive(1e-8),
         weight_decay=not_negative(1e-2),
     )
-    rule = Rule(adam, {"exp_avg": zeros, "exp_avg_sq": real_zeros}, decay=decoupled)
+    rule = replace(Adam.rule, decay=decoupled)
     kernel = fused_adamw

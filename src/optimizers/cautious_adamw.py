@@ -1,12 +1,14 @@
 """Cautious AdamW."""
 
+from dataclasses import replace
+
 from torch import Tensor
 
 from src.optimizers.adam import adam
-from src.optimizers.directions import cautious, decoupled
-from src.optimizers.formulas import Scalar, real_zeros, zeros
-from src.optimizers.method import Method, Rule
-from src.optimizers.settings import fractions, not_negative, positive, table
+from src.optimizers.adamw import AdamW
+from src.optimizers.directions import cautious
+from src.optimizers.formulas import Scalar
+from src.optimizers.method import Method
 
 
 def cautious_adamw(
@@ -51,16 +53,6 @@ class CautiousAdamW(Method):
     paper has k's number plus one in its place. torch.optim has no such class.
     """
 
-    settings = table(
-        lr=not_negative(1e-3),
-        betas=fractions(0.9, 0.999),
-        eps=positive(1e-8),
-        weight_decay=not_negative(1e-2),
-    )
-    rule = Rule(
-        cautious_adamw,
-        {"exp_avg": zeros, "exp_avg_sq": real_zeros},
-        decay=decoupled,
-        elementwise=False,
-    )
+    settings = AdamW.settings
+    rule = replace(AdamW.rule, direction=cautious_adamw, elementwise=False)
     allows_complex = False

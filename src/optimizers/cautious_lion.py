@@ -1,12 +1,13 @@
 """Cautious Lion."""
 
+from dataclasses import replace
+
 from torch import Tensor
 
-from src.optimizers.directions import cautious, decoupled
-from src.optimizers.formulas import Scalar, zeros
-from src.optimizers.lion import lion
-from src.optimizers.method import Method, Rule
-from src.optimizers.settings import fractions, not_negative, table
+from src.optimizers.directions import cautious
+from src.optimizers.formulas import Scalar
+from src.optimizers.lion import Lion, lion
+from src.optimizers.method import Method
 
 
 def cautious_lion(grad: Tensor, exp_avg: Tensor, betas: tuple[Scalar, Scalar]) -> Tensor:
@@ -42,8 +43,6 @@ class CautiousLion(Method):
     paper has k's number plus one in its place. torch.optim has no such class.
     """
 
-    settings = table(
-        lr=not_negative(1e-4), betas=fractions(0.9, 0.99), weight_decay=not_negative(0.0)
-    )
-    rule = Rule(cautious_lion, {"exp_avg": zeros}, decay=decoupled, elementwise=False)
+    settings = Lion.settings
+    rule = replace(Lion.rule, direction=cautious_lion, elementwise=False)
     allows_complex = False

@@ -38,9 +38,9 @@ def descend(param: Tensor, direction: Direction, lr: Scalar) -> None:
 
 
 def tensor(direction: Direction) -> Tensor:
-    """The direction in a tensor of its own."""
+    """The direction as a tensor."""
     if isinstance(direction, Tensor):
-        return direction.clone()
+        return direction
     parts = direction if isinstance(direction, list) else [direction]
     total = torch.zeros_like(parts[0].top)
     descend(total, direction, -1.0)
@@ -68,7 +68,7 @@ def cautious(direction: Direction, grad: Tensor) -> Tensor:
     """
     update = tensor(direction)
     agrees = (update * grad > 0).to(grad.dtype)
-    return update.mul_(agrees.div_(agrees.mean().clamp_(min=1e-3)))
+    return update * agrees.div_(agrees.mean().clamp_(min=1e-3))
 
 
 def trust_ratio(direction: Direction, param: Tensor) -> Tensor:
@@ -80,11 +80,11 @@ def trust_ratio(direction: Direction, param: Tensor) -> Tensor:
     update = tensor(direction)
     (largest, size), (longest, length) = _norm(param), _norm(update)
     alive = (largest > 0) & (longest > 0)
-    dtype = update.real.dtype
-    update.div_(torch.where(alive, longest, 1.0).to(dtype))  # first, so that nothing overflows
-    return update.mul_(torch.where(alive, size / length, 1.0).to(dtype)).mul_(
-        torch.where(alive, largest, 1.0).to(dtype)
+    unit, ratio, scale = (
+        torch.where(alive, scalar, 1.0).to(update.real.dtype)
+        for scalar in (longest, size / length, largest)
     )
+    return (update / unit).mul_(ratio).mul_(scale)  # in this order nothing overflows before its end
 
 
 def _norm(tensor: Tensor) -> tuple[Tensor, Tensor]:

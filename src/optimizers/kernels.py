@@ -103,13 +103,13 @@ def fused_adagrad(
 def fused_sgd(params: list[Tensor], grads: list[Tensor], states: list[State], group: Group) -> bool:
     """Gradient descent; without a decay it is an addition, for any kind of tensor."""
     if group["weight_decay"]:
-        return _sgd(params, grads, states, group)
+        return fused_momentum(params, grads, states, group)
     lr = group["lr"]
     torch._foreach_add_(params, grads, alpha=lr if group["maximize"] else -lr)
     return True
 
 
-def _sgd(
+def fused_momentum(
     params: list[Tensor],
     grads: list[Tensor],
     states: list[State],
@@ -136,5 +136,4 @@ def _sgd(
     return True
 
 
-fused_momentum = partial(_sgd)
-fused_nesterov = partial(_sgd, nesterov=True)
+fused_nesterov = partial(fused_momentum, nesterov=True)

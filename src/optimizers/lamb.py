@@ -1,11 +1,13 @@
 """LAMB."""
 
+from dataclasses import replace
+
 from torch import Tensor
 
-from src.optimizers.adam import adam
+from src.optimizers.adam import Adam, adam
 from src.optimizers.directions import tensor, trust_ratio
-from src.optimizers.formulas import Scalar, add_scaled, real_zeros, zeros
-from src.optimizers.method import Method, Rule
+from src.optimizers.formulas import Scalar, add_scaled
+from src.optimizers.method import Method
 from src.optimizers.settings import fractions, not_negative, positive, table
 
 
@@ -57,4 +59,4 @@ class LAMB(Method):
         eps=positive(1e-6),
         weight_decay=not_negative(1e-2),
     )
-    rule = Rule(lamb, {"exp_avg": zeros, "exp_avg_sq": real_zeros}, decay=None, elementwise=False)
+    rule = replace(Adam.rule, direction=lamb, decay=None, elementwise=False)

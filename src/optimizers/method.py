@@ -72,7 +72,7 @@ class Rule:
         values = {**group, **state, "param": param, "grad": grad}
         for name, setting in self.renamed.items():
             values[name] = group[setting]
-        if param.numel() <= BLOCK or not self._divisible(values):
+        if param.numel() <= BLOCK or not self.elementwise:
             self._step(values)
             return
         for piece in self._pieces(values):
@@ -85,23 +85,20 @@ class Rule:
         direction = self.direction(*[values.get(name) for name in self.arguments])
         descend(param, direction, lr)
 
-    def _tensors(self, values: dict[str, Any]) -> dict[str, Tensor]:
-        """The tensors that have a value for every element of the parameter."""
-        named = {name: values.get(name) for name in ("param", "grad", *self.state)}
-        return {name: value for name, value in named.items() if isinstance(value, Tensor)}
+    def _pieces(self, values: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """The values of some elements after the others, in the order of the tensors' memory.
 
-    def _divisible(self, values: dict[str, Any]) -> bool:
-        """Whether pieces of the tensors' memory may be handled one after the other."""
-        tensors = self._tensors(values)
+        All at once where the memory isn't alike, or where a setting has a value per trial.
+        """
+        named = {name: values.get(name) for name in ("param", "grad", *self.state)}
+        tensors = {name: value for name, value in named.items() if isinstance(value, Tensor)}
         names = {"lr", "weight_decay", *self.arguments} - tensors.keys()
         scalars = [number for name in names for number in _numbers(values.get(name))]
-        stacked = any(isinstance(scalar, Tensor) for scalar in scalars)  # a value per trial
         shape = values["param"].shape
         alike = all(each.shape == shape and each.is_contiguous() for each in tensors.values())
-        return self.elementwise and alike and not stacked
-
-    def _pieces(self, values: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        tensors = self._tensors(values)
+        if not alike or any(isinstance(scalar, Tensor) for scalar in scalars):
+            yield values
+            return
         split = [tensor.view(-1).split(BLOCK) for tensor in tensors.values()]
         for piece in zip(*split, strict=True):
             yield {**values, **dict(zip(tensors, piece, strict=True))}
