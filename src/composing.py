@@ -114,15 +114,13 @@ class Beside(FileConfigSource):
             raise InputError(f"{file}: {' '.join(str(error).split())}") from error
 
     def is_config(self, config_path: str) -> bool:
-        return os.path.isfile(
-            file_of(config_path.removesuffix(".yaml"))
-        )  # of any name, however long
+        file = file_of(config_path.removesuffix(".yaml"))
+        return os.path.isfile(file)  # for any name, however long
 
     def is_group(self, config_path: str) -> bool:
         group = config_path.strip("/")
-        return group in ("", "sweeps", "experiment") or os.path.isdir(
-            file_of(group).with_suffix("")
-        )
+        folder = file_of(group).with_suffix("")
+        return group in ("", "sweeps", "experiment") or os.path.isdir(folder)
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> builtins.list[str]:
         """Groups, or a group's choices; a study is the choice `STUDY/best`."""

@@ -36,7 +36,7 @@ from src.results.status import BAD, Status
 from src.sweeping.progress import best_trial, trials_bar
 from src.sweeping.show import importances, load
 from src.sweeping.storage import AWAY, absolute, open_storage
-from src.sweeping.study import COUNTED, LOST, direction_of, is_failed
+from src.sweeping.study import COUNTED, LOST, is_failed, study_direction
 from src.sweeping.workers import MAX_RESTARTS, PARENT, POLL_SECONDS, end, last_words
 from src.training.rehearsal import check
 
@@ -183,7 +183,7 @@ class Searches:
         pruned = sum(trial.state is TrialState.PRUNED for trial in counted) - failed
         state = f"{len(counted)} trials, {pruned} pruned"
         state += f", {failed} failed" if failed else ""
-        if best := best_trial(trials, direction_of(study)):
+        if best := best_trial(trials, study_direction(study)):
             state += f", best {best.value:.4g}"
         return len(counted), state
 
@@ -192,7 +192,7 @@ def read_search(plan: Plan, method: str, number: int, name: str) -> Search:
     """Read a finished search from its study."""
     study = load(str(plan.configs[method].hydra.sweeper.storage), name)
     trials = study.get_trials(deepcopy=False)
-    direction = direction_of(study)
+    direction = study_direction(study)
     signature = study.user_attrs["signature"]
     of_method = ("optimizer", "space", "search", "hash", "seed")
     shared = {key: value for key, value in signature.items() if not key.startswith(of_method)}

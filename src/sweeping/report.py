@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from src.config import Config
 from src.sweeping.storage import shown
-from src.sweeping.study import SharedStudy
+from src.sweeping.study import SharedStudy, View
 from src.targets import build
 
 
@@ -31,7 +31,7 @@ class TrialReport:
         self.metric, self.trial_id = config.objective.metric, trial._trial_id
         # Each trial has a new pruner: a kill would lose what a pruner remembers of a trial.
         pruner = build("pruner", config.pruner, optuna.pruners.BasePruner)
-        self.study = _Ladder(shared.study, pruner)
+        self.study = _Ladder(shared.study, pruner=pruner)
         self.rows = 0
 
     def should_prune(self, row: Mapping[str, Any]) -> bool:
@@ -47,11 +47,8 @@ class TrialReport:
             return False
 
 
-class _Ladder(optuna.Study):
+class _Ladder(View):
     """A study without failed trials: a trial that died is run again, and must compete once."""
-
-    def __init__(self, study: optuna.Study, pruner: optuna.pruners.BasePruner) -> None:
-        vars(self).update(vars(study), pruner=pruner)  # saves a look-up
 
     def get_trials(
         self, deepcopy: bool = True, states: Container[TrialState] | None = None

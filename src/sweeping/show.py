@@ -20,7 +20,7 @@ from src.console import stdout
 from src.errors import InputError
 from src.sweeping.progress import best_trial, top_table
 from src.sweeping.storage import absolute, shown
-from src.sweeping.study import direction_of, is_failed
+from src.sweeping.study import is_failed, study_direction
 
 PLOTS: dict[str, Callable[[optuna.Study], Any]] = {
     "History": optuna.visualization.plot_optimization_history,
@@ -41,7 +41,7 @@ def list_studies(url: str) -> None:
         study = optuna.load_study(study_name=summary.study_name, storage=absolute(url))
         trials = study.get_trials(deepcopy=False)
         counts = _counts(trials)
-        best = best_trial(trials, direction_of(study))
+        best = best_trial(trials, study_direction(study))
         value = f"{best.value:.5g}" if best else ""
         start = f"{summary.datetime_start:%Y-%m-%d %H:%M}" if summary.datetime_start else ""
         table.add_row(summary.study_name, *counts, value, start)
@@ -58,7 +58,7 @@ def show_study(url: str, name: str, top: int) -> None:
     trials, console = study.get_trials(deepcopy=False), stdout()
     counts = dict(zip(("complete", "pruned", "failed", "running"), _counts(trials), strict=True))
     console.print(f"study {name}: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
-    console.print(top_table(trials, direction_of(study), top))
+    console.print(top_table(trials, study_direction(study), top))
     for parameter, share in importances(study).items():
         console.print(f"importance of {parameter}: {share:.2f}")
     path = OUTPUTS / "sweeps" / name / "study.html"

@@ -57,12 +57,22 @@ def is_failed(trial: FrozenTrial) -> bool:
     return trial.state is TrialState.PRUNED and trial.user_attrs.get("status") == Status.FAILED
 
 
-def direction_of(study: optuna.Study) -> Direction:
+def study_direction(study: optuna.Study) -> Direction:
     """The direction of a study's values."""
     return Direction[study.direction.name]
 
 
-class _Learning(optuna.Study):
+class View(optuna.Study):
+    """A study with some attributes replaced.
+
+    Opening the study by its name would read all its trials anew.
+    """
+
+    def __init__(self, study: optuna.Study, **replaced: Any) -> None:
+        vars(self).update(vars(study), **replaced)
+
+
+class _Learning(View):
     """A study for samplers that learn from complete trials alone.
 
     A bad point has the worst value of all trials, so that it isn't proposed again.
@@ -77,7 +87,7 @@ class _Learning(optuna.Study):
         trials = super()._get_trials(deepcopy, None, use_cache)
         values = [trial.value for trial in trials if trial.value is not None]
         if values:
-            worst = direction_of(self).worst(values)
+            worst = study_direction(self).worst(values)
             trials = [_as_complete(trial, worst) for trial in trials]
         return [trial for trial in trials if states is None or trial.state in states]
 
@@ -166,7 +176,7 @@ class SharedStudy:
 
     @property
     def direction(self) -> Direction:
-        return direction_of(self.study)
+        return study_direction(self.study)
 
     def limit(self, points: int | None) -> None:
         """End a grid when each of its points was tried, and the default beside them."""
@@ -219,7 +229,7 @@ class SharedStudy:
         study, sampler = self.study, self.sampler(number)
         study.sampler = sampler
         if not isinstance(sampler, optuna.samplers.TPESampler):  # which ranks pruned trials, too
-            study = _Learning(self.name, self.storage, sampler, study.pruner)
+            study = _Learning(study)
         with warnings.catch_warnings():  # Optuna renews no lease outside `optimize`: `Lease` does
             warnings.filterwarnings("ignore", message="Heartbeat of storage")
             trial = study.ask()
