@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from src.comparing.record import read
+from src.comparing.record import Timing, read
 from src.reporting.figures import Panel, figures
 from src.training.evaluation import evaluate
 from tests.comparing.conftest import runs_of
@@ -26,6 +26,8 @@ def both(compared: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Both:
         return 1 - accuracy, accuracy
 
     monkeypatch.setattr("src.training.evaluation.evaluate", error)
+    # Seconds differ from run to run, and on an idle machine they would be ranked and drawn.
+    monkeypatch.setattr("src.comparing.verdict._timing", lambda runs: Timing())
     given = ("protocol.n_trials=4", "pruner=asha", "trainer.evaluate_every=100")
     return compared(*given, "protocol.name=low"), compared(*given, *MAXIMIZE)
 
