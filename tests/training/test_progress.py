@@ -60,17 +60,71 @@ def test_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(map(len, [above, below, *table])) <= width
 
 
-def test_the_bar_moves_between_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+def terminal() -> Console:
+    return Console(file=io.StringIO(), force_terminal=True, width=200, color_system=None)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time that a bar sees: the list's number."""
     monkeypatch.setenv("TERM", "xterm")
-    console = Console(file=io.StringIO(), force_terminal=True, width=100)
-    with RunProgress(2, 100, console) as progress:
+    now = [0.0]
+    monkeypatch.setattr("src.training.progress.time.monotonic", lambda: now[0])
+    return now
+
+
+def test_the_bar_moves_between_rows(clock: list[float]) -> None:
+    with RunProgress(2, 100, terminal()) as progress:
+        (task,) = progress.bar.tasks
+        assert (task.total, task.fields) == (200, {"epoch": "1/2", "losses": ""})
         progress.tick(30, 3.0)
-        assert progress.bar.tasks[0].completed == 30
-        progress.tick(40, 3.0)  # at once: too soon to be worth drawing
-        assert progress.bar.tasks[0].completed == 30
-        progress.next_tick = 0.0
-        progress.tick(110, 3.0)
-        assert progress.bar.tasks[0].fields["epoch"] == "2/2"
+        assert task.completed == 30
+        assert task.fields == {"epoch": "1/2", "losses": "batch_loss 3.0000"}
+        clock[0] = 0.19
+        progress.tick(40, 3.5)  # too soon to be worth drawing
+        assert task.completed == 30
+        clock[0] = 0.2
+        progress.tick(100, 3.5)
+        assert (task.completed, task.fields["epoch"]) == (100, "1/2")
+        clock[0] = 0.4
+        progress.tick(101, 3.5)
+        assert (task.completed, task.fields["epoch"]) == (101, "2/2")
+
+
+def test_the_bar_shows_the_last_row(clock: list[float]) -> None:
+    """And beside it the loss of the last batch."""
+    with RunProgress(2, 100, terminal()) as progress:
+        (task,) = progress.bar.tasks
+        progress.row({**ROW, "samples": 150, "epoch": 2})
+        assert (task.completed, task.fields["epoch"]) == (150, "2/2")
+        rest = "train_loss 1.5000  train_accuracy 0.5000  test_loss 1.7500  test_accuracy 0.2500"
+        assert task.fields["losses"] == f"batch_loss 1.2500  {rest}"
+        progress.tick(160, 3.0)
+        assert task.fields["losses"] == f"batch_loss 3.0000  {rest}"
+
+
+def test_the_table_follows_the_bar(clock: list[float]) -> None:
+    """The bar goes; the table has a line for each row, with numbers below one another."""
+    with RunProgress(2, 100, terminal()) as progress:
+        progress.row({name: ROW[name] for name in ROW if "test" not in name})
+    *_, hidden, below, line = progress.console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert hidden.startswith("\x1b[1A\x1b[2K")  # one line up, and cleared
+    assert below == " epoch  sample    loss    loss  accuracy  seconds "
+    assert line == "     1      50  1.2500  1.5000    0.5000     0.50 "
+
+
+def test_no_row_no_table(clock: list[float]) -> None:
+    with RunProgress(2, 100, terminal()) as progress:
+        pass
+    assert "epoch  sample" not in progress.console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    for quiet, count in [({"quiet": True}, 0), ({}, 1), ({"quiet": False}, 1)]:
+        with RunProgress(2, 100, **quiet) as progress:
+            progress.tick(10, 3.0)
+            progress.row(ROW)
+        assert len(capsys.readouterr().out.splitlines()) == count
 
 
 def test_a_run_on_a_terminal(tmp_path: Path) -> None:

@@ -1,15 +1,23 @@
 """What a run is tried for before it leaves anything."""
 
+import dataclasses
 from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from src.data.splits import Split
+from src.config import parse
+from src.data.splits import Split, Splits
+from src.errors import InputError
+from src.targets import ALLOWED_TARGETS
+from src.training import rehearsal
+from src.training.build import load_data
 from src.training.leaves import fingerprint
-from src.training.rehearsal import try_checkpoint, try_model, try_steps
+from src.training.rehearsal import samples, try_checkpoint, try_model, try_steps
 from src.training.state import Pair
+from tests import own_parts
+from tests.helpers import composed
 
 DATA = Split(torch.randn(4, 3, generator=torch.Generator().manual_seed(0)), torch.arange(4) % 2)
 
@@ -88,3 +96,173 @@ def test_a_checkpoint_that_forgets_is_refused() -> None:
     try_steps(pair, DATA)
     with pytest.raises(ValueError, match=r"two steps after a checkpoint model\.weight isn't what"):
         try_checkpoint(pair, twin, pair.state_dict(), DATA)
+
+
+ABSENT = ("data=mnist", "data.root=/dev/null")  # whatever reads these data says that they are away
+
+
+def refused(*overrides: str) -> str:
+    with pytest.raises(InputError) as error:
+        rehearsal.check(parse(composed(*overrides)))
+    return str(error.value)
+
+
+def test_what_was_read_is_handed_on() -> None:
+    config = parse(composed())
+    found, expected = rehearsal.check(config), load_data(config)
+    assert torch.equal(found.train.inputs, expected.train.inputs)
+    assert torch.equal(found.val.targets, expected.val.targets)
+
+
+def test_what_is_refused_before_data_are_read() -> None:
+    assert "could not be downloaded" in refused(*ABSENT)
+    assert "scheduler: " in refused(*ABSENT, "scheduler=step", "scheduler.gamma=2")
+    assert "logger" in refused(
+        *ABSENT, "logger=tensorboard", "+logger.more._target_=src.loggers.Nothing"
+    )
+    assert "lr must be" in refused(*ABSENT, "optimizer.lr=-1")
+
+
+@pytest.mark.parametrize(("batch_size", "fits"), [(32, 36 * 10), (1150, 10)])
+def test_a_schedule_knows_the_steps_of_the_run(batch_size: int, fits: int) -> None:
+    """Of ten epochs of the digits."""
+    length = ("trainer.epochs=10", f"data.batch_size={batch_size}")
+    rehearsal.check(parse(composed(*length, f"scheduler.warmup_steps={fits}")))
+    says = refused(*length, f"scheduler.warmup_steps={fits + 1}")
+    assert f"warmup_steps must be at most the run's {fits} steps, got {fits + 1}" in says
+
+
+@pytest.fixture
+def normed(monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+    """A model with batch norm, which can't be trained on one sample."""
+    monkeypatch.setattr("src.targets.ALLOWED_TARGETS", [*ALLOWED_TARGETS, "tests.own_parts.*"])
+    return "model=logreg", "model._target_=tests.own_parts.BatchNorm"
+
+
+def first(size: int, data: Splits) -> Splits:
+    """The data with so many samples to train on."""
+    train = Split(data.train.inputs[:size], data.train.targets[:size])
+    return dataclasses.replace(data, train=train)
+
+
+@pytest.mark.parametrize(
+    ("size", "batch_size", "choose"),
+    [
+        (10, 3, "choose data.batch_size=4, say"),
+        (7, 2, "choose data.batch_size=4, say"),  # with 3 one is left, too
+        (7, 3, "choose data.batch_size=4, say"),
+        (7, 6, "choose data.batch_size=7, say"),  # all at once
+        (4, 1, "choose data.batch_size=2, say"),  # each batch has one
+        (1, 1, "train on more"),
+    ],
+)
+def test_a_last_batch_of_one(
+    size: int, batch_size: int, choose: str, normed: tuple[str, str]
+) -> None:
+    config = parse(composed(*normed, f"data.batch_size={batch_size}"))
+    data = first(size, load_data(config))
+    with pytest.raises(InputError) as error:
+        rehearsal._check_last_batch(config, data, own_parts.BatchNorm(64, 10))
+    said, _, cure = str(error.value).partition(" (")
+    assert said == (
+        f"data.batch_size={batch_size}: leaves a batch of 1 of the {size} training samples, "
+        "which tests.own_parts.BatchNorm refuses"
+    )
+    assert "Expected more than 1 value per channel" in cure
+    assert cure.endswith(f"); {choose}")
+
+
+@pytest.mark.parametrize(("size", "batch_size"), [(10, 4), (9, 3), (11, 3), (6, 2), (3, 3)])
+def test_a_last_batch_of_more(size: int, batch_size: int, normed: tuple[str, str]) -> None:
+    config = parse(composed(*normed, f"data.batch_size={batch_size}"))
+    data = first(size, load_data(config))
+    rehearsal._check_last_batch(config, data, own_parts.BatchNorm(64, 10))
+
+
+def test_made_up_data() -> None:
+    """Labels are of every class in turn, and none is outside the classes."""
+    made = samples((1, 5), 3)
+    assert made.inputs.shape == (4, 1, 5)
+    assert made.targets.tolist() == [0, 1, 2, 0]
+    assert samples((2,), 10, 1).inputs.shape == (1, 2)
+
+
+def test_the_shape_of_an_output() -> None:
+    with pytest.raises(ValueError) as error:
+        try_model(nn.Linear(3, 5), DATA, 2)
+    assert str(error.value) == (
+        "its output must have the shape (4, 2), got (4, 5) for inputs of the shape (4, 3)"
+    )
+
+
+def test_a_model_without_gradients() -> None:
+    frozen = nn.Linear(3, 2).requires_grad_(False)
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        try_model(frozen, DATA, 2)
+
+
+def test_steps_are_those_of_a_run() -> None:
+    """Two batches of two, with all of the rate, and gradients of all four for a step more."""
+    model, seen = nn.Linear(3, 2), []
+    model.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.25)
+    rates = []
+    optimizer.register_step_post_hook(lambda *rest: rates.append(optimizer.param_groups[0]["lr"]))
+    try_steps(Pair(model, optimizer), DATA)
+    assert (seen, rates) == ([2, 2, 4], [0.25, 0.25])
+    loss = nn.functional.cross_entropy(model(DATA.inputs), DATA.targets)
+    (expected,) = torch.autograd.grad(loss, [model.weight])
+    assert torch.equal(model.weight.grad, expected)  # type: ignore[arg-type]
+
+
+class Line(torch.optim.SGD):
+    """Evaluates the batch itself. Its rate shrinks by what no state dict holds, if it forgets."""
+
+    forgets: ClassVar[bool] = False
+    shrunk: ClassVar[dict[int, float]] = {}
+
+    def step(self, closure: Any) -> Any:  # type: ignore[override]
+        loss = closure()
+        rate = self.shrunk[id(self)] = self.shrunk.get(id(self), 1.0) / 2 if self.forgets else 1.0
+        for group in self.param_groups:
+            for param in group["params"]:
+                param.data.add_(param.grad, alpha=-rate)
+        return loss
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+def test_a_checkpoint_of_one_that_makes_its_gradients(
+    forgets: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Line, "forgets", forgets)
+    pair, twin = pairs(Line)
+    try_steps(pair, DATA)
+    state = pair.state_dict()
+    if forgets:
+        with pytest.raises(ValueError, match=r"a checkpoint model\.weight isn't what"):
+            try_checkpoint(pair, twin, state, DATA)
+    else:
+        before = pair.model.weight.clone()
+        try_checkpoint(pair, twin, state, DATA)
+        assert not torch.equal(pair.model.weight, before)  # type: ignore[arg-type]
+
+
+def test_a_parameter_without_gradient_has_none_in_the_twin() -> None:
+    pair, twin = pairs(torch.optim.SGD)
+    try_steps(pair, DATA)
+    pair.model.bias.grad = None
+    try_checkpoint(pair, twin, pair.state_dict(), DATA)
+    assert twin.model.bias.grad is None
+    assert torch.equal(twin.model.weight.grad, pair.model.weight.grad)  # type: ignore[arg-type]
+    assert twin.model.weight.grad is not pair.model.weight.grad
+
+
+def test_a_checkpoint_is_tried_whole_only_where_one_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried = []
+    monkeypatch.setattr(rehearsal, "try_checkpoint", lambda *parts: tried.append(parts))
+    rehearsal.check(parse(composed("trainer.checkpoint_every=null")))
+    assert not tried
+    rehearsal.check(parse(composed("trainer.checkpoint_every=10")))
+    assert len(tried) == 1
