@@ -98,7 +98,9 @@ def test_a_checkpoint_that_forgets_is_refused() -> None:
         try_checkpoint(pair, twin, pair.state_dict(), DATA)
 
 
-ABSENT = ("data=mnist", "data.root=/dev/null")  # whatever reads these data says that they are away
+@pytest.fixture
+def own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("src.targets.ALLOWED_TARGETS", [*ALLOWED_TARGETS, "tests.own_parts.*"])
 
 
 def refused(*overrides: str) -> str:
@@ -114,13 +116,27 @@ def test_what_was_read_is_handed_on() -> None:
     assert torch.equal(found.val.targets, expected.val.targets)
 
 
-def test_what_is_refused_before_data_are_read() -> None:
-    assert "could not be downloaded" in refused(*ABSENT)
-    assert "scheduler: " in refused(*ABSENT, "scheduler=step", "scheduler.gamma=2")
-    assert "logger" in refused(
-        *ABSENT, "logger=tensorboard", "+logger.more._target_=src.loggers.Nothing"
-    )
-    assert "lr must be" in refused(*ABSENT, "optimizer.lr=-1")
+@pytest.mark.parametrize(
+    ("says", "overrides"),
+    [
+        ("gamma must be", "scheduler=step scheduler.gamma=2"),
+        ("has no attribute 'Nothing'", "+logger.more._target_=src.loggers.Nothing"),
+        ("lr must be", "optimizer.lr=-1"),
+        ("element 0 of tensors does not require grad", "model._target_=tests.own_parts.Frozen"),
+        (
+            "its parameter groups have no lr",
+            "optimizer=sgd optimizer._target_=tests.own_parts.NoRate",
+        ),
+    ],
+)
+def test_what_is_refused_before_data_are_read(
+    says: str, overrides: str, own: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(config: Any) -> Any:
+        raise AssertionError("data were read")
+
+    monkeypatch.setattr(rehearsal, "load_data", read)
+    assert says in refused(*overrides.split(), "model.hidden_sizes=[]")
 
 
 @pytest.mark.parametrize(("batch_size", "fits"), [(32, 36 * 10), (1150, 10)])
@@ -133,9 +149,8 @@ def test_a_schedule_knows_the_steps_of_the_run(batch_size: int, fits: int) -> No
 
 
 @pytest.fixture
-def normed(monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+def normed(own: None) -> tuple[str, str]:
     """A model with batch norm, which can't be trained on one sample."""
-    monkeypatch.setattr("src.targets.ALLOWED_TARGETS", [*ALLOWED_TARGETS, "tests.own_parts.*"])
     return "model=logreg", "model._target_=tests.own_parts.BatchNorm"
 
 
@@ -177,6 +192,10 @@ def test_a_last_batch_of_more(size: int, batch_size: int, normed: tuple[str, str
     config = parse(composed(*normed, f"data.batch_size={batch_size}"))
     data = first(size, load_data(config))
     rehearsal._check_last_batch(config, data, own_parts.BatchNorm(64, 10))
+
+
+def test_the_last_batch_is_looked_at(normed: tuple[str, str]) -> None:
+    assert "leaves a batch of 1 of the 1150" in refused(*normed, "data.batch_size=383")
 
 
 def test_made_up_data() -> None:

@@ -16,7 +16,7 @@ from src.targets import ALLOWED_TARGETS
 from src.training.loop import Position, stepper, train, training_loss, wants_closure
 from src.training.result import weights_sha256
 from src.training.state import Pair
-from src.training.weights import judged
+from src.training.weights import judged, switches
 from tests.helpers import Session, result, rows
 from tests.own_parts import ScheduleFree, Sharp
 
@@ -191,3 +191,18 @@ def test_a_closure_that_is_not_called() -> None:
     net, split = model(), data()
     with pytest.raises(ValueError, match=r"its step\(\) didn't call the closure"):
         stepper(Idle(net.parameters()), partial(training_loss, net))(split.inputs, split.targets)
+
+
+def test_one_switch_is_none() -> None:
+    """`train` without `eval` is something else."""
+
+    class Half(torch.optim.SGD):
+        def train(self) -> None:
+            raise AssertionError("it was switched")
+
+    net = model()
+    half = Half(net.parameters(), lr=0.1)
+    assert not switches(half)
+    with judged(net, half):
+        pass
+    assert switches(ScheduleFree(net.parameters(), lr=0.1))
