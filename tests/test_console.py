@@ -35,5 +35,7 @@ def test_a_bar_or_a_line_or_neither(
     with bar(console, "{task.description}") as drawn:
         drawn.add_task("drawn")
         print_line(console, "printed")
+    assert console.is_terminal is (terminal and not quiet)  # or lines would be printed quietly
+    assert drawn.live.transient is False
     told = capsys.readouterr().out
     assert ("drawn" in told, "printed" in told) == (terminal and not quiet, not terminal)
