@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -19,10 +19,12 @@ from src.config import parse
 from src.data import load
 from src.errors import InputError
 from src.metrics import Direction
-from src.results import alone
+from src.results import Record, alone
 from src.training.build import assemble
+from src.training.checkpoints import Checkpoints
 from src.training.device import set_up_torch
 from src.training.loop import Position, Row
+from src.training.progress import RunProgress
 from src.training.result import diverged, weights_sha256
 from src.training.run import Session, _one_line, run, snapshot
 from tests.helpers import composed, result, rows
@@ -472,3 +474,108 @@ def test_determinism_is_what_the_config_asks_for(wanted: bool) -> None:
     assert torch.are_deterministic_algorithms_enabled() == wanted
     assert torch.get_num_threads() == 1
     assert not torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+
+
+class Watching:
+    """A logger that keeps what it is told."""
+
+    told: ClassVar[list[tuple[str, Any]]] = []
+
+    def start(self, folder: Path, config: Any, step: int) -> None:
+        self.told.append(("start", (folder, config["seed"], step)))
+
+    def row(self, row: Any) -> None:
+        self.told.append(("row", row["step"]))
+
+    def close(self, status: str) -> None:
+        self.told.append(("close", status))
+
+
+def test_what_a_logger_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Watching, "told", [])
+    monkeypatch.setattr("src.targets.ALLOWED_TARGETS", ["src.*", "tests.test_run.Watching"])
+    node = "+logger.mine._target_=tests.test_run.Watching"
+    ran(tmp_path / "run", node, "seed=5", "trainer.epochs=2")
+    rows_told = [("row", 2), ("row", 4)]
+    start = ("start", (tmp_path / "run", 5, 0))
+    assert Watching.told == [start, *rows_told, ("close", "completed")]
+
+
+def test_every_batch_moves_the_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(RunProgress, "tick", lambda self, samples, loss: seen.append(samples))
+    ran(tmp_path / "run", "trainer.epochs=2")
+    assert seen == [575, 1150, 1725, 2300]
+
+
+def test_a_run_needs_a_folder_of_its_own(tmp_path: Path) -> None:
+    ran(tmp_path / "run", "trainer.epochs=1")
+    before = outcome(tmp_path / "run")
+    with pytest.raises(InputError, match="it holds a run"):
+        ran(tmp_path / "run", "trainer.epochs=1", "seed=1")
+    assert outcome(tmp_path / "run") == before
+
+
+def test_a_snapshot_holds_no_interpolation() -> None:
+    assert snapshot(OmegaConf.create({"a": 1, "b": "${a}"})) == "a: 1\nb: 1\n"
+
+
+def test_the_rows_are_on_the_disk_before_a_checkpoint_counts_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[tuple[str, int]] = []
+    monkeypatch.setattr(Record, "flush", lambda self: order.append(("flush", len(self.rows))))
+    monkeypatch.setattr(
+        Checkpoints, "save", lambda self, step, state: order.append(("save", state["rows"]))
+    )
+    ran(tmp_path / "run", "trainer.epochs=2", "trainer.checkpoint_every=0")
+    assert order == [("flush", 1), ("save", 1), ("flush", 2), ("save", 2)]
+
+
+def test_a_run_that_goes_on_keeps_what_it_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its provenance, to which each later start is added; its checkpoints name no resume."""
+    folder, patches = tmp_path / "run", iter([b"first", b"second", b"third"])
+    facts = iter(range(9))
+
+    def provenance(project: Path) -> dict[str, Any]:
+        number = next(facts)
+        return {"command": f"start {number}", "git": {"commit": "c", "diff_sha256": f"{number}"}}
+
+    monkeypatch.setattr("src.training.run.provenance", provenance)
+    monkeypatch.setattr("src.training.run.patch", lambda project: next(patches))
+    kept = "trainer.checkpoint_every=0"
+    ran(folder, "trainer.epochs=1", kept)
+    assert (folder / "provenance.patch").read_bytes() == b"first"
+    ran(folder, "trainer.epochs=2", kept, resume=True)
+    ran(folder, "trainer.epochs=3", kept, resume=True)
+    recorded = json.loads((folder / "provenance.json").read_text())
+    assert recorded["command"] == "start 0"
+    resumed = [(each["step"], each["command"]) for each in recorded["resumed"]]
+    assert resumed == [(2, "start 1"), (4, "start 2")]
+    assert (folder / "provenance.patch").read_bytes() == b"first"
+    assert (folder / "provenance-4.patch").read_bytes() == b"third"
+    state = Checkpoints(folder).load()
+    assert state is not None
+    assert (state["config"]["resume"], state["config"]["trainer"]["epochs"]) == (None, 3)
+
+
+def test_an_interrupted_runs_rows_are_those_of_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The interrupt comes after the row was counted, and before it is written."""
+    row = Record.row
+
+    def interrupted(self: Record, values: Row) -> None:
+        if len(self.rows) == 1:
+            self.rows.append(values)
+            raise KeyboardInterrupt
+        row(self, values)
+
+    monkeypatch.setattr(Record, "row", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ran(tmp_path / "run", "trainer.epochs=3")
+    (kept,) = rows(tmp_path / "run")
+    found = result(tmp_path / "run")
+    assert (found["status"], found["steps"]) == ("interrupted", kept["step"])
