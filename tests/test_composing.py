@@ -99,3 +99,21 @@ def test_files_that_cannot_be_read_are_one_line(outputs: Path) -> None:
     with pytest.raises(InputError, match=r"one/best\.yaml: while parsing") as error:
         beside.load_config("experiment/one/best")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "study"),
+    [
+        (["sweeps=adam"], "adam-digits-mlp"),
+        (["sweeps=adam_inclusive", "model=logreg"], "adam_inclusive-digits-logreg"),
+        (["sweeps=torch/adam", "data=mnist"], "torch-adam-mnist-mlp"),
+        (["sweeps=sgd", "optimizer=lion"], "sgd-lion-digits-mlp"),
+    ],
+)
+def test_a_study_is_named_after_what_it_searches(
+    outputs: Path, overrides: list[str], study: str
+) -> None:
+    with initialize_config_dir(str(CONF)):
+        config = compose("config", overrides, return_hydra_config=True)
+    assert config.hydra.sweeper.study_name == study
+    assert Path(config.hydra.sweep.dir) == outputs / "sweeps" / study
