@@ -29,6 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "sweeping": {"config", "overrides", "results", "targets", "training"},
     "comparing": {"composing", "config", "overrides", "results", "sweeping", "targets", "training"},
     "reporting": {"comparing", "results"},
+    "multirun.py": {"reporting", "results"},
 }
 ENTRIES = ("compare", "hooks", "replay", "report", "resume", "studies", "train", "trajectories")
 WITHOUT_TORCH = ("reporting", "results", "comparing/record.py", "comparing/statistics.py", "cli.py",

@@ -3,15 +3,16 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from src.comparing.record import Comparison, Reached, Row, Summary
+from src.comparing.record import UNSHOWABLE, Comparison, Reached, Row, Summary
 from src.console import stdout
 from src.files import write_whole
 
@@ -149,10 +150,10 @@ def print_verdict(comparison: Comparison, console: Console | None = None) -> Non
     """Print the table, the pairs and the sentence."""
     console = console or stdout()
     wide = console.width >= WIDE
-    console.print(_rich(heading(comparison), cells(comparison), None if wide else 6))
+    _print_first(console, heading(comparison), cells(comparison), None if wide else 6)
     if comparison.pairs:
         console.print()
-        console.print(_rich(PAIRS, pairs(comparison), None if wide else 5))
+        _print_first(console, PAIRS, pairs(comparison), None if wide else 5)
     if not comparison.timing.valid:
         text = comparison.timing.text or "not measured"
         console.print(f"† seconds may not be compared: {text}", markup=False)
@@ -161,25 +162,56 @@ def print_verdict(comparison: Comparison, console: Console | None = None) -> Non
     console.print(f"\n{comparison.sentence}", style="bold", markup=False)
 
 
-def _rich(names: Sequence[str], rows: Iterable[Sequence[str]], most: int | None) -> Table:
-    """A terminal's table of the first `most` columns; the page shows all."""
-    table = Table(box=None)
-    for name in names[:most]:
-        is_text = name in ("method", "pair", "verdict")
-        table.add_column(name, justify="left" if is_text else "right", no_wrap=is_text)
-    for row in rows:
-        table.add_row(*(Text(_line(text)) for text in row[:most]))
-    return table
+def _print_first(
+    console: Console, names: Sequence[str], rows: Iterable[Sequence[str]], most: int | None
+) -> None:
+    """Print the first `most` columns; the page shows all."""
+    print_table(console, names[:most], [row[:most] for row in rows])
 
 
-def _line(text: object) -> str:
-    return re.sub(r"\s+", " ", str(text))
+def print_table(
+    console: Console,
+    names: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    left: Container[str] = ("method", "pair", "verdict"),
+) -> None:
+    """Print a table: as wide as a terminal, and elsewhere a line per row, however long.
+
+    Args:
+        names: the heading.
+        rows: of texts.
+        left: columns of text, which aren't broken; the others are aligned at their right.
+    """
+    sides: list[Literal["left", "right"]] = ["left" if n in left else "right" for n in names]
+    lines = [[line(text) for text in row] for row in (names, *rows)]
+    if console.is_terminal:
+        table = Table(box=None)
+        for name, side in zip(lines[0], sides, strict=True):
+            table.add_column(Text(name), justify=side, no_wrap=name in left)
+        for texts in lines[1:]:
+            table.add_row(*map(Text, texts))
+        console.print(table)
+        return
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    for texts in lines:
+        padded = map(_padded, texts, widths, sides)
+        console.print("  ".join(padded).rstrip())
+
+
+def _padded(text: str, width: int, side: str) -> str:
+    space = " " * (width - cell_len(text))
+    return text + space if side == "left" else space + text
+
+
+def line(text: object) -> str:
+    """A text in one line, without characters that a terminal or a file takes for orders."""
+    return re.sub(r"\s+", " ", UNSHOWABLE.sub("\ufffd", str(text)))
 
 
 def write_tables(comparison: Comparison, folder: Path) -> None:
     """Write `table.tex`, `table.md`, `table.csv` and `table.parquet`."""
     names, rows = heading(comparison), cells(comparison)
-    withheld = [f"Withheld: {_line(doubt.text)}" for doubt in comparison.withheld]
+    withheld = [f"Withheld: {line(doubt.text)}" for doubt in comparison.withheld]
     tex = latex(names, rows, withheld)
     md = "".join(f"{escape_markdown(reason)}\n\n" for reason in withheld) + markdown(names, rows)
     write_whole(folder / "table.tex", tex.encode())
@@ -202,7 +234,7 @@ def latex(names: Sequence[str], rows: Iterable[Sequence[str]], notes: Iterable[s
 
 
 def escape_latex(text: str) -> str:
-    return "".join(LATEX.get(letter, letter) for letter in _line(text)).replace(
+    return "".join(LATEX.get(letter, letter) for letter in line(text)).replace(
         "†", r"\textsuperscript{\dag}"
     )
 
@@ -210,7 +242,7 @@ def escape_latex(text: str) -> str:
 def markdown(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """The table in GitHub's Markdown, with its special characters escaped."""
     rule = ["---" if name == "method" else "---:" for name in names]
-    escaped = [[escape_markdown(_line(cell)) for cell in row] for row in (names, *rows)]
+    escaped = [[escape_markdown(line(cell)) for cell in row] for row in (names, *rows)]
     lines = [escaped[0], rule, *escaped[1:]]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

@@ -171,7 +171,7 @@ def printed(comparison: dict[str, Any], width: int = 200) -> str:
 def test_what_is_printed(comparison: dict[str, Any]) -> None:
     lines = printed(comparison).splitlines()
     assert lines[0].split()[:4] == ["rank", "method", "n", "diverged"]
-    assert lines[0].endswith("area under the curve ")
+    assert lines[0].endswith("area under the curve")
     assert lines[1].split()[:2] == ["1", "b"]
     assert "seeds to settle" in lines[6]
     assert "b against a" in lines[7]
