@@ -31,7 +31,17 @@ ALLOWED: dict[str, set[str]] = {
     "reporting": {"comparing", "results"},
     "multirun.py": {"reporting", "results"},
 }
-ENTRIES = ("compare", "hooks", "replay", "report", "resume", "studies", "train", "trajectories")
+ENTRIES = (
+    "compare",
+    "hooks",
+    "replay",
+    "report",
+    "resume",
+    "runs",
+    "studies",
+    "train",
+    "trajectories",
+)
 WITHOUT_TORCH = ("reporting", "results", "comparing/record.py", "comparing/statistics.py", "cli.py",
                  "composing.py", "config.py", "console.py", "errors.py", "metrics.py", "targets.py",
                  "train.py")  # fmt: skip

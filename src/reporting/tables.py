@@ -175,32 +175,39 @@ def print_table(
     rows: Iterable[Sequence[str]],
     left: Container[str] = ("method", "pair", "verdict"),
 ) -> None:
-    """Print a table: as wide as a terminal, and elsewhere a line per row, however long.
+    """Print a table that fits on the terminal; elsewhere as `print_lines` does.
 
     Args:
         names: the heading.
         rows: of texts.
         left: columns of text, which aren't broken; the others are aligned at their right.
     """
-    sides: list[Literal["left", "right"]] = ["left" if n in left else "right" for n in names]
-    lines = [[line(text) for text in row] for row in (names, *rows)]
-    if console.is_terminal:
-        table = Table(box=None)
-        for name, side in zip(lines[0], sides, strict=True):
-            table.add_column(Text(name), justify=side, no_wrap=name in left)
-        for texts in lines[1:]:
-            table.add_row(*map(Text, texts))
-        console.print(table)
+    if not console.is_terminal:
+        print_lines(console, names, rows, left)
         return
+    table = Table(box=None)
+    for name in names:
+        justify: Literal["left", "right"] = "left" if name in left else "right"
+        table.add_column(Text(line(name)), justify=justify, no_wrap=name in left)
+    for row in rows:
+        table.add_row(*(Text(line(text)) for text in row))
+    console.print(table)
+
+
+def print_lines(
+    console: Console, names: Sequence[str], rows: Iterable[Sequence[str]], left: Container[str]
+) -> None:
+    """Print a line per row, however long, which can be searched and copied."""
+    lines = [[line(text) for text in row] for row in (names, *rows)]
     widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    at_left = [name in left for name in names]
     for texts in lines:
-        padded = map(_padded, texts, widths, sides)
-        console.print("  ".join(padded).rstrip())
+        console.print("  ".join(map(_padded, texts, widths, at_left)).rstrip())
 
 
-def _padded(text: str, width: int, side: str) -> str:
+def _padded(text: str, width: int, at_left: bool) -> str:
     space = " " * (width - cell_len(text))
-    return text + space if side == "left" else space + text
+    return text + space if at_left else space + text
 
 
 def line(text: object) -> str:
