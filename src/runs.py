@@ -1,4 +1,4 @@
-"""Entry point: `python -m src.runs` lists runs of any origin, newest first."""
+"""Entry point: `python -m src.runs` lists runs of any origin, newest first, or removes some."""
 
 import argparse
 import os
@@ -41,7 +41,20 @@ quotes). Several of these must all be true:
   python -m src.runs optimizer=adam,lion data=mnist 'optimizer.lr>0.01'
   python -m src.runs status=diverged --columns folder,optimizer.lr,model.hidden_sizes
   python -m src.runs origin=trial of=adam-digits-mlp --sort objective.value --limit 5
-  python -m src.runs 'written>2026-01-31' --format csv"""
+  python -m src.runs 'written>2026-01-31' --format csv
+
+--prune lists whole folders instead: run, multirun, study (with its study in the database),
+comparison, replay. It asks before it removes them. These conditions must all be met:
+
+  older=30d      nothing was written there for so long; m, h, d, w
+  larger=500MB   kB, MB, GB
+  name=PATTERN   its path in its folder of outputs/, with * and ?
+  kind=study     run, multirun, study, comparison or replay
+
+What a process works on stays, and what a comparison needs that doesn't go with it.
+
+  python -m src.runs --prune older=30d kind=run
+  python -m src.runs --prune name='mnist*' larger=1GB --yes"""
 
 Facts = dict[str, Any]
 Filter = tuple[str, Callable[[Any], bool]]  # a key, and what its value must be
@@ -69,12 +82,19 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, help="where to look (default: outputs/, or FAIRSTEP_OUTPUTS)"
     )
+    parser.add_argument("--prune", action="store_true", help="remove what meets all conditions")
+    parser.add_argument("--yes", action="store_true", help="with --prune: don't ask")
     arguments = parser.parse_intermixed_args()
+    if arguments.yes and not arguments.prune:
+        parser.error("--yes: only with --prune")
     if arguments.limit is not None and arguments.limit < 1:
         parser.error(f"--limit={arguments.limit}: must be an integer >= 1")
     with one_line_errors():
         try:
-            _list(arguments)
+            if arguments.prune:
+                _prune(arguments)
+            else:
+                _list(arguments)
             sys.stdout.flush()
         except BrokenPipeError:  # the reader, `head` say, has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -85,11 +105,22 @@ def _columns(text: str) -> list[str]:
     return [*COLUMNS[:-1], *added, COLUMNS[-1]] if text.startswith("+") else added
 
 
-def _list(arguments: argparse.Namespace) -> None:
-    filters = [_filter(text) for text in arguments.filters]
-    folder = (arguments.folder or paths.OUTPUTS).absolute()
+def _prune(arguments: argparse.Namespace) -> None:
+    from src.pruning import prune  # optuna takes a while to import
+
+    prune(_folder(arguments), arguments.filters, yes=arguments.yes)
+
+
+def _folder(arguments: argparse.Namespace) -> Path:
+    folder: Path = (arguments.folder or paths.OUTPUTS).absolute()
     if arguments.folder is not None and not folder.is_dir():
         raise InputError(f"--folder={arguments.folder}: no such folder")
+    return folder
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    filters = [_filter(text) for text in arguments.filters]
+    folder = _folder(arguments)
     runs = read(folder) if folder.is_dir() else []
     named = [*(key for key, _ in filters), *arguments.columns, *filter(None, [arguments.sort])]
     if runs:

@@ -30,6 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "comparing": {"composing", "config", "overrides", "results", "sweeping", "targets", "training"},
     "reporting": {"comparing", "results"},
     "multirun.py": {"reporting", "results"},
+    "pruning.py": {"comparing", "reporting", "results", "sweeping"},
 }
 ENTRIES = (
     "compare",
