@@ -45,7 +45,7 @@ ENTRIES = (
 )
 WITHOUT_TORCH = ("reporting", "results", "comparing/record.py", "comparing/statistics.py", "cli.py",
                  "composing.py", "config.py", "console.py", "errors.py", "metrics.py", "targets.py",
-                 "train.py")  # fmt: skip
+                 "train.py", "multirun.py", "pruning.py", "runs.py")  # fmt: skip
 
 
 @cache

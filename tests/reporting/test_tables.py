@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from pyarrow import parquet as files
@@ -410,6 +410,7 @@ def test_a_mark_is_explained_in_the_file_that_holds_it(
 SPECIAL = r"\`*_{}[]()#+-.!|~$&<>%^@:;,'=/?" + '"±–−†↓↑  \n\t💥é漢'
 PAIRED = ["--", "''", "```", "[x]", "<script>", "https://a.b", ":smile:", "200%", "n" * 200]
 LETTERS = st.characters(exclude_categories=["Cs", "Cc", "Co", "Cn", "Zl", "Zp"])
+ALL = "".join([*SPECIAL, *PAIRED])
 NAMES = st.lists(st.sampled_from([*SPECIAL, *PAIRED]) | LETTERS, max_size=12).map("".join)
 
 
@@ -433,6 +434,7 @@ def read_latex(text: str) -> str:
 
 
 @given(NAMES)
+@example(ALL)
 def test_latex_prints_a_name_as_it_is(name: str) -> None:
     escaped = tables.escape_latex(name)
     assert read_latex(escaped) == tables.line(name)
@@ -441,6 +443,7 @@ def test_latex_prints_a_name_as_it_is(name: str) -> None:
 
 
 @given(NAMES, NAMES)
+@example(ALL, "[x]")
 def test_markdown_shows_a_name_as_it_is(first: str, second: str) -> None:
     """As a reader of Markdown that isn't ours sees it, in a table of two columns."""
     text = tables.markdown(["method", "n"], [[first, second]])
@@ -454,6 +457,7 @@ def test_markdown_shows_a_name_as_it_is(first: str, second: str) -> None:
 
 
 @given(st.lists(NAMES, min_size=1, max_size=4))
+@example([ALL])
 def test_csv_and_parquet_hold_a_name_as_it_is(names: list[str]) -> None:
     """In CSV behind an apostrophe where a spreadsheet would run it."""
     read = list(csv.reader(io.StringIO(tables.csv_text([["method"], *([name] for name in names)]))))
@@ -464,6 +468,7 @@ def test_csv_and_parquet_hold_a_name_as_it_is(names: list[str]) -> None:
 
 
 @given(NAMES, NAMES)
+@example(ALL, "[x]")
 def test_the_terminal_shows_a_name_as_it_is(first: str, second: str) -> None:
     for terminal in (False, True):
         console = Console(file=io.StringIO(), width=3000, soft_wrap=True, force_terminal=terminal,
