@@ -237,6 +237,27 @@ def test_a_study_goes_with_its_trials_in_the_database(prune: Prune, tmp_path: Pa
     assert [*(tmp_path / "sweeps").iterdir()] == []
 
 
+def test_a_study_whose_database_cannot_be_read_stays(tmp_path: Path) -> None:
+    """Nobody knows who works on it; one that the database never had may go."""
+    a_study(tmp_path, "adam")
+    optuna.delete_study(study_name="adam", storage=f"sqlite:///{tmp_path / 'studies.db'}")
+    assert chosen(tmp_path) == {"study adam": None}
+    open_storage.cache_clear()
+    for path in tmp_path.glob("studies.db*"):
+        path.write_bytes(b"no database" * 1000)
+    reason = chosen(tmp_path)["study adam"]
+    assert reason is not None and "studies.db" in reason and len(reason.splitlines()) == 1
+
+
+def test_a_comparison_that_cannot_be_read_keeps_what_its_ledger_names(tmp_path: Path) -> None:
+    a_study(tmp_path, "adam")
+    folder = a_comparison(tmp_path, "four")
+    (folder / "comparison.json").write_text("{")
+    assert chosen(tmp_path, "kind=study") == {"study adam": None}
+    Ledger(folder).note("searched", "adam: python")
+    assert chosen(tmp_path, "kind=study") == {"study adam": "comparison four needs it"}
+
+
 @pytest.mark.parametrize("named", ["record", "folder", "ledger", "log"])
 def test_what_a_comparison_needs_stays_unless_it_goes_too(
     prune: Prune, tmp_path: Path, named: str
