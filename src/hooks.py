@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, read_write
 
@@ -22,6 +24,9 @@ class Check(Callback):
     Hydra turns a callback's exceptions into warnings, so a mistake leaves as SystemExit with the
     InputError as its cause; the entry point says it in one line.
     """
+
+    def __init__(self) -> None:
+        self.plan: list[list[str]] | None = None  # of a plain multirun that has begun
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         with _leaving():
@@ -46,10 +51,21 @@ class Check(Callback):
             if not str(sweeper).endswith(".StudySweeper"):
                 _refuse_searches(config)
                 _claim(config, "sweep")
+                self.plan = _planned(config)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        if self.plan is not None:
+            from src.multirun import report
+
+            report(config, self.plan)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         with _leaving():
-            if OmegaConf.select(config, "hydra.job.num") is not None:  # of a multirun
+            number = OmegaConf.select(config, "hydra.job.num")
+            if number is not None:  # of a multirun
+                of = f" ({number + 1} of {len(self.plan)})" if self.plan else ""
+                overrides = " ".join(config.hydra.overrides.task)
+                print(f"\n{config.hydra.sweep.subdir}{of}: {overrides}", flush=True)
                 check_choices(config)
                 _check(config)
 
@@ -110,6 +126,19 @@ def _refuse_searches(config: DictConfig) -> None:
             f"hydra.sweep.subdir={subdir}: must hold ${{hydra.job.num}} and no .., so that every "
             "job has a folder of its own"
         )
+
+
+def _planned(config: DictConfig) -> list[list[str]]:
+    """Each job's overrides; none if only the sweeper knows them."""
+    if not str(config.hydra.sweeper._target_).endswith(".BasicSweeper"):
+        return []
+    params = OmegaConf.select(config, "hydra.sweeper.params") or {}
+    lines = [f"{key}={value}" for key, value in params.items()]
+    try:
+        overrides = parsed([*lines, *config.hydra.overrides.task])
+        return BasicSweeper.split_arguments(overrides, None)[0]
+    except (HydraException, ValueError):  # it ends the multirun; or a glob, which needs the loader
+        return []
 
 
 def _claim(config: DictConfig, kind: str) -> None:

@@ -29,11 +29,23 @@ ALLOWED: dict[str, set[str]] = {
     "sweeping": {"config", "overrides", "results", "targets", "training"},
     "comparing": {"composing", "config", "overrides", "results", "sweeping", "targets", "training"},
     "reporting": {"comparing", "results"},
+    "multirun.py": {"reporting", "results"},
+    "pruning.py": {"comparing", "reporting", "results", "sweeping"},
 }
-ENTRIES = ("compare", "hooks", "replay", "report", "resume", "studies", "train", "trajectories")
+ENTRIES = (
+    "compare",
+    "hooks",
+    "replay",
+    "report",
+    "resume",
+    "runs",
+    "studies",
+    "train",
+    "trajectories",
+)
 WITHOUT_TORCH = ("reporting", "results", "comparing/record.py", "comparing/statistics.py", "cli.py",
                  "composing.py", "config.py", "console.py", "errors.py", "metrics.py", "targets.py",
-                 "train.py")  # fmt: skip
+                 "train.py", "multirun.py", "pruning.py", "runs.py")  # fmt: skip
 
 
 @cache

@@ -1,5 +1,9 @@
 """`-m` without a study: a folder for each multirun and each job, and what is refused."""
 
+import csv
+import errno
+import os
+import re
 import shlex
 from datetime import datetime
 from pathlib import Path
@@ -165,6 +169,132 @@ def test_only_a_plain_multirun_names_what_is_left(
     assert words == ([f"resume={tmp_path}"] if begun else [])
 
 
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "multirun.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def last_block(answer: Answer) -> list[str]:
+    """The lines behind the last empty one."""
+    return answer.out.rpartition("\n\n")[2].splitlines()
+
+
+@pytest.mark.parametrize(("objective", "sign"), [((), 1), (("objective.metric=val_accuracy",), -1)])
+def test_a_multirun_names_its_jobs_and_ends_with_their_table(
+    session: Session, objective: tuple[str, ...], sign: int
+) -> None:
+    """Best first, by the metric's own direction."""
+    if objective:
+        objective += ("objective.direction=maximize",)
+    swept = session.train(
+        *("-m", "optimizer.lr=1e-3,0.3,1e-5", "seed=0,1", *QUICK, *objective),
+        *("trainer.evaluate_at_end=[test]", "hydra.sweep.dir=D"),
+    )
+    assert swept.status == 0, swept.err
+    shared = " ".join([*QUICK, *objective, "trainer.evaluate_at_end=[test]"])
+    named = [line for line in swept.out.splitlines() if " of 6): " in line]
+    assert named == [
+        f"trial-{n} ({n + 1} of 6): optimizer.lr={lr} seed={n % 2} {shared}"
+        for n, lr in enumerate(["0.001", "0.001", "0.3", "0.3", "1e-05", "1e-05"])
+    ]
+    folders = [session.folder / "D" / f"trial-{n}" for n in range(6)]
+    ends = [result(folder) for folder in folders]
+    values = {f.name: end["objective"]["value"] for f, end in zip(folders, ends, strict=True)}
+    best = sorted(values, key=lambda name: sign * values[name])
+    rows = table(session.folder / "D")
+    assert [row["job"] for row in rows] == best
+    assert [float(row["value"]) for row in rows] == [values[name] for name in best]
+    for row in rows:
+        end = ends[int(row["job"][-1])]
+        assert (row["seed"], row["steps"]) == (str(end["seed"]), str(end["steps"]))
+        assert float(row["at_end.test_loss"]) == end["at_end"]["test_loss"]
+        assert (row["metric"], row["direction"]) == (
+            end["objective"]["metric"],
+            end["objective"]["direction"],
+        )
+    block = last_block(swept)
+    assert block[0] == f"all jobs: {shared}"
+    direction = ends[0]["objective"]["direction"]
+    heading = f"{ends[0]['objective']['metric']} ({direction})"
+    assert block[1].split()[:3] == ["job", "optimizer.lr", "seed"] and heading in block[1]
+    assert [line.split()[0] for line in block[2:-1]] == best
+    assert [line.split()[4] for line in block[2:-1]] == [f"{values[name]:.5g}" for name in best]
+    assert block[-1] == "table: D/multirun.csv"
+
+
+def test_failed_jobs_and_those_that_were_not_begun_come_last(session: Session) -> None:
+    answer = session.train(
+        *("-m", "optimizer=momentum", "optimizer.lr=1e-5,1e30,0.1,-1,0.2", "model=mlp"),
+        *("trainer.epochs=1", "trainer.threads=1", "hydra.sweep.dir=D"),
+    )
+    assert answer.status == 1
+    assert "lr must be a number >= 0, got -1" in answer.err
+    rows = [(row["job"], row["optimizer.lr"], row["status"]) for row in table(session.folder / "D")]
+    assert rows == [
+        ("trial-2", "0.1", "completed"),
+        ("trial-0", "1e-05", "completed"),
+        ("trial-1", "1e+30", "diverged"),
+        ("trial-3", "-1", "failed"),
+        ("", "0.2", "not begun"),
+    ]
+    words = [line.split() for line in last_block(answer)[2:7]]
+    assert [line[:3] for line in words[2:4]] == [
+        ["trial-1", "1e+30", "diverged"], ["trial-3", "-1", "failed"]
+    ]  # fmt: skip
+    assert words[4] == ["0.2", "not", "begun"]
+
+
+def test_jobs_of_several_metrics_are_ranked_within_each(session: Session) -> None:
+    """A loss and an accuracy can't be compared."""
+    swept = session.train(
+        *("-m", "objective={metric:val_loss,direction:minimize,row:last},"
+          "{metric:val_accuracy,direction:maximize,row:last}"),
+        *("optimizer.lr=1e-5,1e-1", *QUICK, "hydra.sweep.dir=D"),
+    )  # fmt: skip
+    assert swept.status == 0, swept.err
+    rows = [(row["metric"], row["optimizer.lr"]) for row in table(session.folder / "D")]
+    assert rows == [("val_accuracy", "0.1"), ("val_accuracy", "1e-05"), ("val_loss", "0.1"),
+                    ("val_loss", "1e-05")]  # fmt: skip
+    block = last_block(swept)
+    assert "val_loss" not in block[1]
+    assert "  val_accuracy (maximize) 0.9" in block[2] and "  val_loss (minimize) " in block[5]
+
+
+def test_on_a_terminal_the_table_is_as_wide_as_it(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "60"}.items():
+        monkeypatch.setenv(name, value)
+    swept = session.train("-m", "seed=0,1", *QUICK, "hydra.sweep.dir=D")
+    plain = [re.sub(r"\x1b\[[\d;]*m", "", line).rstrip() for line in last_block(swept)]
+    assert plain[1].split() == ["job", "seed", "status", "val_loss", "(minimize)", "seconds"]
+    assert [line.split()[2] for line in plain[2:4]] == ["completed"] * 2
+
+
+def test_no_table_where_no_job_began(session: Session) -> None:
+    """What Hydra can't compose leaves a folder without one."""
+    answer = session.train("-m", "optimizer=sgd,adma", *QUICK, "hydra.sweep.dir=D")
+    assert "adma" in error(answer)
+    assert not list(session.folder.rglob("multirun.csv"))
+    assert error(session.train("-m", "seed=0,1", "hydra.sweep.subdir=x"))
+
+
+def test_a_table_that_cannot_be_written_costs_one_line(session: Session) -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "D/multirun.csv")
+
+    def refuse(*_: Any) -> None:
+        raise full
+
+    session.monkeypatch.setattr("src.multirun.write_whole", refuse)
+    swept = session.train("-m", "seed=0", *QUICK, "hydra.sweep.dir=D")
+    assert (swept.status, swept.err) == (
+        0, "warning: D/multirun.csv: No space left on device\n"
+    )  # fmt: skip
+    block = last_block(swept)
+    assert block[0].split()[:2] == ["job", "seed"]
+    assert len(block) == 2
+
+
 def test_ctrl_c_names_every_job_that_is_left(session: Session) -> None:
     """Pasted, the printed commands make the rest; also where the path needs quotes."""
     folder, row = session.folder / "a=b [c] 'd'", Record.row
@@ -181,6 +311,8 @@ def test_ctrl_c_names_every_job_that_is_left(session: Session) -> None:
             override("hydra.sweep.dir", str(folder)),
         )
     assert answer.status == 130
+    states = [(row["job"], row["status"]) for row in table(folder)]
+    assert states == [("trial-0", "interrupted"), *[("", "not begun")] * 3]
     lines = answer.err.splitlines()
     assert [line.partition(": ")[0] for line in lines] == [
         "interrupted; this goes on",

@@ -43,7 +43,7 @@ VALUES = [
 FLAGS = ["-m", "--cfg", "job", "--help", "-cd", "nowhere", "--config-name", "x", "--lr", "-p", "a"]
 PREFIXES = ["", "", "", "", "", "+", "++", "~"]
 ENTRIES = ["train", "train", "train", "-m", "-m", "-m", "compare", "compare", "replay", "report",
-           "studies", "trajectories"]  # fmt: skip
+           "runs", "studies", "trajectories"]  # fmt: skip
 
 
 def line(chance: random.Random) -> tuple[str, list[str]]:

@@ -1,19 +1,22 @@
-"""The table of a comparison: on the terminal, and as LaTeX, Markdown, CSV and Parquet."""
+"""The tables of a comparison: on the terminal, and as LaTeX, Markdown, CSV and Parquet."""
 
-import csv
-import io
+import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import pandas as pd
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from src.comparing.record import Comparison, Reached, Row, Summary
+from src.comparing.record import UNSHOWABLE, Comparison, Reached, Row, Summary
 from src.console import stdout
 from src.files import write_whole
+from src.metrics import Direction, direction_of, quantity
+from src.reporting.figures_numbers import Cost, mean_interval
 
 WIDE = 150  # columns of a terminal that has room for the whole table
 QUANTITIES = {
@@ -37,10 +40,22 @@ LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
+    "[": "{[}",  # at the start of a row it would be an argument of the row before
+    "]": "{]}",
+    "`": r"\textasciigrave{}",
+    "†": r"\textsuperscript{\dag}",
+    "↓": r"$\downarrow$",
+    "↑": r"$\uparrow$",
     "±": r"$\pm$",
     "–": "--",
     "−": "$-$",
 }
+
+
+ARROWS = "↓: less is better; ↑: more is better"
+LEFT = ("method", "pair", "verdict", "test")  # columns of words
+TEXTS = ("method", "kind", "metric", "direction", "a", "b", "test", "verdict")
+WHOLE = ("rank", "n", "diverged", "seeds_to_settle")  # and numbers of runs that reached the target
 
 
 def quantities(metric: str) -> dict[str, str]:
@@ -51,17 +66,40 @@ def quantities(metric: str) -> dict[str, str]:
 
 def heading(comparison: Comparison) -> list[str]:
     """The heading of `cells`; a dagger marks seconds that may not be compared."""
-    dagger = "" if comparison.timing.valid else "†"
-    plain = quantities(comparison.metric).values()
-    names = [name + dagger if "seconds" in name else name for name in plain]
-    return ["rank", "method", "n", "diverged", *names]
+    return ["rank", "method", "n", "diverged", *_directed(comparison).values()]
+
+
+def _directed(comparison: Comparison) -> dict[str, str]:
+    """The headings of the columns of numbers, each with the direction that is better."""
+    directed = {}
+    for key, name in quantities(comparison.metric).items():
+        dagger = "†" if "seconds" in key and not comparison.timing.valid else ""
+        arrow = "↑" if direction(comparison, key) == Direction.MAXIMIZE else "↓"
+        directed[key] = f"{name}{dagger} {arrow}"
+    return directed
+
+
+def direction(comparison: Comparison, key: str) -> str:
+    """Which way a column of numbers is better: minimize or maximize."""
+    if key == comparison.metric:
+        return comparison.direction
+    return direction_of(comparison.target.metric if key == "area" else key).value
+
+
+def notes(comparison: Comparison, names: Iterable[str]) -> list[str]:
+    """What explains the marks and words of a heading."""
+    text = comparison.timing.text or "not measured"
+    dagger = f"† seconds may not be compared: {text}"
+    pair = "difference and verdict: of the first method against the second"
+    marked, paired = (any(word in name for name in names) for word in ("†", "difference in"))
+    return [ARROWS, *([dagger] if marked else []), *([pair] if paired else [])]
 
 
 def cells(comparison: Comparison) -> list[list[str]]:
     """Tuned methods, best first, then their defaults; mean ± standard deviation."""
     table = []
     for row in ordered(comparison):
-        label = row.method if row.kind == "tuned" else f"{row.method} (default)"
+        label = _label(row.method, row.kind)
         counts = ["" if count is None else str(count) for count in (row.n, row.diverged)]
         values = [value(row.of(key), row.n) for key in quantities(comparison.metric)]
         table.append([rank_of(comparison, row), label, *counts, *values])
@@ -103,31 +141,95 @@ def spread(mean: float, std: float) -> str:
     """Both to the same decimal place: the second digit of the standard deviation."""
     if not std:
         return f"{number(mean)} ± 0"
-    decimals = max(0, 1 - int(f"{std:e}".partition("e")[2]))
+    decimals = _decimals(std)
     if decimals > 8:
         return f"{mean:.4g} ± {std:.2g}"
     return f"{mean:.{decimals}f} ± {std:.{decimals}f}"
 
 
+def _decimals(std: float) -> int:
+    """The place of the second digit of a spread."""
+    return max(0, 1 - int(f"{std:e}".partition("e")[2]))
+
+
+def rounded(value: float | None, std: float | None) -> str:
+    """A value to the place of the second digit of its spread, as `spread` rounds it."""
+    if value is None:
+        return "–"
+    text = f"{value:.{_decimals(std)}f}" if std and _decimals(std) <= 8 else number(value)
+    return text.replace("-", "−")
+
+
 PAIRS = ("pair", "verdict", "difference", "95% interval", "p (Holm)", "effect",
-         "could have found", "seeds to settle")  # fmt: skip
+         "could have found", "seeds to settle", "test")  # fmt: skip
+
+
+def pair_heading(comparison: Comparison) -> list[str]:
+    """PAIRS, with the metric whose difference it is."""
+    difference = f"difference in {_directed(comparison)[comparison.metric]}"
+    return [difference if name == "difference" else name for name in PAIRS]
 
 
 def pairs(comparison: Comparison) -> list[list[str]]:
     """A row of text for each pair, as headed by PAIRS."""
-    return [
-        [
+    rows = []
+    for pair in comparison.pairs:
+        wide = None if pair.low is None or pair.high is None else (pair.high - pair.low) / 2
+        low, high = (rounded(end, wide) for end in (pair.low, pair.high))
+        rows.append([
             f"{pair.a} against {pair.b}",
             pair.verdict,
-            _maybe(pair.difference),
-            f"{_maybe(pair.low)} to {_maybe(pair.high)}",
+            rounded(pair.difference, wide),
+            f"{low} to {high}",
             _maybe(pair.p_holm, "{:.2g}"),
             _maybe(pair.effect, "{:.2f}"),
             _maybe(pair.detectable, "{:.2g}"),
             _maybe(pair.seeds_to_settle, "{:d}"),
-        ]
-        for pair in comparison.pairs
-    ]
+            pair.test or "–",
+        ])  # fmt: skip
+    return rows
+
+
+def flat_pairs(comparison: Comparison) -> list[list[Any]]:
+    """The pairs with unrounded numbers, heading first; differences are a - b."""
+    names = ["a", "b", "metric", "direction", "n", "difference", "low", "high", "test", "p",
+             "p_holm", "effect", "detectable", "seeds_to_settle", "verdict"]  # fmt: skip
+    about = {"metric": comparison.metric, "direction": comparison.direction}
+    facts = [{**pair.model_dump(), **about} for pair in comparison.pairs]
+    return [names, *([fact[name] for name in names] for fact in facts)]
+
+
+def flat_means(comparison: Comparison) -> list[list[Any]]:
+    """Means of the verdict's metric with their 95% bootstrap intervals, unrounded, heading first.
+
+    An interval is over the runs that have a value, as in the figure.
+    """
+    key, direction = comparison.metric, comparison.direction
+    names = ["method", "kind", "metric", "direction", "n", "mean", "std", "low", "high"]
+    rows: list[list[Any]] = [names]
+    for row in ordered(comparison):
+        runs, summary = comparison.of(row.method, row.kind), row.of(key)
+        _, low, high = mean_interval(runs, Cost(key))
+        if quantity(key) == "accuracy":  # its cost is the error
+            low, high = 1 - high, 1 - low
+        ends = [None if math.isnan(end) else end for end in (low, high)]
+        n = sum(run.of(key) is not None for run in runs)
+        rows.append([row.method, row.kind, key, direction, n, summary.mean, summary.std, *ends])
+    return rows
+
+
+def means(comparison: Comparison) -> list[list[str]]:
+    """The means and their intervals as text, heading first."""
+    name = f"mean {_directed(comparison)[comparison.metric]}"
+    rows = [["method", "n", name, "95% interval"]]
+    for method, kind, _, _, n, mean, std, low, high in flat_means(comparison)[1:]:
+        ends = f"{rounded(low, std)} to {rounded(high, std)}"
+        rows.append([_label(method, kind), str(n), rounded(mean, std), ends])
+    return rows
+
+
+def _label(method: str, kind: str) -> str:
+    return method if kind == "tuned" else f"{method} (default)"
 
 
 def _maybe(value: float | None, form: str = "{:.3g}") -> str:
@@ -149,74 +251,127 @@ def print_verdict(comparison: Comparison, console: Console | None = None) -> Non
     """Print the table, the pairs and the sentence."""
     console = console or stdout()
     wide = console.width >= WIDE
-    console.print(_rich(heading(comparison), cells(comparison), None if wide else 6))
+    _print_first(console, heading(comparison), cells(comparison), None if wide else 6)
     if comparison.pairs:
         console.print()
-        console.print(_rich(PAIRS, pairs(comparison), None if wide else 5))
-    if not comparison.timing.valid:
-        text = comparison.timing.text or "not measured"
-        console.print(f"† seconds may not be compared: {text}", markup=False)
+        _print_first(console, pair_heading(comparison), pairs(comparison), None if wide else 5)
+    for note in notes(comparison, heading(comparison)):
+        console.print(note, markup=False)
     for doubt in comparison.withheld:
         console.print(f"withheld: {doubt.text}", markup=False)
     console.print(f"\n{comparison.sentence}", style="bold", markup=False)
 
 
-def _rich(names: Sequence[str], rows: Iterable[Sequence[str]], most: int | None) -> Table:
-    """A terminal's table of the first `most` columns; the page shows all."""
+def _print_first(
+    console: Console, names: Sequence[str], rows: Iterable[Sequence[str]], most: int | None
+) -> None:
+    """Print the first `most` columns; the page shows all."""
+    print_table(console, names[:most], [row[:most] for row in rows])
+
+
+def print_table(
+    console: Console,
+    names: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    left: Container[str] = LEFT,
+) -> None:
+    """Print a table that fits on the terminal; elsewhere as `print_lines` does.
+
+    Args:
+        names: the heading.
+        rows: of texts.
+        left: columns of text, which aren't broken; the others are aligned at their right.
+    """
+    if not console.is_terminal:
+        print_lines(console, names, rows, left)
+        return
     table = Table(box=None)
-    for name in names[:most]:
-        is_text = name in ("method", "pair", "verdict")
-        table.add_column(name, justify="left" if is_text else "right", no_wrap=is_text)
+    for name in names:
+        justify: Literal["left", "right"] = "left" if name in left else "right"
+        table.add_column(Text(line(name)), justify=justify, no_wrap=name in left)
     for row in rows:
-        table.add_row(*(Text(_line(text)) for text in row[:most]))
-    return table
+        table.add_row(*(Text(line(text)) for text in row))
+    console.print(table)
 
 
-def _line(text: object) -> str:
-    return re.sub(r"\s+", " ", str(text))
+def print_lines(
+    console: Console, names: Sequence[str], rows: Iterable[Sequence[str]], left: Container[str]
+) -> None:
+    """Print a line per row, however long, which can be searched and copied."""
+    lines = [[line(text) for text in row] for row in (names, *rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    at_left = [name in left for name in names]
+    for texts in lines:
+        text = "  ".join(map(_padded, texts, widths, at_left)).rstrip()
+        console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def _padded(text: str, width: int, at_left: bool) -> str:
+    space = " " * (width - cell_len(text))
+    return text + space if at_left else space + text
+
+
+def line(text: object) -> str:
+    """A text in one line, without characters that a terminal or a file takes for orders."""
+    return re.sub(r"\s+", " ", UNSHOWABLE.sub("\ufffd", str(text)))
 
 
 def write_tables(comparison: Comparison, folder: Path) -> None:
-    """Write `table.tex`, `table.md`, `table.csv` and `table.parquet`."""
-    names, rows = heading(comparison), cells(comparison)
-    withheld = [f"Withheld: {_line(doubt.text)}" for doubt in comparison.withheld]
-    tex = latex(names, rows, withheld)
-    md = "".join(f"{escape_markdown(reason)}\n\n" for reason in withheld) + markdown(names, rows)
-    write_whole(folder / "table.tex", tex.encode())
-    write_whole(folder / "table.md", md.encode())
-    write_whole(folder / "table.csv", csv_text(flat(comparison)).encode())
-    write_whole(folder / "table.parquet", parquet(comparison))
+    """Write the ranked table, the pairs and the means, each as LaTeX, Markdown, CSV and Parquet."""
+    tables = {
+        "table": ([heading(comparison), *cells(comparison)], flat(comparison)),
+        "pairs": ([pair_heading(comparison), *pairs(comparison)], flat_pairs(comparison)),
+        "means": (means(comparison), flat_means(comparison)),
+    }
+    above = [f"Withheld: {line(doubt.text)}" for doubt in comparison.withheld]
+    for name, ((names, *rows), values) in tables.items():
+        if not rows:  # a single method has no pairs
+            continue
+        below = notes(comparison, names)
+        written = {
+            "tex": latex(names, rows, [*below, *above]).encode(),
+            "md": markdown(names, rows, above, below).encode(),
+            "csv": csv_text(values).encode(),
+            "parquet": parquet(values),
+        }
+        for suffix, content in written.items():
+            write_whole(folder / f"{name}.{suffix}", content)
 
 
-def latex(names: Sequence[str], rows: Iterable[Sequence[str]], notes: Iterable[str] = ()) -> str:
+def latex(names: Sequence[str], rows: Iterable[Sequence[str]], below: Iterable[str] = ()) -> str:
     """The table for LaTeX's booktabs package; notes stand below the rows."""
-    notes = [*notes]
-    below = [r"\midrule"] if notes else []
-    below += [rf"\multicolumn{{{len(names)}}}{{l}}{{{escape_latex(note)}}} \\" for note in notes]
-    lines = [" & ".join(map(escape_latex, row)) + r" \\" for row in (names, *rows)]
-    form = "".join("l" if name == "method" else "r" for name in names)
-    top, *body = lines
-    parts = [rf"\begin{{tabular}}{{{form}}}", r"\toprule", top, r"\midrule", *body,
-             *below, r"\bottomrule", r"\end{tabular}"]  # fmt: skip
-    return "\n".join(parts) + "\n"
+    escaped = [[escape_latex(text) for text in row] for row in (names, *rows)]
+    form = "".join("l" if name in LEFT else "r" for name in names)
+    table = pd.DataFrame(escaped[1:], columns=escaped[0])
+    text = str(table.to_latex(index=False, column_format=form))
+    notes = [rf"\multicolumn{{{len(names)}}}{{l}}{{{escape_latex(note)}}} \\" for note in below]
+    end = "\n".join([r"\midrule", *notes, r"\bottomrule"])
+    return text.replace(r"\bottomrule", end) if notes else text
 
 
 def escape_latex(text: str) -> str:
-    return "".join(LATEX.get(letter, letter) for letter in _line(text)).replace(
-        "†", r"\textsuperscript{\dag}"
-    )
+    apart = re.sub(r"([-',])(?=\1)", r"\1\0", line(text))  # two would be one other sign
+    return "".join(LATEX.get(letter, letter) for letter in apart).replace("\0", "{}")
 
 
-def markdown(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """The table in GitHub's Markdown, with its special characters escaped."""
-    rule = ["---" if name == "method" else "---:" for name in names]
-    escaped = [[escape_markdown(_line(cell)) for cell in row] for row in (names, *rows)]
-    lines = [escaped[0], rule, *escaped[1:]]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+def markdown(
+    names: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    above: Iterable[str] = (),
+    below: Iterable[str] = (),
+) -> str:
+    """The table in GitHub's Markdown between two kinds of notes."""
+    rule = ["---" if name in LEFT else "---:" for name in names]
+    escaped = [[escape_markdown(line(cell)) for cell in row] for row in (names, *rows)]
+    table = [f"| {' | '.join(row)} |\n" for row in (escaped[0], rule, *escaped[1:])]
+    before = [f"{escape_markdown(note)}\n\n" for note in above]
+    after = [f"\n{escape_markdown(note)}\n" for note in below]
+    return "".join([*before, *table, *after])
 
 
 def escape_markdown(text: str) -> str:
-    return re.sub(r"([\\`*_{}\[\]<>#|~$&])", r"\\\1", text)
+    """Signs that mean something, and the colon before an emoji's name."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~$&]|:(?=[\w+-]+:))", r"\\\1", text)
 
 
 def flat(comparison: Comparison) -> list[list[Any]]:
@@ -236,11 +391,8 @@ def flat(comparison: Comparison) -> list[list[Any]]:
 
 def csv_text(rows: Iterable[Sequence[Any]]) -> str:
     """The rows as CSV; an apostrophe keeps a spreadsheet from running a text as a formula."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    for row in rows:
-        writer.writerow([_field(value) for value in row])
-    return file.getvalue()
+    table = pd.DataFrame([*rows], dtype=object).map(_field)
+    return str(table.to_csv(header=False, index=False, lineterminator="\n"))
 
 
 def _field(value: Any) -> Any:
@@ -249,16 +401,14 @@ def _field(value: Any) -> Any:
     return value
 
 
-def parquet(comparison: Comparison) -> bytes:
-    """The table as Parquet; integers, numbers and texts keep their types if values are missing."""
-    import pyarrow as pa
-    from pyarrow import parquet as files
+def parquet(rows: Sequence[Sequence[Any]]) -> bytes:
+    """Rows, heading first, as Parquet; columns keep their types where values are missing."""
+    names, *values = rows
+    table = pd.DataFrame(values, columns=names, dtype=object)
+    return bytes(table.astype({name: _dtype(name) for name in names}).to_parquet(index=False))
 
-    names, *rows = flat(comparison)
-    integers = {"rank", "n", "diverged", "steps_to_target_reached", "seconds_to_target_reached"}
-    types = {name: pa.int64() if name in integers else pa.float64() for name in names}
-    types |= {"method": pa.string(), "kind": pa.string()}
-    columns = [pa.array([row[n] for row in rows], types[name]) for n, name in enumerate(names)]
-    out = io.BytesIO()
-    files.write_table(pa.table(columns, names=names), out)
-    return out.getvalue()
+
+def _dtype(name: str) -> str:
+    if name in TEXTS:
+        return "string"
+    return "Int64" if name in WHOLE or name.endswith("_reached") else "Float64"

@@ -66,6 +66,19 @@ def alone(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def is_held(lock: Path) -> bool:
+    """Whether a process works in the folder of a lock."""
+    held = FileLock(lock, timeout=0)
+    try:
+        held.acquire()
+    except Timeout:
+        return True
+    except OSError:  # nobody can write here
+        return False
+    held.release()
+    return False
+
+
 def refuse_used(folder: Path) -> None:
     """Refuse a new run in a folder that holds one.
 

@@ -43,7 +43,8 @@ def check(found: dict[str, Any], folder: Path, metric: str) -> None:
     words = {"val": "validation", "train": "training", "test": "test"}
     part, _, kind = metric.partition("_")
     heading = (folder / "table.md").read_text().splitlines()[0].replace("\\", "")
-    assert heading.count(f"| {words[part]} {kind} |") == 1
+    arrow = "↑" if maximize else "↓"
+    assert heading.count(f"| {words[part]} {kind} {arrow} |") == 1
     assert f"Results on the {words[part]} set" in (folder / "report.html").read_text()
 
 

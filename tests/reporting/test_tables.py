@@ -2,12 +2,18 @@
 
 import csv
 import io
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 from pyarrow import parquet as files
 from rich.console import Console
+from scipy import stats
 
 from src.comparing.record import Comparison, Reached, Summary
 from src.reporting import tables
@@ -25,8 +31,8 @@ def line(method: str, kind: str, loss: float | None, **more: Any) -> dict[str, A
 
 PAIR = {
     "a": "b", "b": "a", "n": 4, "difference": -0.01234, "low": -0.02, "high": 0.005, "p": 0.01,
-    "p_holm": 0.0234, "effect": -1.234, "detectable": 0.0567, "seeds_to_settle": 1200,
-    "verdict": "undecided",
+    "p_holm": 0.0234, "test": "Wilcoxon signed-rank", "effect": -1.234, "detectable": 0.0567,
+    "seeds_to_settle": 1200, "verdict": "undecided",
 }  # fmt: skip
 
 
@@ -63,15 +69,32 @@ def test_cells(comparison: dict[str, Any]) -> None:
         ["–", "a (default)", "4", "1", "–", *more],
     ]
     assert tables.heading(made(comparison)) == [
-        "rank", "method", "n", "diverged", "test loss", "test accuracy", "steps to target",
-        "seconds to target", "area under the curve",
+        "rank", "method", "n", "diverged", "test loss ↓", "test accuracy ↑", "steps to target ↓",
+        "seconds to target ↓", "area under the curve ↓",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("facts", "arrows"),
+    [
+        ({"metric": "test_accuracy", "direction": "maximize"}, "↓↑↓↓↓"),
+        ({"metric": "val_loss", "direction": "maximize"}, "↑↓↑↓↓↓"),
+        ({"metric": "mine", "direction": "maximize"}, "↑↓↑↓↓↓"),
+        ({"metric": "test_loss", "target": {"metric": "val_accuracy"}}, "↓↑↓↓↑"),
+    ],
+)
+def test_each_column_says_which_way_is_better(
+    comparison: dict[str, Any], facts: dict[str, Any], arrows: str
+) -> None:
+    """The verdict's own as the comparison says, the others as their metric is."""
+    names = tables.heading(made({**comparison, **facts}))[4:]
+    assert "".join(name[-1] for name in names) == arrows
 
 
 def test_seconds_that_may_not_be_compared_are_marked(comparison: dict[str, Any]) -> None:
     comparison["timing"] = {"valid": False}
     assert [name for name in tables.heading(made(comparison)) if "†" in name] == [
-        "seconds to target†"
+        "seconds to target† ↓"
     ]
 
 
@@ -119,26 +142,71 @@ def test_a_row_of_a_method_that_is_not_ranked(comparison: dict[str, Any]) -> Non
 
 
 def test_parquet_keeps_types(comparison: dict[str, Any]) -> None:
-    table = files.read_table(io.BytesIO(tables.parquet(made(comparison))))
+    table = files.read_table(io.BytesIO(tables.parquet(tables.flat(made(comparison)))))
     names, *rows = tables.flat(made(comparison))
     assert [[*row.values()] for row in table.to_pylist()] == rows
     types = dict(zip(table.column_names, map(str, table.schema.types), strict=True))
     whole = {"rank", "n", "diverged", "steps_to_target_reached", "seconds_to_target_reached"}
     assert {name for name, kind in types.items() if kind == "int64"} == whole
-    assert {name for name, kind in types.items() if kind == "string"} == {"method", "kind"}
-    assert {types[name] for name in names} == {"int64", "string", "double"}
+    assert {name for name, kind in types.items() if kind == "large_string"} == {"method", "kind"}
+    assert {types[name] for name in names} == {"int64", "large_string", "double"}
 
 
 def test_pairs(comparison: dict[str, Any]) -> None:
-    assert len(tables.PAIRS) == 8
+    """The difference and its interval to the second digit of the interval's half width, 0.0125."""
     assert tables.pairs(made(comparison)) == [
-        ["b against a", "undecided", "−0.0123", "−0.02 to 0.005", "0.023", "−1.23", "0.057",
-         "1200"],
+        ["b against a", "undecided", "−0.012", "−0.020 to 0.005", "0.023", "−1.23", "0.057",
+         "1200", "Wilcoxon signed-rank"],
     ]  # fmt: skip
+    assert tables.pair_heading(made(comparison)) == [
+        "pair", "verdict", "difference in test loss ↓", "95% interval", "p (Holm)", "effect",
+        "could have found", "seeds to settle", "test",
+    ]  # fmt: skip
+    comparison["pairs"] = [{**PAIR, "low": 0.1, "high": 0.1, "difference": 0.1}]
+    assert tables.pairs(made(comparison))[0][2:4] == ["0.1", "0.1 to 0.1"]
     comparison["pairs"] = [{"a": "b", "b": "a", "difference": None}]
     assert tables.pairs(made(comparison)) == [
-        ["b against a", "", "–", "– to –", "–", "–", "–", "–"]
+        ["b against a", "", "–", "– to –", "–", "–", "–", "–", "–"]
     ]
+    assert len(tables.PAIRS) == 9
+
+
+def test_flat_pairs_hold_whole_numbers(comparison: dict[str, Any]) -> None:
+    comparison["pairs"].append({"a": "x", "b": "y"})
+    names, first, second = tables.flat_pairs(made({**comparison, "direction": "maximize"}))
+    about = {"metric": "test_loss", "direction": "maximize"}
+    assert dict(zip(names, first, strict=True)) == {**PAIR, **about}
+    empty = {**dict.fromkeys(PAIR), **about, "a": "x", "b": "y", "test": "", "verdict": ""}
+    assert dict(zip(names, second, strict=True)) == empty
+
+
+def runs(values: list[float | None], metric: str) -> list[dict[str, Any]]:
+    return [{"method": "b", "seed": seed, metric: value} for seed, value in enumerate(values)]
+
+
+@pytest.mark.parametrize("metric", ["test_loss", "test_accuracy"])
+def test_each_mean_has_its_interval(comparison: dict[str, Any], metric: str) -> None:
+    """As SciPy finds it for the values themselves; a run without a value counts nowhere."""
+    values = np.random.default_rng(3).normal(0.9, 0.02, 12).tolist()
+    mean, std = float(np.mean(values)), float(np.std(values, ddof=1))
+    comparison["table"][3][metric] = {"mean": mean, "std": std}
+    facts = {**comparison, "metric": metric, "runs": runs([None, *values], metric)}
+    names, *rows = tables.flat_means(made(facts))
+    row = dict(zip(names, rows[0], strict=True))
+    found = stats.bootstrap((values,), np.mean, n_resamples=40_000, method="BCa", rng=1)
+    low, high = found.confidence_interval
+    tolerance = 0.04 * (high - low)
+    assert row["low"] == pytest.approx(low, abs=tolerance)
+    assert row["high"] == pytest.approx(high, abs=tolerance)
+    assert {key: row[key] for key in ("method", "kind", "metric", "n", "mean", "std")} == {
+        "method": "b", "kind": "tuned", "metric": metric, "n": 12, "mean": mean, "std": std
+    }  # fmt: skip
+    assert [row[-2:] for row in rows[1:]] == [[None, None]] * 3
+    shown = tables.means(made(facts))
+    arrow = "↑" if metric == "test_accuracy" and facts.get("direction") == "maximize" else "↓"
+    assert shown[0] == ["method", "n", f"mean {metric.replace('_', ' ')} {arrow}", "95% interval"]
+    assert shown[1] == ["b", "12", f"{mean:.3f}", f"{row['low']:.3f} to {row['high']:.3f}"]
+    assert [row[0] for row in shown[1:]] == ["b", "a", "b (default)", "a (default)"]
 
 
 @pytest.mark.parametrize(
@@ -171,7 +239,7 @@ def printed(comparison: dict[str, Any], width: int = 200) -> str:
 def test_what_is_printed(comparison: dict[str, Any]) -> None:
     lines = printed(comparison).splitlines()
     assert lines[0].split()[:4] == ["rank", "method", "n", "diverged"]
-    assert lines[0].endswith("area under the curve ")
+    assert lines[0].endswith("area under the curve ↓")
     assert lines[1].split()[:2] == ["1", "b"]
     assert "seeds to settle" in lines[6]
     assert "b against a" in lines[7]
@@ -263,14 +331,17 @@ def test_what_stands_on_standard_output(
 
 def test_names_are_left_and_whole_and_numbers_right(comparison: dict[str, Any]) -> None:
     """However narrow the terminal is."""
-    comparison["pairs"] = [{**PAIR, "verdict": "better"}, {**PAIR, "difference": 12.3}]
+    comparison["pairs"] = [
+        {**PAIR, "verdict": "better"},
+        {**PAIR, "difference": 12.3, "low": 12, "high": 12.6},
+    ]
     lines = printed(comparison).splitlines()
     first, default = (next(n for n in lines if name in n) for name in (" b ", " b (default)"))
     assert first.index(" b ") == default.index(" b (default)")
     better, undecided = (next(n for n in lines if word in n) for word in (" better", "undecided"))
     assert better.index("b against a") == undecided.index("b against a")
     assert better.index(" better") + 1 == undecided.index("undecided")
-    assert better.index("−0.0123") + len("−0.0123") == undecided.index("12.3") + len("12.3")
+    assert better.index("−0.012") + len("−0.012") == undecided.index("12.30") + len("12.30")
     assert "b (default)" in printed(comparison, 30) and "undecided" in printed(comparison, 40)
 
 
@@ -281,15 +352,135 @@ def test_the_files_of_the_table(comparison: dict[str, Any], tmp_path: Path) -> N
     tex = (tmp_path / "table.tex").read_text().splitlines()
     assert tex[0] == r"\begin{tabular}{rlrrrrrrr}" and tex[-1] == r"\end{tabular}"
     assert tex[-3] == r"\multicolumn{9}{l}{Withheld: 5\% \_of\_ it} \\"
-    assert len(tex) == 12  # four rows among them
+    assert tex[-4] == (
+        r"\multicolumn{9}{l}{$\downarrow$: less is better; $\uparrow$: more is better} \\"
+    )
+    assert len(tex) == 13  # four rows among them
     md = (tmp_path / "table.md").read_text().splitlines()
     assert md[:2] == [r"Withheld: 5% \_of\_ it", ""] and md[2].startswith("| rank | method | n |")
-    assert [line.split(" | ")[1] for line in md[4:]] == ["b", "a", "b (default)", "a (default)"]
+    assert [row.split(" | ")[1] for row in md[4:8]] == ["b", "a", "b (default)", "a (default)"]
+    assert md[8:] == ["", "↓: less is better; ↑: more is better"]
     with (tmp_path / "table.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["method"], row["kind"], row["test_loss_mean"]) for row in rows] == [
         ("b", "tuned", "0.25"), ("a", "tuned", "0.5"), ("b", "default", "3.0"),
         ("a", "default", ""),
     ]  # fmt: skip
+    for name, values in (("pairs", tables.flat_pairs), ("means", tables.flat_means)):
+        names, *rows = values(made(comparison))
+        assert (tmp_path / f"{name}.csv").read_text() == tables.csv_text([names, *rows])
+        kept = files.read_table(tmp_path / f"{name}.parquet").to_pylist()
+        assert [[*row.values()] for row in kept] == rows
+        tex, md = ((tmp_path / f"{name}.{kind}").read_text() for kind in ("tex", "md"))
+        extra = name == "pairs"  # what a difference is
+        assert tex.count("\n") == len(rows) + 9 + extra and r"Withheld: 5\% \_of\_ it" in tex
+        assert md.startswith(r"Withheld: 5% \_of\_ it") and md.count("\n") == (
+            len(rows) + 6 + 2 * extra
+        )
+        assert ("of the first method against the second" in tex) is extra
     kept = files.read_table(tmp_path / "table.parquet").to_pylist()
     assert [row["test_loss_mean"] for row in kept] == [0.25, 0.5, 3.0, None]
+
+
+def test_a_single_method_has_no_table_of_pairs(comparison: dict[str, Any], tmp_path: Path) -> None:
+    comparison["pairs"] = []
+    tables.write_tables(made(comparison), tmp_path)
+    assert {path.stem for path in tmp_path.iterdir()} == {"table", "means"}
+
+
+@pytest.mark.parametrize("valid", [True, False])
+def test_a_mark_is_explained_in_the_file_that_holds_it(
+    comparison: dict[str, Any], tmp_path: Path, valid: bool
+) -> None:
+    comparison["timing"] = {"valid": valid, "text": "busy"}
+    tables.write_tables(made(comparison), tmp_path)
+    said = {path.name: path.read_text() for path in tmp_path.glob("*.[tm]*")}
+    assert {*said} == {f"{name}.{kind}" for name in ("table", "pairs", "means")
+                       for kind in ("tex", "md")}  # fmt: skip
+    for name, text in said.items():
+        marked = name.startswith("table") and not valid
+        assert ("seconds may not be compared: busy" in text) is marked
+        assert (r"\textsuperscript{\dag}" in text or "†" in text) is marked
+        assert text.count("less is better; ") == 1
+    assert "seconds may not be compared: busy" not in printed({**comparison, "timing": {
+        "valid": True, "text": "busy"}})  # fmt: skip
+
+
+# Signs that mean something somewhere, and letters of every kind.
+SPECIAL = r"\`*_{}[]()#+-.!|~$&<>%^@:;,'=/?" + '"±–−†↓↑  \n\t💥é漢'
+PAIRED = ["--", "''", "```", "[x]", "<script>", "https://a.b", ":smile:", "200%", "n" * 200]
+LETTERS = st.characters(exclude_categories=["Cs", "Cc", "Co", "Cn", "Zl", "Zp"])
+ALL = "".join([*SPECIAL, *PAIRED])
+NAMES = st.lists(st.sampled_from([*SPECIAL, *PAIRED]) | LETTERS, max_size=12).map("".join)
+
+
+def read_latex(text: str) -> str:
+    """What LaTeX prints, for the few macros that we write; a bare special sign raises."""
+    macros = {
+        r"\textbackslash{}": "\\", r"\textasciitilde{}": "~", r"\textasciicircum{}": "^",
+        r"\textasciigrave{}": "`", r"\textless{}": "<", r"\textgreater{}": ">",
+        r"\textbar{}": "|", r"\textsuperscript{\dag}": "†", r"$\downarrow$": "↓",
+        r"$\uparrow$": "↑", r"$\pm$": "±", "$-$": "−", "{[}": "[", "{]}": "]",
+        "--": "–", "{}": "",
+        **{"\\" + sign: sign for sign in "{}$&#%_"},
+    }  # fmt: skip
+    shown = ""
+    while text:
+        macro = next((macro for macro in macros if text.startswith(macro)), text[0])
+        assert macro in macros or macro not in r"\{}$&#%_~^<>|[]`", text
+        shown += macros.get(macro, macro)
+        text = text[len(macro) :]
+    return shown
+
+
+@given(NAMES)
+@example(ALL)
+def test_latex_prints_a_name_as_it_is(name: str) -> None:
+    escaped = tables.escape_latex(name)
+    assert read_latex(escaped) == tables.line(name)
+    bare = escaped.replace("--", "") if "–" in name else escaped
+    assert not re.search("--|''|,,|``", bare), "two signs that LaTeX prints as one"
+
+
+@given(NAMES, NAMES)
+@example(ALL, "[x]")
+def test_markdown_shows_a_name_as_it_is(first: str, second: str) -> None:
+    """As a reader of Markdown that isn't ours sees it, in a table of two columns."""
+    text = tables.markdown(["method", "n"], [[first, second]])
+    cells = []
+    for token in MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text):
+        if token.type == "inline":
+            assert {child.type for child in token.children or []} <= {"text", "text_special"}
+            cells.append("".join(child.content for child in token.children or []))
+    assert cells == ["method", "n", tables.line(first).strip(), tables.line(second).strip()]
+    assert not re.search(r"(?<!\\):[\w+-]+:", text)
+
+
+@given(st.lists(NAMES, min_size=1, max_size=4))
+@example([ALL])
+def test_csv_and_parquet_hold_a_name_as_it_is(names: list[str]) -> None:
+    """In CSV behind an apostrophe where a spreadsheet would run it."""
+    read = list(csv.reader(io.StringIO(tables.csv_text([["method"], *([name] for name in names)]))))
+    guarded = [f"'{name}" if name[:1] in (*"=+-@\t\r",) and name else name for name in names]
+    assert [row[0] if row else "" for row in read] == ["method", *guarded]
+    kept = files.read_table(io.BytesIO(tables.parquet([["method"], *([name] for name in names)])))
+    assert kept["method"].to_pylist() == names
+
+
+@given(NAMES, NAMES)
+@example(ALL, "[x]")
+def test_the_terminal_shows_a_name_as_it_is(first: str, second: str) -> None:
+    for terminal in (False, True):
+        console = Console(file=io.StringIO(), width=3000, soft_wrap=True, force_terminal=terminal,
+                          color_system=None, emoji=False, highlight=False)  # fmt: skip
+        tables.print_table(console, ["method", "n"], [[first, "7"], [second, "12"]])
+        shown = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+        for name, text in ((first, shown[1]), (second, shown[2])):
+            assert tables.line(name).strip() in text
+        assert len(shown) == 3
+
+
+def test_a_terminal_breaks_numbers_rather_than_names() -> None:
+    console = Console(file=io.StringIO(), width=30, force_terminal=True, color_system=None)
+    tables.print_table(console, ["method", "n"], [["n" * 20, "0.5 ± 0.1 (3 of 4)"]])
+    assert "n" * 20 in console.file.getvalue()  # type: ignore[attr-defined]

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from src.errors import InputError
-from src.results import LOCK, Record, claim, digest, read_rows, refuse_used
+from src.results import LOCK, Record, alone, claim, digest, is_held, read_rows, refuse_used
 
 
 def test_claims_at_the_same_moment_differ(tmp_path: Path) -> None:
@@ -265,3 +265,14 @@ def test_what_is_gone_on_from_is_on_the_disk(
     monkeypatch.setattr("src.results.record.write_whole", write)
     Record(tmp_path).take_up(0)
     assert written == [("metrics.jsonl", True)]
+
+
+def test_asking_for_a_lock_leaves_it_as_it_was(tmp_path: Path) -> None:
+    lock = tmp_path / LOCK
+    lock.touch()
+    with alone(tmp_path):
+        assert is_held(lock)
+    assert not is_held(lock)
+    with alone(tmp_path):  # it isn't kept
+        pass
+    assert not is_held(Path("/dev/null/x"))
