@@ -64,7 +64,7 @@ def test_sizes_at_the_edge() -> None:
 def test_the_seed_makes_the_weights_and_the_device_holds_them() -> None:
     config = parse(composed("seed=3"))
     (first, optimizer), (second, _) = (
-        build_pair(config, torch.device(device), (1, 8, 8), 10) for device in ("cpu", "meta")
+        build_pair(config, torch.device(device), (1, 8, 8), 10, 1) for device in ("cpu", "meta")
     )
     assert all(param.device.type == "meta" for param in second.parameters())
     assert [param.shape for param in first.parameters()] == [
