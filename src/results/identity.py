@@ -62,6 +62,11 @@ def follows_length(optimizer: Mapping[str, Any]) -> bool:
     return "total_steps" in optimizer and optimizer["total_steps"] is None
 
 
+def of_length(optimizer: Mapping[str, Any], steps: int) -> dict[str, Any]:
+    """The settings of a method in a run of so many steps."""
+    return {**optimizer, **({"total_steps": steps} if follows_length(optimizer) else {})}
+
+
 def another_length(recorded: Config, epochs: object) -> str | None:
     """Why a run can't be lengthened to `epochs`; None if it can."""
     old = recorded.trainer.epochs

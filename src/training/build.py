@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 from src.config import Config
 from src.data import Splits, load
 from src.errors import InputError
-from src.results.identity import follows_length
+from src.results.identity import of_length
 from src.targets import blaming, build
 from src.training.device import find_device
 from src.training.schedules import Constant
@@ -80,9 +80,7 @@ def build_pair(
     with blaming("model", config.model):
         _give_shapes(model, shape)
     model.to(device)
-    settings, parameters = config.optimizer, list(model.parameters())
-    if follows_length(settings):
-        settings = {**settings, "total_steps": steps}
+    settings, parameters = of_length(config.optimizer, steps), list(model.parameters())
     return model, build("optimizer", settings, torch.optim.Optimizer, parameters)
 
 
