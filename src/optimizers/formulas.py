@@ -44,12 +44,16 @@ def root(scalar: Scalar) -> Scalar:
 
 def power(base: Scalar, exponent: Scalar) -> Scalar:
     """base ** exponent; trial by trial, since torch rounds a vector's powers unlike a float's."""
-    return each(lambda b, e: float(b**e), base, exponent)
+    if isinstance(base, Tensor) or isinstance(exponent, Tensor):
+        return each(lambda b, e: float(b**e), base, exponent)
+    return float(base**exponent)
 
 
 def larger(one: Scalar, other: Scalar) -> Scalar:
     """The larger of two scalars."""
-    return each(max, one, other)
+    if isinstance(one, Tensor) or isinstance(other, Tensor):
+        return each(max, one, other)
+    return max(one, other)
 
 
 def each(function: Callable[..., float], *scalars: Scalar) -> Scalar:

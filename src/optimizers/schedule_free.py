@@ -26,6 +26,15 @@ def ratio(part: Scalar, total: Scalar) -> Scalar:
     return part / total if total > 0 else 0.0
 
 
+def weigh(state: State, group: Group) -> None:
+    """Count a parameter's step, and find the share of its new z in the average."""
+    state["k"] += 1
+    state["lr_max"] = larger(state["lr_max"], group["lr"])
+    weight = power(state["k"], group["r"]) * power(state["lr_max"], group["weight_lr_power"])
+    state["weight_sum"] += weight
+    state["share"] = ratio(weight, state["weight_sum"])
+
+
 class ScheduleFree(Method):
     """Steps with z, averages it in x, and takes gradients at y, between the two.
 
@@ -51,15 +60,15 @@ class ScheduleFree(Method):
         """The share of x in y."""
         raise NotImplementedError
 
-    def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
+    def update_all(
+        self, params: list[Tensor], grads: list[Tensor], states: list[State], group: Group
+    ) -> None:
         if not group["training"]:
             raise RuntimeError("its weights are those of eval(): call train() before step()")
-        state["k"] += 1
-        state["lr_max"] = larger(state["lr_max"], group["lr"])
-        weight = power(state["k"], group["r"])
-        weight = weight * power(state["lr_max"], group["weight_lr_power"])
-        state["weight_sum"] += weight
-        state["share"] = ratio(weight, state["weight_sum"])
+        super().update_all(params, grads, states, group)
+
+    def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
+        weigh(state, group)
         super().update(param, grad, state, group)
 
     def train(self) -> None:

@@ -1,12 +1,13 @@
 """Schedule-Free SGD."""
 
+import torch
 from torch import Tensor
 
 from src.optimizers.directions import Direction, descend
 from src.optimizers.formulas import Scalar
-from src.optimizers.kernels import Group
-from src.optimizers.method import Rule
-from src.optimizers.schedule_free import ScheduleFree, look_ahead
+from src.optimizers.kernels import Group, State, fusible
+from src.optimizers.method import BLOCK, Rule
+from src.optimizers.schedule_free import ScheduleFree, look_ahead, weigh
 from src.optimizers.settings import fraction, not_negative, table
 
 
@@ -22,6 +23,26 @@ def schedule_free_sgd(
     """z moves along the gradient, and the parameter to where x and z lead."""
     descend(z, grad, lr)
     return look_ahead(param, x, z, share, momentum)
+
+
+def foreach(params: list[Tensor], grads: list[Tensor], states: list[State], group: Group) -> bool:
+    """The same for small parameters that have taken the same steps, with a call for all of them."""
+    histories = {(state["k"], state["lr_max"], state["weight_sum"]) for state in states}
+    if len(histories) > 1 or not fusible(params, grads, states):
+        return False
+    if any(param.numel() > BLOCK for param in params):
+        return False
+    sign = -1.0 if group["maximize"] else 1.0
+    for state in states:
+        weigh(state, group)
+    x, z = [state["x"] for state in states], [state["z"] for state in states]
+    torch._foreach_add_(z, grads, alpha=-sign * group["lr"])
+    if group["weight_decay"]:
+        torch._foreach_add_(z, params, alpha=-group["lr"] * group["weight_decay"])
+    torch._foreach_lerp_(x, z, states[0]["share"])
+    for param, at_x, at_z in zip(params, x, z, strict=True):
+        torch.lerp(at_x, at_z, 1 - group["momentum"], out=param)
+    return True
 
 
 class ScheduleFreeSGD(ScheduleFree):
@@ -44,6 +65,7 @@ class ScheduleFreeSGD(ScheduleFree):
         r: the power of t in the weights, >= 0; 0 weighs all points alike.
         weight_lr_power: p, >= 0; it keeps the points of a warm-up small in the average.
         maximize: climb instead of descend (g is negated first).
+        fused: let torch compute the same formula for small parameters together.
 
     Raises:
         ValueError: a setting is outside its range.
@@ -66,6 +88,7 @@ class ScheduleFreeSGD(ScheduleFree):
         weight_lr_power=not_negative(2.0),
     )
     rule = Rule(schedule_free_sgd, ScheduleFree.averages)
+    kernel = foreach
 
     def beta(self, group: Group) -> Scalar:
         momentum: Scalar = group["momentum"]

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from src.training.loop import stepper
 from src.training.weights import switches
-from tests.optimizers.methods import Settings, build, clones, distance
+from tests.optimizers.methods import Settings, build, class_of, clones, distance
 
 DOUBLE = torch.float64
 NEAR = 1e-10
@@ -119,18 +119,21 @@ def theirs(name: str, params: Any, settings: Settings) -> Any:
     package = PACKAGES[name]
     ours = build(name, [torch.zeros(1)], **settings).defaults
     shared = {package.renamed.get(key, key): value for key, value in ours.items()}
-    shared.pop("maximize")
+    for own in ("maximize", "fused"):
+        shared.pop(own, None)
     with contextlib.redirect_stdout(io.StringIO()):
         return package.cls(params, **shared, **package.extra)
 
 
 @pytest.mark.parametrize(("name", "settings"), CASES)
 def test_package(name: str, settings: Settings) -> None:
-    net, other = network(), network()
-    ours = train(net, build(name, net.parameters(), **settings))
+    other = network()
     expected = train(other, theirs(name, other.parameters(), settings))
-    assert distance(ours, expected) < NEAR
-    assert distance(ours[:4], clones(list(network().parameters()))) > 1e-6
+    for form in ({}, {"fused": False}) if "fused" in class_of(name).settings else ({},):
+        net = network()
+        ours = train(net, build(name, net.parameters(), **settings, **form))
+        assert distance(ours, expected) < NEAR
+        assert distance(ours[:4], clones(list(network().parameters()))) > 1e-6
 
 
 @pytest.mark.parametrize("name", ["schedule_free_adamw", "schedule_free_sgd", "prodigy"])
