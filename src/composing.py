@@ -195,6 +195,16 @@ def _overridden(defaults: list[Any]) -> dict[str, str | None]:
     return {str(key).removeprefix("override /"): choice for key, choice in items}
 
 
+def chosen_by_sweep(config: DictConfig, name: str) -> dict[str, str | None]:
+    """The groups that a file of sweeps/ chooses for, itself or through another that it names."""
+    defaults = find(config, "sweeps", name).get("defaults", [])
+    others = [item for item in defaults if isinstance(item, str) and item.startswith("/sweeps/")]
+    chosen: dict[str, str | None] = {}
+    for other in others:
+        chosen |= chosen_by_sweep(config, other.removeprefix("/sweeps/"))
+    return chosen | _overridden(defaults)
+
+
 def find(config: DictConfig, group: str, name: str | None) -> dict[str, Any]:
     """The content of a group's file, not composed; empty if there is no such file.
 

@@ -66,25 +66,30 @@ def surfaces() -> list[Any]:
 def follow(settings: dict[str, Any], surface: Any, steps: int) -> Any:
     """The points of `steps` steps in float64, (steps + 1, 2), cut where they leave all bounds.
 
+    Of a method that trains at other points than it is judged by, the latter.
+
     Args:
         settings: of the optimizer, as its config group has them.
         surface: what to descend, from its start.
     """
     import torch
 
+    from src.results.identity import of_length
     from src.targets import build
     from src.training.loop import stepper
-    from src.training.weights import training
+    from src.training.weights import judged, training
 
-    point = torch.tensor(surface.start, dtype=torch.float64, requires_grad=True)
-    optimizer = build("optimizer", settings, torch.optim.Optimizer, [point])
+    point = torch.nn.Parameter(torch.tensor(surface.start, dtype=torch.float64))
+    holder = torch.nn.ParameterList([point])
+    optimizer = build("optimizer", of_length(settings, steps), torch.optim.Optimizer, [point])
     points = [point.detach().clone()]
 
     training(optimizer)
     step = stepper(optimizer, lambda: surface.value(point[0], point[1]))
     for _ in range(steps):
         step()
-        here = point.detach().clone()
+        with judged(holder, optimizer):
+            here = point.detach().clone()
         if not torch.isfinite(here).all() or here.abs().max() > 1e3:
             break
         points.append(here)

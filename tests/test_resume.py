@@ -282,8 +282,9 @@ def test_the_command_of_its_own_goes_on(
         ("scheduler.warmup_steps=30",),
         ("scheduler=step", "scheduler.step_size=30", "optimizer=muon"),
         ("trainer.early_stopping.patience=7", "trainer.early_stopping.min_delta=10"),
+        ("optimizer=schedule_free_sgd", "scheduler.warmup_steps=30"),
     ],
-    ids=["constant", "step", "early stopping"],
+    ids=["constant", "step", "early stopping", "schedule-free"],
 )
 def test_a_lengthened_run_is_a_longer_run(session: Session, settings: tuple[str, ...]) -> None:
     long = finished(session, *settings, "trainer.epochs=3", name="long")
@@ -312,6 +313,18 @@ def _session() -> Any:
     from src.training.run import Session
 
     return Session
+
+
+def test_a_method_that_knows_the_runs_length_cannot_be_lengthened(session: Session) -> None:
+    folder = finished(session, "optimizer=ademamix", "trainer.epochs=1")
+    answer = session.train(f"resume={folder}", "trainer.epochs=2")
+    assert (answer.status, answer.out) == (1, "")
+    assert answer.err == (
+        "error: trainer.epochs=2: the warm-up of AdEMAMix of this run depends on its length "
+        "(1 epochs), so a longer one is another run\n"
+    )
+    long = finished(session, "optimizer=ademamix", "optimizer.total_steps=20", name="long")
+    assert session.train(f"resume={long}", "trainer.epochs=3").status == 0
 
 
 @pytest.mark.parametrize("scheduler", ["cosine", "linear"])

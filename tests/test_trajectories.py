@@ -33,6 +33,27 @@ def test_minima_are_minima(name):
         assert (around > here).all()
 
 
+def test_a_path_is_of_the_points_that_a_method_is_judged_by():
+    """The running mean of gradient descent's points, which sees gradients on its way there."""
+    y = z = mean = np.array(SURFACES["Ravine"].start)
+    expected = [mean]
+    for n in range(1, 21):
+        z = z - 0.01 * np.array([1.0, 50.0]) * y
+        mean = mean + (z - mean) / n
+        y = 0.1 * z + 0.9 * mean
+        expected.append(mean)
+    settings = {"_target_": "src.optimizers.ScheduleFreeSGD", "lr": 0.01}
+    np.testing.assert_allclose(follow(settings, SURFACES["Ravine"], 20), expected, rtol=1e-12)
+    assert not np.allclose(y, mean)
+
+
+def test_a_path_has_a_length_of_its_own():
+    settings = {"_target_": "src.optimizers.AdEMAMix", "lr": 0.1}
+    ends = [follow({**settings, "total_steps": steps}, SURFACES["Ravine"], 9)[-1].tolist()
+            for steps in (None, 9, 1)]  # fmt: skip
+    assert ends[0] == ends[1] != ends[2]
+
+
 def test_a_path_is_gradient_descent_computed_by_hand():
     surface = SURFACES["Ravine"]
     points = follow({"_target_": "src.optimizers.SGD", "lr": 0.01}, surface, 20)

@@ -44,6 +44,7 @@ def doubts(
         *under_tuned(pairs, {search.method: search.space for search in searches}),
         *too_many_bad(searches, max_bad),
         *unequal_budgets(searches),
+        *unequal_schedules(searches),
         *saturated(accuracies),
     ]
 
@@ -153,6 +154,18 @@ def unequal_budgets(searches: Sequence[Search]) -> list[Doubt]:
         text = "the studies were made with different data, models, trainers or objectives"
         doubts.append(Doubt(check="protocol", text=text))
     return doubts
+
+
+def unequal_schedules(searches: Sequence[Search]) -> list[Doubt]:
+    tuned = {search.method: bool(search.schedule) for search in searches}
+    names = {way: [name for name, is_so in tuned.items() if is_so is way] for way in (True, False)}
+    if not names[True] or not names[False]:
+        return []
+    text = (
+        f"the schedule was searched for {', '.join(names[True])} and not for "
+        f"{', '.join(names[False])}: search it for all methods, or for none"
+    )
+    return [Doubt(check="schedule", text=text)]
 
 
 def saturated(accuracies: Mapping[str, Sequence[float]]) -> list[Doubt]:

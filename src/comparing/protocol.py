@@ -1,7 +1,7 @@
 """The protocol of a comparison: what it does in the same way for every method."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Annotated, Any
@@ -10,11 +10,12 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, ValidationError
 
 from src.comparing import refused
-from src.composing import check_choices, slug
+from src.composing import check_choices, chosen_by_sweep, slug
 from src.config import CONF, Section, first_error, flatten, job_config, parse
 from src.errors import InputError
 from src.metrics import Metric
@@ -55,14 +56,14 @@ class Plan:
 
     Args:
         methods: names of files in sweeps/.
-        overrides: of every run, from the command line.
+        overrides: each method's, from the command line.
         configs: each method's composed config, `hydra` included.
         spaces: each method's search space.
     """
 
     methods: tuple[str, ...]
     protocol: Protocol
-    overrides: tuple[str, ...]
+    overrides: dict[str, tuple[str, ...]]
     configs: dict[str, DictConfig]
     spaces: dict[str, refused.Space]
 
@@ -75,13 +76,22 @@ class Plan:
 
     def settings(self) -> dict[str, Any]:
         """Everything that makes two comparisons the same one, flat."""
-        config = OmegaConf.to_container(self.job(self.methods[0]), resolve=True)
-        assert isinstance(config, dict)
-        shared = settings(config, (*STARTED, "optimizer", "search", "sweeps", "data.root"))
+        shared = self._shared(self.methods[0])
         protocol = self.protocol.model_dump(exclude={"name", "n_jobs"})
         by_method = {name: self.method_settings(name) for name in self.methods}
+        schedules = {name: self.job(name).scheduler for name in self.methods}
+        if any(schedule != schedules[self.methods[0]] for schedule in schedules.values()):
+            shared = settings(shared, ("scheduler",))
+            for name, schedule in schedules.items():
+                by_method[name]["scheduler"] = OmegaConf.to_container(schedule, resolve=True)
         values = {"methods": list(self.methods), "protocol": protocol, "method": by_method}
         return flatten(values) | shared
+
+    def _shared(self, method: str) -> dict[str, Any]:
+        """The settings of a method's runs but for its own, flat; methods may differ in schedule."""
+        config = OmegaConf.to_container(self.job(method), resolve=True)
+        assert isinstance(config, dict)
+        return settings(config, (*STARTED, "optimizer", "search", "sweeps", "data.root"))
 
     def method_settings(self, method: str) -> dict[str, Any]:
         """A method's settings and its search space."""
@@ -100,12 +110,7 @@ class Plan:
 
     def study(self, method: str, search: int) -> str:
         """The name of a search's study; other comparisons with the same search share it."""
-        alike = {
-            key: value
-            for key, value in self.settings().items()
-            if key.split(".")[0] not in (*COMPARISON_KEYS, "method")
-        }
-        alike |= {"own": self.method_settings(method)}
+        alike = self._shared(method) | {"own": self.method_settings(method)}
         alike |= {"n_trials": self.protocol.n_trials, "search": search}
         choices = self.configs[method].hydra.runtime.choices
         parts = (method, choices.data, choices.model, digest(alike)[:8])
@@ -120,28 +125,31 @@ def plan(arguments: Sequence[str]) -> Plan:
             comparison doesn't take it.
     """
     parsed = OverridesParser.create().parse_overrides(list(arguments))
-    comparison_lines: list[str] = []
-    # By default the last row counts, because the last weights are tested.
-    run_lines = ["objective.row=last"]
+    comparison: list[Override] = []
+    runs: list[Override] = []
     for item in parsed:
         refused.check_override(item)
         is_comparison = item.key_or_group.split(".")[0] in COMPARISON_KEYS
-        (comparison_lines if is_comparison else run_lines).append(str(item.input_line))
-    search_paths = tuple(line for line in run_lines if line.startswith("hydra.searchpath="))
+        (comparison if is_comparison else runs).append(item)
+    search_paths = tuple(line for line in _lines(runs) if line.startswith("hydra.searchpath="))
     with initialize_config_dir(str(CONF)):
-        request = _request(compose("compare", overrides=comparison_lines))
+        request = _request(compose("compare", overrides=_lines(comparison)))
         _check_methods(request.methods, search_paths)
-        configs = {name: _compose(name, run_lines) for name in request.methods}
-        targets = {name: _target(name, search_paths) for name in request.methods}
+        plain = {name: _plain(name, search_paths) for name in request.methods}
+        taken = {name: _taken(name, config, runs) for name, config in plain.items()}
+        _check_taken(runs, taken)
+        # By default the last row counts, because the last weights are tested.
+        lines = {name: ("objective.row=last", *_lines(items)) for name, items in taken.items()}
+        configs = {name: _compose(name, lines[name]) for name in request.methods}
     for name, config in configs.items():
         refused.check_choices(config)
         check_choices(config)
         refused.check_selection(parse(job_config(config)))
-        refused.check_method(name, config, targets[name])
+        refused.check_method(name, config, str(plain[name].optimizer._target_))
     elsewhere = (*COMPARISON_KEYS, "hydra")
     varied = [item for item in parsed if item.key_or_group.split(".")[0] not in elsewhere]
     spaces = refused.check_searches(request.protocol.n_trials, configs, varied)
-    plan = Plan(tuple(request.methods), request.protocol, tuple(run_lines), configs, spaces)
+    plan = Plan(tuple(request.methods), request.protocol, lines, configs, spaces)
     _check_name(plan)
     return plan
 
@@ -152,9 +160,40 @@ def _compose(method: str, overrides: Sequence[str]) -> DictConfig:
 
 
 @cache  # composing takes longer than all checks together
-def _target(method: str, search_paths: tuple[str, ...]) -> str:
-    """The class that a file of sweeps/ searches."""
-    return str(_compose(method, search_paths).optimizer._target_)
+def _plain(method: str, search_paths: tuple[str, ...]) -> DictConfig:
+    """What a file of sweeps/ says, without anything of the command line."""
+    return _compose(method, search_paths)
+
+
+def _lines(items: Sequence[Override]) -> list[str]:
+    return [str(item.input_line) for item in items]
+
+
+def _taken(method: str, plain: DictConfig, items: Sequence[Override]) -> list[Override]:
+    """The overrides that a method takes.
+
+    Where its file of sweeps/ chooses the schedule, which so belongs to the method, it takes only
+    settings that this schedule has.
+    """
+    if "scheduler" not in chosen_by_sweep(plain, method):
+        return [*items]
+
+    def fits(item: Override) -> bool:
+        key = item.key_or_group.removeprefix("hydra.sweeper.params.").replace("\\.", ".")
+        group, _, name = key.partition(".")
+        return group != "scheduler" or name in plain.scheduler
+
+    return [item for item in items if fits(item)]
+
+
+def _check_taken(items: Sequence[Override], taken: Mapping[str, Sequence[Override]]) -> None:
+    """Refuse an override that no method takes."""
+    for item in items:
+        if not any(item in several for several in taken.values()):
+            raise InputError(
+                f"{item.input_line}: the files of sweeps/ choose the schedule of each of "
+                f"{', '.join(taken)}"
+            )
 
 
 def _request(top: DictConfig) -> Request:

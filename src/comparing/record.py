@@ -176,6 +176,11 @@ class Search(Part):
     importance: Mapping[str, float | None] = {}
     trials: list[Trial] = []
 
+    @property
+    def schedule(self) -> list[str]:
+        """What was searched of the schedule, by key of the config."""
+        return [key for key in self.space if key.split(".")[0] == "scheduler"]
+
 
 class Run(Open):
     """A run on a fresh seed. It also has every metric measured at its end.
@@ -306,6 +311,24 @@ class Comparison(Part):
 
     def of(self, method: str, kind: str = "tuned") -> list[Run]:
         return runs_of(self.runs, method, kind)
+
+    def schedules(self) -> dict[str, str]:
+        """The schedule that each method had, with its settings; of old records, what they say."""
+        return {name: text for name in self.methods if (text := self._schedule(name))}
+
+    def _schedule(self, method: str) -> str:
+        found: dict[str, Any] = {}
+        for prefix in ("scheduler.", f"method.{method}.scheduler."):
+            found |= {key.removeprefix(prefix): value for key, value in self.protocol.items()
+                      if key.startswith(prefix)}  # fmt: skip
+        kind = str(found.pop("_target_", "")).rpartition(".")[2]
+        for search in self.searches:
+            if search.method == method:
+                searched = [key.partition(".")[2] for key in search.schedule]
+                found |= {name: "searched" for name in searched if name}
+                kind = kind if all(searched) else "searched"
+        values = ", ".join(f"{name}={value}" for name, value in found.items())
+        return f"{kind} ({values})" if values else kind
 
     def trials(self, method: str) -> list[Trial]:
         """The trials of all searches of a method."""

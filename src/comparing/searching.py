@@ -111,7 +111,8 @@ class Searches:
     def _study(self, method: str, number: int, wider: Mapping[str, str]) -> Search:
         name = self.plan.study(method, number)
         name += f"-wider-{digest(dict(wider))[:6]}" if wider else ""
-        overrides = [*self.plan.overrides, *(f"++{key}={space}" for key, space in wider.items())]
+        overrides = [*self.plan.overrides[method]]
+        overrides += [f"++{key}={space}" for key, space in wider.items()]
         overrides += [f"seed={number}", f"n_trials={self.plan.protocol.n_trials}", f"study={name}"]
         command = ["-m", "src.train", "-m", override("sweeps", method), *overrides]
         self._carry_out(command, name, method)
@@ -194,7 +195,7 @@ def read_search(plan: Plan, method: str, number: int, name: str) -> Search:
     trials = study.get_trials(deepcopy=False)
     direction = study_direction(study)
     signature = study.user_attrs["signature"]
-    of_method = ("optimizer", "space", "search", "hash", "seed")
+    of_method = ("optimizer", "scheduler", "space", "search", "hash", "seed")
     shared = {key: value for key, value in signature.items() if not key.startswith(of_method)}
     ended = [trial for trial in trials if trial.state in STATES]
     listed = [trial for trial in ended if trial.user_attrs.get("reason") not in LOST]

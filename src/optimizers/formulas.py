@@ -6,6 +6,7 @@ parameter's dtype, so that K trials at once give the same bits as K separate run
 """
 
 import math
+from collections.abc import Callable
 from functools import cache
 
 import torch
@@ -24,6 +25,11 @@ def real_zeros(param: Tensor) -> Tensor:
     return torch.zeros_like(param.real, memory_format=torch.preserve_format)
 
 
+def copied(param: Tensor) -> Tensor:
+    """A copy of the parameter."""
+    return param.clone(memory_format=torch.preserve_format)
+
+
 def cast(scalar: Scalar, param: Tensor) -> Scalar:
     """A tensor of scalars in the parameter's precision; a float as it is."""
     if isinstance(scalar, Tensor):
@@ -38,15 +44,29 @@ def root(scalar: Scalar) -> Scalar:
 
 def power(base: Scalar, exponent: Scalar) -> Scalar:
     """base ** exponent; trial by trial, since torch rounds a vector's powers unlike a float's."""
-    like = base if isinstance(base, Tensor) else exponent
-    if not isinstance(like, Tensor):
-        return float(base**exponent)
-    bases, exponents = (
-        torch.as_tensor(value, dtype=torch.float64).expand_as(like).flatten().tolist()
-        for value in (base, exponent)
-    )
-    powers = [b**e for b, e in zip(bases, exponents, strict=True)]
-    return torch.tensor(powers, dtype=torch.float64).view(like.shape)
+    if isinstance(base, Tensor) or isinstance(exponent, Tensor):
+        return each(lambda b, e: float(b**e), base, exponent)
+    return float(base**exponent)
+
+
+def larger(one: Scalar, other: Scalar) -> Scalar:
+    """The larger of two scalars."""
+    if isinstance(one, Tensor) or isinstance(other, Tensor):
+        return each(max, one, other)
+    return max(one, other)
+
+
+def each(function: Callable[..., float], *scalars: Scalar) -> Scalar:
+    """A function of floats, trial by trial where a scalar is a tensor."""
+    like = next((scalar for scalar in scalars if isinstance(scalar, Tensor)), None)
+    if like is None:
+        return function(*scalars)
+    columns = [
+        torch.as_tensor(scalar, dtype=torch.float64).expand_as(like).flatten().tolist()
+        for scalar in scalars
+    ]
+    values = [function(*row) for row in zip(*columns, strict=True)]
+    return torch.tensor(values, dtype=torch.float64).view(like.shape)
 
 
 def epsilon(eps: Scalar, param: Tensor) -> Scalar:

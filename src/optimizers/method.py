@@ -137,9 +137,11 @@ class Method(Optimizer):
     kernel: ClassVar[Kernel | None] = None  # torch's, of the same step; it brings a setting `fused`
     group_state: ClassVar[Mapping[str, Any]] = {}  # the state of a group, at its start
     allows_complex: ClassVar[bool] = True
+    couples: ClassVar[bool] = False  # whether a parameter's step depends on the others' gradients
     __signature__: ClassVar[inspect.Signature]  # what is shown
     _arguments: ClassVar[inspect.Signature]  # what the constructor takes, by the table
     _begins: ClassVar[bool] = False  # whether it has a `begin`
+    _begins_all: ClassVar[bool] = False  # whether it has a `begin_all`
 
     zero_grad = plain("zero_grad")
     state_dict = plain("state_dict")
@@ -159,6 +161,7 @@ class Method(Optimizer):
         for rule in (cls.rule, *([cls.rest] if cls.rest else [])):
             _check_names(cls, rule)
         cls._begins = cls.begin is not Method.begin
+        cls._begins_all = cls.begin_all is not Method.begin_all
         cls._arguments = _signature(cls.settings, keywords=flags)
         cls.__signature__ = cls._arguments
         if cls.__init__ is not Method.__init__:  # the class has another constructor
@@ -190,6 +193,9 @@ class Method(Optimizer):
     def initial_state(self, param: Tensor, group: Group) -> State:
         """A parameter's state before its first step."""
         return self.rule_of(param).initial_state(param)
+
+    def begin_all(self) -> None:
+        """Prepare a step with all groups, before any parameter moves."""
 
     def begin(self, params: list[Tensor], grads: list[Tensor], group: Group) -> None:
         """Prepare a step with a group, before any of its parameters moves.
@@ -262,16 +268,16 @@ class Method(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if self._begins_all:
+            self.begin_all()
         for group in self.param_groups:
             self._step_group(group)
         return loss
 
     def _step_group(self, group: Group) -> None:
-        params = [param for param in group["params"] if param.grad is not None]
+        params, grads, states = self.with_gradients(group)
         if not params:
             return
-        grads = [param.grad for param in params]
-        states = self._states(params, grads, group)
         if self._begins:
             self.begin(params, grads, group)
         if isinstance(group["lr"], Tensor):  # reading it waits for its device
@@ -279,8 +285,14 @@ class Method(Optimizer):
         self.update_all(params, grads, states, group)
         increment_version(params)  # torch's kernels don't tell autograd that they wrote
 
-    def _states(self, params: list[Tensor], grads: list[Tensor], group: Group) -> list[State]:
-        states = []
+    def with_gradients(self, group: Group) -> tuple[list[Tensor], list[Tensor], list[State]]:
+        """A group's parameters that have a gradient, their gradients and their states.
+
+        Raises:
+            RuntimeError: a gradient is sparse.
+        """
+        params = [param for param in group["params"] if param.grad is not None]
+        grads, states = [param.grad for param in params], []
         for param, grad in zip(params, grads, strict=True):
             if grad.layout is not torch.strided:
                 name = type(self).__name__
@@ -289,7 +301,7 @@ class Method(Optimizer):
             if not state:
                 state.update(self.initial_state(param, group))
             states.append(state)
-        return states
+        return params, grads, states
 
 
 def _check_names(cls: type[Method], rule: Rule) -> None:

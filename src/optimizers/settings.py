@@ -76,6 +76,11 @@ def whole(default: int, low: int, high: int) -> Setting:
     return Setting(default, partial(_whole, low, high))
 
 
+def length() -> Setting:
+    """A number of steps, or None."""
+    return Setting(None, _length)
+
+
 def choice(default: str, *alternatives: str) -> Setting:
     """One of these words."""
     return Setting(default, partial(_choice, (default, *alternatives)))
@@ -97,6 +102,11 @@ def _several(count: int, words: str, item_range: Range, name: str, values: Any) 
 def _whole(low: int, high: int, name: str, value: Any) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise ValueError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
+
+
+def _length(name: str, value: Any) -> None:
+    if value is not None and (type(value) is not int or value < 1):
+        raise ValueError(f"{name} must be a whole number >= 1, or null, got {value!r}")
 
 
 def _choice(words: Sequence[str], name: str, value: Any) -> None:

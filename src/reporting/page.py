@@ -11,7 +11,7 @@ from typing import Any
 from src.comparing.record import Comparison, Doubt
 from src.reporting.figures import Figure, reason_sentence
 from src.reporting.figures_svg import COLORS, DASHES, MARKERS, frame, pointed, svg
-from src.reporting.tables import PAIRS, cells, csv_text, flat, heading, pairs
+from src.reporting.tables import PAIRS, cells, csv_text, flat, heading, pairs, schedules
 
 HERE = Path(__file__).parent
 TEXTUAL = {"method", "pair", "verdict", "good range", "setting", "value", "time", "event", "detail"}
@@ -126,6 +126,7 @@ def _tables(comparison: Comparison) -> str:
     if target.value is not None:
         metric = target.metric.replace("val_", "validation ").replace("_", " ")
         caption += f" The target is a {metric} of {target.value:.4g}."
+    caption += f" {schedules(comparison)}".rstrip()
     parts = [
         f'<section id="table"><h2>Table</h2><p class="caption">{escape(caption)}</p>',
         _table(heading(comparison), cells(comparison), whole=True),

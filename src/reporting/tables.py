@@ -236,6 +236,15 @@ def _maybe(value: float | None, form: str = "{:.3g}") -> str:
     return "–" if value is None else form.format(value).replace("-", "−")
 
 
+def schedules(comparison: Comparison) -> str:
+    """A sentence on the schedules that the methods had; empty where the record doesn't say."""
+    by_method = comparison.schedules()
+    if len({*by_method.values()}) <= 1:
+        return "".join([f"The schedule of all was {text}." for text in by_method.values()][:1])
+    parts = [f"{name} {text}" for name, text in by_method.items()]
+    return f"Each method had its own schedule: {'; '.join(parts)}."
+
+
 def print_protocol(settings: Mapping[str, Any], console: Console | None = None) -> None:
     """Print the settings that all methods share, a line for each group."""
     groups: dict[str, list[str]] = {}
@@ -257,6 +266,8 @@ def print_verdict(comparison: Comparison, console: Console | None = None) -> Non
         _print_first(console, pair_heading(comparison), pairs(comparison), None if wide else 5)
     for note in notes(comparison, heading(comparison)):
         console.print(note, markup=False)
+    if text := schedules(comparison):
+        console.print(text, markup=False)
     for doubt in comparison.withheld:
         console.print(f"withheld: {doubt.text}", markup=False)
     console.print(f"\n{comparison.sentence}", style="bold", markup=False)

@@ -57,15 +57,30 @@ def check_config(recorded: Config, now: Config) -> None:
         _check_setting(key, old.get(key, ABSENT), new.get(key, ABSENT))
 
 
+def follows_length(optimizer: Mapping[str, Any]) -> bool:
+    """Whether a method gets the run's number of steps: its config leaves `total_steps` open."""
+    return "total_steps" in optimizer and optimizer["total_steps"] is None
+
+
+def of_length(optimizer: Mapping[str, Any], steps: int) -> dict[str, Any]:
+    """The settings of a method in a run of so many steps."""
+    return {**optimizer, **({"total_steps": steps} if follows_length(optimizer) else {})}
+
+
 def another_length(recorded: Config, epochs: object) -> str | None:
     """Why a run can't be lengthened to `epochs`; None if it can."""
     old = recorded.trainer.epochs
     if type(epochs) is not int or epochs < old:
         return f"trainer.epochs={epochs}: a resumed run can only grow from its {old}"
-    target = str(recorded.scheduler.get("_target_")).split(".")[-1]
-    if epochs > old and target not in ("Constant", "Step"):
+    scheduler, method = (
+        str(settings.get("_target_")).split(".")[-1]
+        for settings in (recorded.scheduler, recorded.optimizer)
+    )
+    depends = [] if scheduler in ("Constant", "Step") else [f"the {scheduler} schedule"]
+    depends += [f"the warm-up of {method}"] if follows_length(recorded.optimizer) else []
+    if epochs > old and depends:
         return (
-            f"trainer.epochs={epochs}: the {target} schedule of this run depends on its length "
+            f"trainer.epochs={epochs}: {depends[0]} of this run depends on its length "
             f"({old} epochs), so a longer one is another run"
         )
     return None

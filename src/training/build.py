@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 from src.config import Config
 from src.data import Splits, load
 from src.errors import InputError
+from src.results.identity import of_length
 from src.targets import blaming, build
 from src.training.device import find_device
 from src.training.schedules import Constant
@@ -35,8 +36,8 @@ def assemble(config: Config) -> Parts:
         InputError: a setting, a data file or a device is not what it must be.
     """
     device, data = find_device(config.trainer.device), load_data(config)
-    model, optimizer = build_pair(config, device, data.shape, data.num_classes)
     steps = steps_in_all(config, data)
+    model, optimizer = build_pair(config, device, data.shape, data.num_classes, steps)
     schedule = build("scheduler", config.scheduler, Constant, total_steps=steps)
     return Parts(data.to(device), model, optimizer, schedule, device)
 
@@ -66,9 +67,12 @@ def steps_in_all(config: Config, data: Splits) -> int:
 
 
 def build_pair(
-    config: Config, device: torch.device, shape: Sequence[int], num_classes: int
+    config: Config, device: torch.device, shape: Sequence[int], num_classes: int, steps: int
 ) -> tuple[nn.Module, torch.optim.Optimizer]:
-    """Build the model and its optimizer: the same at every call, with shapes for lazy layers."""
+    """Build the model and its optimizer: the same at every call, with shapes for lazy layers.
+
+    An optimizer whose config has `total_steps: null` gets `steps`, the run's, for it.
+    """
     torch.manual_seed(config.seed)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Lazy modules are a new feature")
@@ -76,8 +80,8 @@ def build_pair(
     with blaming("model", config.model):
         _give_shapes(model, shape)
     model.to(device)
-    parameters = list(model.parameters())
-    return model, build("optimizer", config.optimizer, torch.optim.Optimizer, parameters)
+    settings, parameters = of_length(config.optimizer, steps), list(model.parameters())
+    return model, build("optimizer", settings, torch.optim.Optimizer, parameters)
 
 
 def _give_shapes(model: nn.Module, shape: Sequence[int]) -> None:

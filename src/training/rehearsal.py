@@ -56,14 +56,15 @@ def _rehearse(config: Config) -> nn.Module:
     build("scheduler", config.scheduler, Constant, total_steps=sys.maxsize)
     Loggers(config.logger)
     shape, num_classes = sizes(config.data.name)
-    pair = Pair(*build_pair(config, device, shape, num_classes))
+    pair = Pair(*build_pair(config, device, shape, num_classes, sys.maxsize))
     data = samples(shape, num_classes).to(device)
     with blaming("model", config.model):
         try_model(pair.model, data, num_classes)
     with blaming("optimizer", config.optimizer):
         try_steps(pair, data)
     if config.trainer.checkpoint_every is not None:
-        state, twin = pair.state_dict(), Pair(*build_pair(config, device, shape, num_classes))
+        state = pair.state_dict()
+        twin = Pair(*build_pair(config, device, shape, num_classes, sys.maxsize))
         with blaming("optimizer", config.optimizer):
             try_checkpoint(pair, twin, state, data)
     return pair.model

@@ -10,6 +10,8 @@ from omegaconf import OmegaConf
 from torch import Tensor
 from torch.optim import Optimizer
 
+from src.training.loop import wants_closure
+
 Settings = dict[str, Any]
 
 CONF = Path(__file__).parents[2] / "conf" / "optimizer"
@@ -69,7 +71,20 @@ def run(
     for seed in steps:
         drawn = tensors(1000 + seed, params[0].dtype, [tuple(param.shape) for param in params])
         give(params, [grad * scale for grad in drawn])
+        step(optimizer)
+
+
+def step(optimizer: Optimizer) -> None:
+    """Step with the gradients that are there, however often the method looks at them."""
+    if wants_closure(optimizer):
+        optimizer.step(lambda: 0.0)
+    else:
         optimizer.step()
+
+
+def separable(name: str) -> bool:
+    """Whether an element of one parameter moves by its own gradient alone."""
+    return class_of(name).rule.elementwise and not class_of(name).couples
 
 
 def same(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> bool:

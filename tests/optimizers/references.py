@@ -240,6 +240,25 @@ def lamb(theta: Array, grads: list[Array], s: dict[str, Any]) -> Array:
     return theta
 
 
+def ademamix(theta: Array, grads: list[Array], s: dict[str, Any]) -> Array:
+    """Pagliardini et al. 2024, Algorithm 1 with its schedulers of α and β₃, in double."""
+    theta, (m1, m2, nu) = theta.copy(), (np.zeros_like(theta) for _ in range(3))
+    beta1, beta2, beta3 = s["betas"]
+    for t, g in enumerate(grads, start=1):
+        alpha, slow = s["alpha"], beta3
+        if s["total_steps"]:
+            part = t / s["total_steps"]
+            alpha = min(part * alpha, alpha)
+            old, new = np.log(beta1), np.log(beta3)
+            slow = min(np.exp(old * new / ((1 - part) * new + part * old)), beta3)
+        m1 = beta1 * m1 + (1 - beta1) * g
+        m2 = slow * m2 + (1 - slow) * g
+        nu = beta2 * nu + (1 - beta2) * g**2
+        u = (m1 / (1 - beta1**t) + alpha * m2) / (np.sqrt(nu / (1 - beta2**t)) + s["eps"])
+        theta = theta - s["lr"] * (u + s["weight_decay"] * theta)
+    return theta
+
+
 TRANSCRIPTIONS: dict[str, Callable[[Array, list[Array], dict[str, Any]], Array]] = {
     "lion": lion,
     "adam": adam,
@@ -247,6 +266,7 @@ TRANSCRIPTIONS: dict[str, Callable[[Array, list[Array], dict[str, Any]], Array]]
     "cautious_adamw": cautious_adamw,
     "cautious_lion": cautious_lion,
     "lamb": lamb,
+    "ademamix": ademamix,
 }
 DECAYING: list[Settings] = [{}, {"betas": (0.5, 0.9), "weight_decay": 0.1, "lr": 0.01}]
 TRANSCRIBED: dict[str, list[Settings]] = {
@@ -256,4 +276,10 @@ TRANSCRIBED: dict[str, list[Settings]] = {
     "lion": [{}, {"lr": 0.01}, {"betas": (0.5, 0.9), "weight_decay": 0.1, "lr": 0.01}],
     "adam": [{}, {"betas": (0.5, 0.9), "lr": 0.01}],
     "adadelta": [{}, {"rho": 0.5, "lr": 0.3}],
+    "ademamix": [
+        {},
+        {"total_steps": 30, "weight_decay": 0.1},
+        {"total_steps": 20, "betas": (0.5, 0.9, 0.99), "lr": 0.01},
+        {"total_steps": 1000, "alpha": 8.0},
+    ],
 }

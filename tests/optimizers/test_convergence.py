@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from src.training.loop import stepper
+from src.training.weights import switches
 from tests.optimizers.methods import METHODS, build, decay
 
 # (rate on the quadratic, rate on Rosenbrock): the best of a coarse grid. A method that isn't
@@ -43,13 +45,14 @@ def descend(name: str, loss: Callable[[Tensor], Tensor], w: Tensor, lr: float, s
     """What remains of the loss: after a tenth of warm-up, the rate falls linearly to 0."""
     w = w.double().clone().requires_grad_()
     optimizer = build(name, [w], **decay(name, 0.0))
+    take = stepper(optimizer, lambda: loss(w))
     first = float(loss(w).detach())
     for step in range(steps):
         left = min((step + 1) / (steps / 10), (steps - step) / steps)
         optimizer.param_groups[0]["lr"] = lr * left
-        optimizer.zero_grad()
-        loss(w).backward()
-        optimizer.step()
+        take()
+    if switches(optimizer):
+        optimizer.eval()
     last = float(loss(w).detach())
     return last / first if last == last else float("inf")
 

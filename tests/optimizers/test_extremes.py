@@ -13,9 +13,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.optimizers.methods import METHODS, build, class_of, give, same, settings_of
+from tests.optimizers.methods import (
+    METHODS,
+    build,
+    class_of,
+    give,
+    same,
+    separable,
+    settings_of,
+    step,
+)
 
-ELEMENTWISE = [name for name in METHODS if class_of(name).rule.elementwise]
+SEPARABLE = [name for name in METHODS if separable(name)]
 FORMS = [pytest.param(name, {}, id=name) for name in METHODS] + [
     pytest.param(name, {"fused": False}, id=f"{name}-plain")
     for name in METHODS
@@ -30,7 +39,6 @@ RANGES: dict[str, st.SearchStrategy[Any]] = {
     "lr": st.sampled_from([0.0, 1e-3]) | st.floats(0, 0.1),
     "weight_decay": st.sampled_from([0.0, 0.1]) | st.floats(0, 0.1),
     "eps": st.sampled_from([1e-10, 1e-8, 1e-3]) | st.floats(1e-12, 1),
-    "betas": st.tuples(fractions, fractions),
     "adamw_betas": st.tuples(fractions, fractions),
     "adamw_eps": st.sampled_from([1e-10, 1e-8, 1e-3]) | st.floats(1e-12, 1),
     "ns_steps": st.integers(1, 8),
@@ -40,6 +48,13 @@ RANGES: dict[str, st.SearchStrategy[Any]] = {
     "rho": fractions,
     "lr_decay": st.floats(0, 10),
     "momentum_decay": st.floats(0, 10),
+    "r": st.floats(0, 10),
+    "weight_lr_power": st.floats(0, 10),
+    "total_steps": st.none() | st.integers(1, 10),
+    "d0": st.sampled_from([1e-6, 1e-3, 1.0]),
+    "d_coef": st.floats(0, 10),
+    "use_bias_correction": st.booleans(),
+    "safeguard_warmup": st.booleans(),
     "initial_accumulator_value": st.sampled_from([0.0, 1.0]),
     "centered": st.booleans(),
     "nesterov": st.booleans(),
@@ -50,6 +65,8 @@ RANGES: dict[str, st.SearchStrategy[Any]] = {
 def allowed(name: str) -> st.SearchStrategy[dict[str, Any]]:
     """Settings within the ranges that the method's docstring gives."""
     known = {key: RANGES[key] for key in settings_of(name) if key in RANGES}
+    if "betas" in settings_of(name):
+        known["betas"] = st.tuples(*[fractions] * len(settings_of(name)["betas"]))
     return st.fixed_dictionaries({**known, "maximize": RANGES["maximize"]})
 
 
@@ -100,7 +117,7 @@ def test_no_nan_from_finite_gradients(name: str, form: dict[str, Any], dtype: to
         optimizer = build(name, params, **chosen, **form)
         for values in steps:
             give(params, filled(values, sizes, dtype))
-            optimizer.step()
+            step(optimizer)
             assert not any(bool(x.isnan().any()) for x in [*params, *remembered(optimizer)])
             if not all(bool(x.isfinite().all()) for x in params):
                 return  # a huge gradient over a tiny ε: the next step starts from infinity
@@ -113,26 +130,27 @@ def test_no_nan_from_finite_gradients(name: str, form: dict[str, Any], dtype: to
 def test_epsilon_does_not_round_to_zero(
     name: str, form: dict[str, Any], dtype: torch.dtype
 ) -> None:
-    chosen = {key: 5e-324 for key in settings_of(name) if "eps" in key and key != "ns_steps"}
+    chosen = {key: 5e-324 for key in settings_of(name) if key.split("_")[-1] == "eps"}
     params = filled([1.0, -2.0], [(3, 2), (4,), ()], dtype)
     optimizer = build(name, params, **chosen, **form)
     for size in (0.0, 0.0, 1e-30, 0.0, 1e-5, 1.0, 0.0):
         give(params, [torch.full_like(param, size) for param in params])
-        optimizer.step()
+        step(optimizer)
         assert all(bool(x.isfinite().all()) for x in [*params, *remembered(optimizer)])
 
 
 @every_form
 def test_tiny_and_huge_gradients_in_turns(name: str, form: dict[str, Any]) -> None:
     """The sequence that turns an average of squares to infinity and then forgets at once."""
-    for forget in ({}, {"betas": (0.9, 0.0)}, {"alpha": 0.0}, {"rho": 0.0}, {"centered": True}):
+    betas = (0.9, *[0.0] * (len(settings_of(name).get("betas", ())) - 1))
+    for forget in ({}, {"betas": betas}, {"alpha": 0.0}, {"rho": 0.0}, {"centered": True}):
         if not set(forget) <= set(settings_of(name)):
             continue
         params = [torch.ones(4, 4), torch.ones(5)]
         optimizer = build(name, params, **forget, **form)
         for size in (1e30, 1e-30, 0.0, -1e30, 1e30, 0.0, 1.0):
             give(params, [torch.full_like(param, size) for param in params])
-            optimizer.step()
+            step(optimizer)
             assert not any(bool(x.isnan().any()) for x in [*params, *remembered(optimizer)])
 
 
@@ -153,7 +171,7 @@ def test_without_fused_multiply_add() -> None:
 
 @pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan])
 @pytest.mark.parametrize("form", [{}, {"fused": False}], ids=["", "plain"])
-@pytest.mark.parametrize("name", ELEMENTWISE)
+@pytest.mark.parametrize("name", SEPARABLE)
 def test_an_element_keeps_its_troubles_to_itself(
     name: str, form: dict[str, Any], bad: float
 ) -> None:
@@ -162,11 +180,11 @@ def test_an_element_keeps_its_troubles_to_itself(
     index = 22 if bad < 0 else 17  # where the finite gradient has the other sign
     hit, spared = [torch.ones(40), torch.ones(3)], [torch.ones(40), torch.ones(3)]
     ours, other = build(name, hit, **form), build(name, spared, **form)
-    for step in range(4):
-        grads = [torch.linspace(-1, 1, 40) * (step + 1), torch.ones(3)]
+    for number in range(4):
+        grads = [torch.linspace(-1, 1, 40) * (number + 1), torch.ones(3)]
         give(hit, grads)
         give(spared, grads)
-        if step == 1:
+        if number == 1:
             hit[0].grad[index] = bad  # type: ignore[index]
         ours.step()
         other.step()
@@ -183,7 +201,7 @@ def test_infinite_gradients_are_not_hidden(name: str) -> None:
         params = [torch.ones(4, 4)]
         optimizer = build(name, params)
         give(params, [torch.full((4, 4), size)])
-        optimizer.step()
+        step(optimizer)
         kept = [*params, *remembered(optimizer)]
         after[size], finite[size] = params, all(bool(x.isfinite().all()) for x in kept)
     # A method that steps by the gradient's sign and remembers nothing has nowhere to show it.

@@ -6,7 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.optimizers.methods import METHODS, Settings, build, class_of, give, settings_of, tensors
+from tests.optimizers.methods import (
+    METHODS,
+    Settings,
+    build,
+    class_of,
+    give,
+    separable,
+    settings_of,
+    tensors,
+)
 
 # What the trials get, cyclically, for a setting of this name; each K has all of them different.
 VALUES = {
@@ -18,16 +27,20 @@ VALUES = {
     "rho": (0.9, 0.5, 0.99, 0.0, 0.95),
     "lr_decay": (0.0, 0.1, 0.5, 1e-3, 0.01),
     "momentum_decay": (4e-3, 0.0, 0.1, 0.01, 1e-3),
+    "r": (0.0, 1.0, 0.5, 2.0, 3.0),
+    "weight_lr_power": (2.0, 0.0, 1.0, 0.5, 3.0),
 }
-BETAS = ((0.9, 0.5, 0.0, 0.95, 0.8), (0.999, 0.9, 0.99, 0.0, 0.5))
+BETAS = (
+    (0.9, 0.5, 0.0, 0.95, 0.8),
+    (0.999, 0.9, 0.99, 0.0, 0.5),
+    (0.9999, 0.95, 0.99, 0.999, 0.0),
+)
 VARIANTS: dict[str, list[Settings]] = {
+    "ademamix": [{}, {"total_steps": 6}],
     "rmsprop": [{"centered": False}, {"centered": True}, {"momentum": 0.0}],
 }
 CASES = [
-    (name, variant)
-    for name in METHODS
-    if class_of(name).rule.elementwise
-    for variant in VARIANTS.get(name, [{}])
+    (name, variant) for name in METHODS if separable(name) for variant in VARIANTS.get(name, [{}])
 ]
 STEPS = 9  # RAdam rectifies from the sixth on, for some of the trials
 
@@ -41,7 +54,8 @@ def trials(name: str, variant: Settings, count: int) -> list[Settings]:
             if key in VALUES:
                 chosen[key] = VALUES[key][k % 5]
             elif key == "betas":
-                chosen[key] = tuple(betas[(k + i) % 5] for i, betas in enumerate(BETAS))
+                several_betas = BETAS[: len(settings_of(name)[key])]
+                chosen[key] = tuple(betas[(k + i) % 5] for i, betas in enumerate(several_betas))
         several.append({**chosen, **variant})
     return several
 

@@ -31,6 +31,16 @@ def test_steps_of_three_epochs(size: int, batch: int, steps: int) -> None:
     assert steps_in_all(config, data) == steps
 
 
+@pytest.mark.parametrize(("given", "steps"), [("null", 108), ("7", 7)])
+def test_a_method_gets_the_runs_number_of_steps(given: str, steps: int) -> None:
+    """The schedule's number, unless the config says another."""
+    given = f"optimizer.total_steps={given}"
+    config = parse(composed("optimizer=ademamix", "trainer.epochs=3", given))
+    parts = assemble(config)
+    assert parts.schedule.total_steps == 108
+    assert [group["total_steps"] for group in parts.optimizer.param_groups] == [steps]
+
+
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
@@ -64,7 +74,7 @@ def test_sizes_at_the_edge() -> None:
 def test_the_seed_makes_the_weights_and_the_device_holds_them() -> None:
     config = parse(composed("seed=3"))
     (first, optimizer), (second, _) = (
-        build_pair(config, torch.device(device), (1, 8, 8), 10) for device in ("cpu", "meta")
+        build_pair(config, torch.device(device), (1, 8, 8), 10, 1) for device in ("cpu", "meta")
     )
     assert all(param.device.type == "meta" for param in second.parameters())
     assert [param.shape for param in first.parameters()] == [

@@ -10,14 +10,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from src.config import parse
 from src.data import Split, batches
 from src.models import MLP
+from src.replay import replay
 from src.targets import ALLOWED_TARGETS
+from src.training.build import load_data
+from src.training.evaluation import evaluate
 from src.training.loop import Position, stepper, train, training_loss, wants_closure
 from src.training.result import weights_sha256
 from src.training.state import Pair
 from src.training.weights import judged, switches
-from tests.helpers import Session, result, rows
+from tests.helpers import Session, composed, result, rows
 from tests.own_parts import ScheduleFree, Sharp
 
 RUN = {"seed": 0, "epochs": 2, "batch_size": 16}
@@ -181,6 +185,38 @@ def test_the_result_is_of_the_weights_it_is_judged_by(
     assert weights_sha256(net) == came_to["weights_sha256"]
     net.load_state_dict(kept["trained"])
     assert weights_sha256(net) != came_to["weights_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("method", "beta"), [("schedule_free_adamw", "betas"), ("schedule_free_sgd", "momentum")]
+)
+def test_a_schedule_free_run_ends_with_its_average(
+    session: Session, tmp_path: Path, method: str, beta: str
+) -> None:
+    """Rows, result, checkpoint and a repeated run are at x, to the bit; training goes on at y."""
+    folder = tmp_path / "run"
+    answer = session.train(
+        f"optimizer={method}",
+        "trainer.epochs=2",
+        "trainer.evaluate_at_end=[val]",
+        f"hydra.run.dir={folder}",
+    )
+    assert (answer.status, answer.err) == (0, "")
+    newest = sorted((folder / "checkpoints").glob("*.pt"))[-1]
+    kept = torch.load(newest, weights_only=True)
+    net = MLP(64, 10, [100])
+    net.load_state_dict(kept["model"])
+    assert weights_sha256(net) == result(folder)["weights_sha256"]
+    config = parse(composed(f"optimizer={method}"))
+    loss, _ = evaluate(net, load_data(config).val)
+    assert loss == rows(folder)[-1]["val_loss"] == result(folder)["at_end"]["val_loss"]
+    share = 1 - torch.tensor(config.optimizer[beta]).flatten()[0].item()
+    for number, (name, value) in enumerate(kept["model"].items()):
+        x, z = (kept["optimizer"]["state"][number][key] for key in "xz")
+        assert torch.equal(value, x)
+        torch.testing.assert_close(kept["trained"][name], x + share * (z - x))
+        assert not torch.equal(value, kept["trained"][name])
+    assert replay(folder, tmp_path / "again")
 
 
 def test_a_closure_that_is_not_called() -> None:
