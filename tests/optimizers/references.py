@@ -240,6 +240,82 @@ def lamb(theta: Array, grads: list[Array], s: dict[str, Any]) -> Array:
     return theta
 
 
+def adopt(theta: Array, grads: list[Array], s: dict[str, Any]) -> Array:
+    """Taniguchi et al. 2024, Algorithm 2 (its gradients count from 0), with decoupled decay."""
+    theta, m, v = theta.copy(), np.zeros_like(theta), grads[0] ** 2
+    beta1, beta2 = s["betas"]
+    for t, g in enumerate(grads[1:], start=1):
+        scaled = np.clip(g / np.maximum(np.sqrt(v), s["eps"]), -(t**0.25), t**0.25)
+        m = beta1 * m + (1 - beta1) * scaled
+        theta = theta - s["lr"] * (m + s["weight_decay"] * theta)
+        v = beta2 * v + (1 - beta2) * g * g
+    return theta
+
+
+def mars(theta: Array, grads: list[Array], s: dict[str, Any]) -> Array:
+    """Yuan et al. 2024, Algorithm 2 with the last batch's gradient, in double."""
+    theta, m, v = theta.copy(), np.zeros_like(theta), np.zeros_like(theta)
+    beta1, beta2 = s["betas"]
+    for t, g in enumerate(grads, start=1):
+        before = grads[t - 2] if t > 1 else np.zeros_like(g)
+        c = g + s["gamma"] * beta1 / (1 - beta1) * (g - before)
+        c = c / max(1.0, float(np.sqrt(np.sum(c**2))))
+        m = beta1 * m + (1 - beta1) * c
+        v = beta2 * v + (1 - beta2) * c**2
+        u = m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + s["eps"])
+        theta = theta - s["lr"] * (u + s["weight_decay"] * theta)
+    return theta
+
+
+def adan(theta: Array, grads: list[Array], s: dict[str, Any]) -> Array:
+    """Xie et al. 2022, Algorithm 1 with corrected averages; its v is d here."""
+    theta, m, d, n = theta.copy(), *(np.zeros_like(theta) for _ in range(3))
+    beta1, beta2, beta3 = s["betas"]
+    for t, g in enumerate(grads, start=1):
+        difference = g - grads[max(t - 2, 0)]
+        m = beta1 * m + (1 - beta1) * g
+        d = beta2 * d + (1 - beta2) * difference
+        n = beta3 * n + (1 - beta3) * (g + beta2 * difference) ** 2
+        rate = s["lr"] / (np.sqrt(n / (1 - beta3**t)) + s["eps"])
+        moved = theta - rate * (m / (1 - beta1**t) + beta2 * d / (1 - beta2**t))
+        theta = moved / (1 + s["lr"] * s["weight_decay"])
+    return theta
+
+
+def nadamw(theta: Array, grads: list[Array], s: dict[str, Any]) -> Array:
+    """Dahl et al. 2023, the update of AlgoPerf's baseline, in double."""
+    theta, m, v = theta.copy(), np.zeros_like(theta), np.zeros_like(theta)
+    beta1, beta2 = s["betas"]
+    for t, g in enumerate(grads, start=1):
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        ahead = (beta1 * m + (1 - beta1) * g) / (1 - beta1**t)
+        u = ahead / (np.sqrt(v / (1 - beta2**t)) + s["eps"])
+        theta = theta - s["lr"] * (u + s["weight_decay"] * theta)
+    return theta
+
+
+def adabelief(theta: Array, grads: list[Array], s: dict[str, Any]) -> Array:
+    """Zhuang et al. 2020, Algorithm 2 with decoupled decay, in double."""
+    theta, m, belief = theta.copy(), np.zeros_like(theta), np.zeros_like(theta)
+    beta1, beta2 = s["betas"]
+    for t, g in enumerate(grads, start=1):
+        m = beta1 * m + (1 - beta1) * g
+        belief = beta2 * belief + (1 - beta2) * (g - m) ** 2 + s["eps"]
+        u = m / (1 - beta1**t) / (np.sqrt(belief / (1 - beta2**t)) + s["eps"])
+        theta = theta - s["lr"] * (u + s["weight_decay"] * theta)
+    return theta
+
+
+def signum(theta: Array, grads: list[Array], s: dict[str, Any]) -> Array:
+    """Bernstein et al. 2018, Algorithm 2, in double."""
+    theta, m = theta.copy(), np.zeros_like(theta)
+    for g in grads:
+        m = s["momentum"] * m + (1 - s["momentum"]) * g
+        theta = theta - s["lr"] * (np.sign(m) + s["weight_decay"] * theta)
+    return theta
+
+
 TRANSCRIPTIONS: dict[str, Callable[[Array, list[Array], dict[str, Any]], Array]] = {
     "lion": lion,
     "adam": adam,
@@ -247,6 +323,12 @@ TRANSCRIPTIONS: dict[str, Callable[[Array, list[Array], dict[str, Any]], Array]]
     "cautious_adamw": cautious_adamw,
     "cautious_lion": cautious_lion,
     "lamb": lamb,
+    "adopt": adopt,
+    "mars": mars,
+    "adan": adan,
+    "nadamw": nadamw,
+    "adabelief": adabelief,
+    "signum": signum,
 }
 DECAYING: list[Settings] = [{}, {"betas": (0.5, 0.9), "weight_decay": 0.1, "lr": 0.01}]
 TRANSCRIBED: dict[str, list[Settings]] = {
@@ -256,4 +338,14 @@ TRANSCRIBED: dict[str, list[Settings]] = {
     "lion": [{}, {"lr": 0.01}, {"betas": (0.5, 0.9), "weight_decay": 0.1, "lr": 0.01}],
     "adam": [{}, {"betas": (0.5, 0.9), "lr": 0.01}],
     "adadelta": [{}, {"rho": 0.5, "lr": 0.3}],
+    "adopt": [*DECAYING, {"eps": 0.3, "betas": (0.0, 0.0)}],
+    "mars": [*DECAYING, {"gamma": 0.0, "eps": 1e-3}, {"gamma": 0.5, "betas": (0.9, 0.95)}],
+    "adan": [
+        {},
+        {"betas": (0.5, 0.8, 0.9), "weight_decay": 0.1, "lr": 0.01},
+        {"betas": (0.9, 0.0, 0.99), "eps": 1e-3},
+    ],
+    "nadamw": [*DECAYING, {"weight_decay": 0.0, "eps": 1e-3}],
+    "adabelief": [*DECAYING, {"eps": 1e-3}],
+    "signum": [{}, {"momentum": 0.5, "weight_decay": 0.1, "lr": 0.01}, {"momentum": 0.0}],
 }

@@ -22,6 +22,7 @@ from torch.optim.optimizer import (
 )
 
 from src.optimizers import kernels, method
+from src.optimizers.directions import coupled, decoupled
 from src.training.loop import wants_closure
 from tests.optimizers.methods import (
     CONF,
@@ -33,15 +34,16 @@ from tests.optimizers.methods import (
     decay,
     distance,
     give,
+    idle,
+    remembered,
     run,
     same,
     settings_of,
     tensors,
 )
 
-DECOUPLED = ("adamw", "cautious_adamw", "cautious_lion", "lion", "muon")
-DIRECTED = ("lamb",)  # its decay is a part of the direction, whose length changes nothing
-COUPLED = [name for name in METHODS if decay(name, 0.0) and name not in (*DECOUPLED, *DIRECTED)]
+DECOUPLED = [name for name in METHODS if class_of(name).rule.decay is decoupled]
+COUPLED = [name for name in METHODS if class_of(name).rule.decay is coupled]
 COMPLEX = [name for name in METHODS if class_of(name).allows_complex]
 ELEMENTWISE = [name for name in METHODS if class_of(name).rule.elementwise]
 FUSED = [name for name in METHODS if "fused" in build(name, [torch.zeros(1)]).defaults]
@@ -98,7 +100,8 @@ def test_has_a_line_in_the_table(name: str) -> None:
 @every_form
 def test_steps_change_every_parameter(name: str, form: dict[str, Any]) -> None:
     start = tensors()
-    after = trained(name, [0], **form)
+    assert same(trained(name, range(idle(name)), **form), start)
+    after = trained(name, range(idle(name) + 1), **form)
     assert all(bool((x != y).all()) for x, y in zip(start, after, strict=True))
     assert all(bool(x.isfinite().all()) for x in after)
 
@@ -179,7 +182,7 @@ def bad_settings() -> list[Any]:
             elif isinstance(value, list):
                 long = [*value, 0.5]
                 bad = ["abc", None, 0.9, value[:1], long, [math.nan, *value[1:]], ["a", *value[1:]]]
-                bad += [[1.0, *value[1:]], [*value[:-1], -0.1]] if len(value) == 2 else []
+                bad += [[1.0, *value[1:]], [*value[:-1], -0.1]] if "betas" in key else []
             elif not isinstance(value, str):
                 bad += [-1, -1e-9, True, torch.tensor(True)]
             if "eps" in key or key == "ns_steps":
@@ -226,8 +229,9 @@ def test_closure(name: str) -> None:
         return loss.detach()
 
     before = float(closure())
-    loss = optimizer.step(closure)
-    assert float(loss) == before
+    for _ in range(idle(name) + 1):
+        loss = optimizer.step(closure)
+        assert float(loss) == before
     assert float(closure()) != before
     assert optimizer.step() is None
     assert all(param.requires_grad and param.is_leaf for param in params)
@@ -292,7 +296,7 @@ def test_weight_decay_is_beside_the_gradient(name: str) -> None:
     params, start = tensors(0, torch.float64), tensors(0, torch.float64)
     optimizer = build(name, params, weight_decay=0.3, lr=0.1)
     give(params, [torch.zeros_like(param) for param in params])
-    for _ in range(3):
+    for _ in range(idle(name) + 3):
         optimizer.step()
     assert distance(params, [param * (1 - 0.3 * 0.1) ** 3 for param in start]) < 1e-14
 
@@ -457,9 +461,10 @@ def test_precision_is_kept(name: str, form: dict[str, Any]) -> None:
     run(optimizer, rough, STEPS)
     for params, dtype in ((exact, torch.float64), (rough, torch.bfloat16)):
         assert all(param.dtype == dtype for param in params)
-    kept = [value for state in optimizer.state.values() for value in state.values()]
-    assert all(value.dtype == torch.bfloat16 for value in kept if isinstance(value, Tensor))
-    assert distance([param.double() for param in rough], exact) < 0.02
+    assert all(value.dtype == torch.bfloat16 for value in remembered(optimizer))
+    gaps = torch.cat([(x.double() - y).flatten() for x, y in zip(rough, exact, strict=True)])
+    near = gaps.abs() < 0.02 * max(float(x.abs().max()) for x in exact)
+    assert float(near.double().mean()) >= (1.0 if class_of(name).continuous else 0.98)
 
 
 @pytest.mark.parametrize("name", COMPLEX)

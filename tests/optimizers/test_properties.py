@@ -64,9 +64,20 @@ def near(ours: list[Tensor], theirs: list[Tensor], tolerance: float = 1e-12) -> 
         ("adamw", {"weight_decay": 0.0}, "adam", {}),
         ("nadam", {"betas": (0.0, 0.99), "lr": 0.1}, "adam", {"betas": (0.0, 0.99), "lr": 0.1}),
         ("rmsprop", {"alpha": 0.0, "lr": 0.1}, "adam", {"betas": (0.0, 0.0), "lr": 0.1}),
-        ("rmsprop", {"alpha": 0.0, "momentum": 0.5}, "momentum", {"signs": True}),
+        (
+            "rmsprop",
+            {"alpha": 0.0, "momentum": 0.5, "eps": 1e-30},
+            "momentum",
+            {"signs": True},
+        ),
         ("amsgrad", {"betas": (0.9, 0.0), "lr": 0.1}, "adam", {"growing": True}),
         ("radam", {"betas": (0.0, 0.5), "lr": 0.1}, "sgd", {"lr": 0.1}),
+        ("nadamw", {"betas": (0.0, 0.9)}, "adamw", {"betas": (0.0, 0.9)}),
+        ("adan", {"betas": (0.8, 0.0, 0.9)}, "adam", {"betas": (0.8, 0.9)}),
+        ("signum", {"momentum": 0.8, "lr": 0.1}, "lion", {"betas": (0.8, 0.8), "lr": 0.1}),
+        ("signum", {"momentum": 0.0, "lr": 0.1}, "momentum", {"momentum": 0.0, "signs": True}),
+        # Where nothing is foretold but the gradient itself, the variance is that of ε alone.
+        ("adabelief", {"betas": (0.0, 0.99), "eps": 0.01, "lr": 0.101}, "sgd", {"lr": 0.1}),
     ],
     ids=str,
 )
@@ -80,7 +91,7 @@ def test_limiting_case(
     if others.pop("signs", False):
         seen_by_other = [[grad.sign() for grad in several] for several in grads]
         others = {"lr": 0.01, "momentum": settings["momentum"]}
-        settings = {**settings, "lr": 0.01, "eps": 1e-30}
+        settings = {**settings, "lr": 0.01}
     ours, theirs = path(name, grads, **settings), path(other, seen_by_other, **others)
     assert all(near(x, y) for x, y in zip(ours, theirs, strict=True))
     assert not near(ours[-1], ours[0])
@@ -129,12 +140,17 @@ def test_nesterov_is_momentum_with_the_gradient_ahead() -> None:
         ("rmsprop", {"eps": 1e-30, "centered": True}),
         ("radam", {"eps": 1e-30, "betas": (0.9, 0.999), "skip": 5}),
         ("lion", {}),
+        ("signum", {}),
+        ("adopt", {"eps": 1e-30, "skip": 1}),
+        ("adan", {"eps": 1e-30}),
+        ("nadamw", {"eps": 1e-30}),
+        ("adabelief", {"eps": 1e-60}),
     ],
     ids=str,
 )
 def test_step_does_not_depend_on_the_gradients_scale(name: str, settings: dict[str, Any]) -> None:
     settings = dict(settings)
-    skip = settings.pop("skip", 0)  # RAdam's first steps are momentum's
+    skip = settings.pop("skip", 0)  # RAdam's first steps are momentum's, ADOPT's is none
     small, large = random(10, 1e-3), random(10, 1e3)
     ours = moves(path(name, small, **settings))[skip:]
     theirs = moves(path(name, large, **settings))[skip:]
@@ -251,6 +267,99 @@ def test_radam_begins_as_momentum_and_becomes_adam() -> None:
     limit = 2 / (1 - 0.99) - 1  # where ρ has become ρ∞, r is 1
     assert limit == pytest.approx(199)
     assert near(steps[-1], [-0.1 * grad.sign() for grad in grads[0]], 1e-9)
+
+
+def test_adopt_does_not_move_at_first_and_then_by_what_it_knew() -> None:
+    """Each step is scaled by the squares before it; its own gradient's come after."""
+    grads = random(3)
+    first, second, third = moves(path("adopt", grads, lr=0.1, betas=(0.0, 0.75), weight_decay=0.5))
+    assert all(bool((move == 0).all()) for move in first)
+    start = tensors(0, DOUBLE)
+    scaled = [(g / old.abs()).clamp(-1, 1) for old, g in zip(grads[0], grads[1], strict=True)]
+    assert near(second, [-0.1 * (u + 0.5 * p) for u, p in zip(scaled, start, strict=True)])
+    known = [(0.75 * x**2 + 0.25 * y**2).sqrt() for x, y in zip(grads[0], grads[1], strict=True)]
+    bound = 2**0.25
+    scaled = [(g / v).clamp(-bound, bound) for v, g in zip(known, grads[2], strict=True)]
+    moved = [p + move for p, move in zip(start, second, strict=True)]
+    assert near(third, [-0.1 * (u + 0.5 * p) for u, p in zip(scaled, moved, strict=True)])
+
+
+def test_adopt_with_a_large_epsilon_is_an_average_of_the_gradients_after_the_first() -> None:
+    grads = random()
+    ours = path("adopt", grads, lr=0.1, betas=(0.9, 0.99), eps=100.0)[1:]
+    theirs = path("momentum", grads[1:], lr=0.1 * (1 - 0.9) / 100, momentum=0.9)
+    assert all(near(x, y) for x, y in zip(ours, theirs, strict=True))
+    assert not near(ours[-1], ours[0], 1e-6)
+
+
+def test_mars_without_a_correction_is_adamw_on_short_gradients() -> None:
+    settings = {"lr": 0.1, "weight_decay": 0.1, "betas": (0.9, 0.99)}
+    short, long = random(scale=0.01), random(scale=100.0)
+    for grads, seen in ((short, short), (long, [[g / g.norm() for g in each] for each in long])):
+        ours = path("mars", grads, gamma=0.0, **settings)
+        assert near(ours[-1], path("adamw", seen, fused=False, **settings)[-1])
+
+
+def test_mars_adds_what_changed() -> None:
+    """After g₁ and g₂ its memory is of g₁ + w·g₁ and of g₂ + w·(g₂ − g₁)."""
+    g1, g2 = random(2, 0.01)
+    weight = 0.5 * 0.9 / 0.1
+    seen = [
+        [(1 + weight) * x for x in g1],
+        [(1 + weight) * y - weight * x for x, y in zip(g1, g2, strict=True)],
+    ]
+    settings = {"lr": 0.1, "weight_decay": 0.1, "betas": (0.9, 0.99)}
+    ours = path("mars", [g1, g2], gamma=0.5, **settings)
+    assert near(ours[-1], path("adamw", seen, fused=False, **settings)[-1])
+
+
+def test_mars_clips_what_has_no_norm() -> None:
+    """Gradients whose squares overflow are clipped as others are: only their scale differs."""
+    stepped = []
+    for scale in (1.0, 1e30):
+        params = tensors()
+        run(build("mars", params, lr=0.1, gamma=0.5), params, STEPS, scale)
+        stepped.append(params)
+    assert near(*stepped, 1e-5)
+    params = tensors()
+    run(build("mars", params, betas=(0.9999, 0.99), gamma=10.0), params, STEPS, 1e36)
+    assert all(bool(param.isfinite().all()) for param in params)
+
+
+def test_adan_divides_where_others_subtract() -> None:
+    nothing = [[torch.zeros_like(grad) for grad in grads] for grads in constant(3)]
+    seen = path("adan", nothing, lr=0.1, weight_decay=0.5)
+    assert near(seen[-1], [param / 1.05**3 for param in seen[0]])
+
+
+def test_adan_sees_no_difference_in_a_constant_gradient() -> None:
+    for move in moves(path("adan", constant(), lr=0.1, eps=1e-30)):
+        assert near(move, [-0.1 * grad.sign() for grad in constant(1)[0]])
+
+
+def test_nadamw_is_ahead_by_one_step_of_momentum() -> None:
+    """With a constant gradient its average is that of the next step."""
+    steps = moves(path("nadamw", constant(), lr=0.1, eps=1e-30, weight_decay=0.0))
+    for t, step in enumerate(steps, start=1):
+        factor = (1 - 0.9 ** (t + 1)) / (1 - 0.9**t)
+        assert near(step, [-0.1 * factor * grad.sign() for grad in constant(1)[0]])
+
+
+def test_adabelief_steps_further_where_the_gradient_is_as_foretold() -> None:
+    """With a constant gradient |g − m| is β₁ᵗ·|g|, so that the steps grow."""
+    settings = {"lr": 0.1, "betas": (0.9, 0.99), "eps": 1e-60, "weight_decay": 0.0}
+    variance = 0.0
+    for t, step in enumerate(moves(path("adabelief", constant(), **settings)), start=1):
+        variance = 0.99 * variance + 0.01 * 0.9 ** (2 * t)
+        length = 0.1 / (variance / (1 - 0.99**t)) ** 0.5
+        assert near(step, [-length * grad.sign() for grad in constant(1)[0]])
+
+
+def test_signum_steps_by_the_sign_of_its_memory() -> None:
+    """After g and −g/4 the memory still has the sign of g, with μ = 0.5."""
+    g = constant(1)[0]
+    steps = moves(path("signum", [g, [-0.25 * x for x in g]], lr=0.1, momentum=0.5))
+    assert all(near(step, [-0.1 * x.sign() for x in g]) for step in steps)
 
 
 def test_lion_steps_by_plus_or_minus_lr() -> None:

@@ -19,7 +19,7 @@ VALUES = {
     "lr_decay": (0.0, 0.1, 0.5, 1e-3, 0.01),
     "momentum_decay": (4e-3, 0.0, 0.1, 0.01, 1e-3),
 }
-BETAS = ((0.9, 0.5, 0.0, 0.95, 0.8), (0.999, 0.9, 0.99, 0.0, 0.5))
+BETAS = ((0.9, 0.5, 0.0, 0.95, 0.8), (0.999, 0.9, 0.99, 0.0, 0.5), (0.99, 0.0, 0.9, 0.999, 0.5))
 VARIANTS: dict[str, list[Settings]] = {
     "rmsprop": [{"centered": False}, {"centered": True}, {"momentum": 0.0}],
 }
@@ -41,7 +41,8 @@ def trials(name: str, variant: Settings, count: int) -> list[Settings]:
             if key in VALUES:
                 chosen[key] = VALUES[key][k % 5]
             elif key == "betas":
-                chosen[key] = tuple(betas[(k + i) % 5] for i, betas in enumerate(BETAS))
+                drawn = zip(settings_of(name)[key], BETAS, strict=False)
+                chosen[key] = tuple(betas[(k + i) % 5] for i, (_, betas) in enumerate(drawn))
         several.append({**chosen, **variant})
     return several
 
