@@ -22,13 +22,16 @@ from src.optimizers.nesterov import Nesterov
 from src.optimizers.radam import RAdam
 from src.optimizers.rmsprop import RMSProp
 from src.optimizers.sgd import SGD
+from src.optimizers.shampoo import Shampoo
 from src.optimizers.signum import Signum
+from src.optimizers.soap import SOAP
 
 __all__ = [
     "ADOPT",
     "LAMB",
     "MARS",
     "SGD",
+    "SOAP",
     "AMSGrad",
     "AdaBelief",
     "AdaDelta",
@@ -47,5 +50,6 @@ __all__ = [
     "Nesterov",
     "RAdam",
     "RMSProp",
+    "Shampoo",
     "Signum",
 ]

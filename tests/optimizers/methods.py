@@ -56,6 +56,13 @@ def _found(value: Any) -> list[Tensor]:
     return [x for y in inside for x in _found(y)] if isinstance(value, dict | list) else []
 
 
+def forms(name: str) -> list[tuple[str, Settings]]:
+    """The settings under which a method takes other ways to its result, each with a word."""
+    own = build(name, [torch.zeros(1)]).defaults
+    ways = {"fused": ("plain", False), "precondition_frequency": ("often", 1)}
+    return [(word, {key: value}) for key, (word, value) in ways.items() if key in own]
+
+
 def tensors(
     seed: int = 0, dtype: torch.dtype = torch.float32, shapes: Sequence[tuple[int, ...]] = SHAPES
 ) -> list[Tensor]:

@@ -17,6 +17,7 @@ from tests.optimizers.methods import (
     METHODS,
     build,
     class_of,
+    forms,
     give,
     idle,
     remembered,
@@ -26,9 +27,7 @@ from tests.optimizers.methods import (
 
 ELEMENTWISE = [name for name in METHODS if class_of(name).rule.elementwise]
 FORMS = [pytest.param(name, {}, id=name) for name in METHODS] + [
-    pytest.param(name, {"fused": False}, id=f"{name}-plain")
-    for name in METHODS
-    if "fused" in class_of(name)([torch.zeros(1)]).defaults
+    pytest.param(name, form, id=f"{name}-{word}") for name in METHODS for word, form in forms(name)
 ]
 every_form = pytest.mark.parametrize(("name", "form"), FORMS)
 
@@ -42,6 +41,9 @@ RANGES: dict[str, st.SearchStrategy[Any]] = {
     "betas": st.tuples(fractions, fractions),  # or as many as the method has
     "gamma": st.sampled_from([0.0, 0.025]) | st.floats(0, 1),
     "adamw_betas": st.tuples(fractions, fractions),
+    "grafting_eps": st.sampled_from([1e-10, 1e-8, 1e-3]) | st.floats(1e-12, 1),
+    "max_precondition_dim": st.integers(0, 6),
+    "max_preconditioner_dim": st.integers(1, 6),
     "adamw_eps": st.sampled_from([1e-10, 1e-8, 1e-3]) | st.floats(1e-12, 1),
     "ns_steps": st.integers(1, 8),
     "adjust_lr_fn": st.sampled_from(["match_rms_adamw", "original", "spectral_unclamped"]),

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from tests.optimizers.methods import Settings, build, clones, distance, give, settings_of
-from tests.optimizers.references import DECAYING, TRANSCRIBED, TRANSCRIPTIONS
+from tests.optimizers.references import DECAYING, MATRICES, TRANSCRIBED, TRANSCRIPTIONS
 
 CLIMBING: Settings = {"maximize": True, "lr": 0.003}
 CORRECTED: Settings = {"gamma": 0.5, "betas": (0.9, 0.95)}
@@ -61,9 +61,9 @@ CHECKED = (1, 2, 3, 10, 50, 100)
 class Training:
     """A small network on noisy minibatches, whose gradients are shared by all that is compared."""
 
-    def __init__(self) -> None:
+    def __init__(self, hidden: int = 6) -> None:
         torch.manual_seed(0)
-        layers = torch.nn.Linear(6, 6), torch.nn.Tanh(), torch.nn.Linear(6, 6)
+        layers = torch.nn.Linear(6, hidden), torch.nn.Tanh(), torch.nn.Linear(hidden, 6)
         self.net = torch.nn.Sequential(*layers).double()
         self.params = list(self.net.parameters())
 
@@ -99,11 +99,15 @@ def test_package(name: str, settings: Settings) -> None:
 
 @pytest.mark.parametrize(
     ("name", "settings"),
-    [(name, settings) for name, several in TRANSCRIBED.items() for settings in several],
+    [
+        (name, settings)
+        for name, several in {**TRANSCRIBED, **MATRICES}.items()
+        for settings in several
+    ],
     ids=str,
 )
 def test_formula(name: str, settings: Settings) -> None:
-    training = Training()
+    training = Training(hidden=10 if any("max_" in key for key in settings) else 6)
     start = [param.detach().numpy().copy() for param in training.params]
     optimizer: Any = build(name, training.params, **settings)
     steps: list[list[torch.Tensor]] = []

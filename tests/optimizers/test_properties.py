@@ -422,6 +422,153 @@ def test_muon_adjusts_the_rate_to_the_shape(adjustment: str, tall: float, wide: 
         assert 0.65 * 0.1 * scale < norm < 1.25 * 0.1 * scale
 
 
+SQUARE = [tensors(seed, DOUBLE, [(5, 5)]) for seed in range(10)]
+
+
+def orthogonal(seed: int, size: int = 5) -> Tensor:
+    return torch.linalg.qr(tensors(seed, DOUBLE, [(size, size)])[0])[0]
+
+
+def test_soap_does_not_move_at_first() -> None:
+    seen = path("soap", random(2), weight_decay=0.5)
+    assert same(seen[1], seen[0])
+    assert not any(bool((x == y).any()) for x, y in zip(seen[2], seen[1], strict=True))
+
+
+def test_soap_without_rotations_is_adamw_after_the_first_gradient() -> None:
+    settings = {"lr": 0.1, "weight_decay": 0.1, "betas": (0.9, 0.99)}
+    grads = random(12)
+    ours = path("soap", grads, max_precondition_dim=0, precondition_frequency=2, **settings)
+    theirs = path("adamw", grads[1:], fused=False, **settings)
+    assert all(near(x, y) for x, y in zip(ours[1:], theirs, strict=True))
+    turned = path("soap", grads, precondition_frequency=2, **settings)
+    assert not near(turned[-1], ours[-1], 0.01)
+
+
+def test_soap_of_what_is_diagonal_already_is_adamw() -> None:
+    """Its bases are the axes in another order."""
+    grads = [[torch.diag(g[0].diagonal())] for g in SQUARE]
+    settings = {"lr": 0.1, "weight_decay": 0.1, "betas": (0.9, 0.99), "eps": 1e-3}
+    ours = path("soap", grads, precondition_frequency=2, **settings)
+    theirs = path("adamw", grads[1:], fused=False, **settings)
+    assert all(near(x, y, 1e-11) for x, y in zip(ours[1:], theirs, strict=True))
+
+
+@pytest.mark.parametrize("name", ["soap", "shampoo"])
+def test_axes_are_nothing_special(name: str) -> None:
+    """A problem that is turned on both sides gives steps that are turned; Adam's would not be."""
+    left, right, start = orthogonal(50), orthogonal(51), tensors(0, DOUBLE, [(5, 5)])[0]
+    params, turned = [start.clone()], [left @ start @ right]
+    settings = {"lr": 0.1, "weight_decay": 0.1, "precondition_frequency": 1}
+    settings |= {"grafting_eps": 1e3, "eps": 1e-6} if name == "shampoo" else {}  # SGD's length
+    ours, other = build(name, params, **settings), build(name, turned, **settings)
+    for (grad,) in SQUARE:
+        give(params, [grad])
+        give(turned, [left @ grad @ right])
+        ours.step()
+        other.step()
+    assert near([left @ params[0] @ right], turned, 1e-6 if name == "shampoo" else 1e-10)
+    assert not near(params, [start], 1e-4)
+
+
+def test_soap_of_columns_without_gradients() -> None:
+    """They change nothing for the others, though their basis is arbitrary."""
+    wide = [[torch.cat([g[0], torch.zeros(5, 3, dtype=DOUBLE)], 1)] for g in SQUARE]
+    settings = {"lr": 0.1, "weight_decay": 0.0, "precondition_frequency": 2}
+    ours = path("soap", wide, **settings)
+    theirs = path("soap", SQUARE, **settings)
+    went = [last[0] - first[0] for last, first in ((ours[-1], ours[0]), (theirs[-1], theirs[0]))]
+    assert near([went[0][:, :5]], [went[1]], 1e-9)
+    assert float(went[0][:, 5:].abs().max()) < 1e-9
+
+
+def test_soap_gives_vectors_to_adamw() -> None:
+    settings = {"lr": 0.1, "weight_decay": 0.1, "betas": (0.9, 0.99)}
+    grads = [[each[2], each[3]] for each in random(6)]
+    ours = path("soap", grads, **settings)[1:]
+    theirs = path("adamw", grads[1:], fused=False, **settings)
+    assert all(near(x, y) for x, y in zip(ours, theirs, strict=True))
+
+
+def test_shampoo_begins_as_adamw() -> None:
+    settings = {"lr": 0.1, "weight_decay": 0.1}
+    ours = path("shampoo", random(4), precondition_frequency=4, **settings)
+    theirs = path("adamw", random(4), fused=False, **settings)
+    assert all(near(x, y) for x, y in zip(ours[:4], theirs[:4], strict=True))
+    assert not near(ours[4][:1], theirs[4][:1], 1e-3)
+
+
+def test_shampoo_of_a_number_is_adamw() -> None:
+    grads = [[each[3]] for each in random(5)]
+    settings = {"lr": 0.1, "weight_decay": 0.1}
+    ours = path("shampoo", grads, precondition_frequency=1, **settings)
+    assert near(ours[-1], path("adamw", grads, fused=False, **settings)[-1])
+
+
+def test_shampoo_goes_by_the_polar_factor_of_one_gradient() -> None:
+    """Between (GGᵀ)^(−1/4) and (GᵀG)^(−1/4) all singular values become 1, as Muon's."""
+    settings = {"lr": 0.1, "precondition_frequency": 1, "eps": 1e-14, "grafting_eps": 1e-14}
+    step = moves(path("shampoo", SQUARE[:1], **settings))[0][0]
+    u, _, vh = torch.linalg.svd(SQUARE[0][0])
+    assert near([step], [-0.1 * 5**0.5 * u @ vh], 1e-9)  # as long as 25 elements of 0.1
+
+
+def test_shampoo_of_a_vector_is_the_full_matrix_form() -> None:
+    """One gradient g: (g·gᵀ)^(−1/2)·g has its direction, where Adam has its signs."""
+    grads = [[each[2]] for each in random(3)]
+    settings = {"lr": 0.1, "precondition_frequency": 1, "eps": 1e-9, "grafting_eps": 1e-14}
+    step = moves(path("shampoo", grads[:1], **settings))[0][0]
+    assert near([step], [-0.1 * 6**0.5 * grads[0][0] / grads[0][0].norm()], 1e-6)
+    stacked = torch.stack([each[0] for each in grads])
+    weights = torch.tensor([0.5**2, 0.5, 1.0], dtype=DOUBLE) * 0.5 / (1 - 0.5**3)
+    values, vectors = torch.linalg.eigh(stacked.T @ (weights[:, None] * stacked))
+    root = vectors @ torch.diag((values.clamp(min=0) + 1e-3) ** -0.5) @ vectors.T
+    settings |= {"eps": 1e-3, "betas": (0.0, 0.5)}
+    step = moves(path("shampoo", grads, **settings))[-1][0]
+    expected = -root @ grads[-1][0]
+    assert near([step / step.norm()], [expected / expected.norm()], 1e-9)
+
+
+def test_shampoo_steps_are_as_long_as_adams() -> None:
+    """In each block, whatever the roots make of their direction."""
+    settings = {"lr": 0.1, "betas": (0.9, 0.99)}
+    ours = moves(path("shampoo", SQUARE, precondition_frequency=3, **settings))
+    theirs = moves(path("adam", SQUARE, fused=False, **settings))
+    for mine, other in zip(ours, theirs, strict=True):
+        assert float(mine[0].norm()) == pytest.approx(float(other[0].norm()), rel=1e-12)
+
+
+def test_shampoo_of_blocks_is_shampoo_of_each() -> None:
+    whole = [[g[0][:4, :4]] for g in SQUARE]
+    parts = [[g[0][:2, :2], g[0][:2, 2:4], g[0][2:4, :2], g[0][2:4, 2:4]] for g in SQUARE]
+    settings = {"lr": 0.1, "precondition_frequency": 2, "weight_decay": 0.0, "eps": 1e-6}
+    ours = path("shampoo", whole, max_preconditioner_dim=2, **settings)
+    theirs = path("shampoo", parts, **settings)
+    went = (ours[-1][0] - ours[0][0]).split(2)
+    blocks = [block for row in went for block in row.split(2, 1)]
+    others = [last - first for last, first in zip(theirs[-1], theirs[0], strict=True)]
+    assert all(near([x], [y], 1e-9) for x, y in zip(blocks, others, strict=True))
+
+
+@pytest.mark.parametrize("name", ["soap", "shampoo"])
+def test_bases_and_roots_outlive_a_gradient_that_is_not_finite(name: str) -> None:
+    params = tensors(0, DOUBLE, [(4, 3)])
+    optimizer = build(name, params, precondition_frequency=1)
+    run(optimizer, params, [0, 1])
+
+    def found() -> list[Tensor]:
+        state = optimizer.state[params[0]]
+        sides = state["blocks"][0] if name == "shampoo" else [state["rows"], state["columns"]]
+        return [side["root" if name == "shampoo" else "basis"].clone() for side in sides]
+
+    before = found()
+    give(params, [torch.full((4, 3), float("inf"), dtype=DOUBLE)])
+    optimizer.step()
+    run(optimizer, params, [2])
+    assert same(found(), before)
+    assert not bool(params[0].isfinite().any())
+
+
 def test_power_of_a_vector_is_the_power_of_each() -> None:
     bases = torch.linspace(0.1, 0.9999, 50, dtype=DOUBLE).view(50, 1, 1)
     powers = power(bases, 37)
