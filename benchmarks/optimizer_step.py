@@ -1,4 +1,5 @@
-"""Each method's step() beside its twin's in torch.optim, at each of torch's settings.
+"""Each method's step() beside its twin's in torch.optim, at each of torch's settings, or beside
+other packages' for a method that torch has not.
 
 All forms of a method take turns, in bursts of about a millisecond, and each form's time is the
 lower decile of its bursts: what it takes when the machine is left alone for that long. The median
@@ -16,6 +17,8 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import pytorch_optimizer
+import timm.optim
 import torch
 from torch import Tensor
 
@@ -26,7 +29,9 @@ from src import optimizers
 SIZES = {"MLP 784-100-10": (784, 100, 10), "10 M parameters": (784, 2400, 2400, 1000, 10)}
 FORMS = {"for-loop": {"foreach": False}, "foreach": {"foreach": True}, "fused": {"fused": True}}
 BURST = 1e-3
-LIMITS = {"best": 1.5, "for-loop": 1.1}
+BURSTS = 10  # at least
+LIMITS = {"best": 1.5, "for-loop": 1.1, "packages": 1.2}
+Twin = tuple[type, dict]
 
 
 class MuonAndAdamW(torch.optim.Muon):
@@ -42,7 +47,7 @@ class MuonAndAdamW(torch.optim.Muon):
 
 
 # method -> (ours, settings, twin, settings)
-METHODS: dict[str, tuple[type, dict, type | None, dict]] = {
+METHODS: dict[str, tuple[type, dict, type, dict]] = {
     "sgd": (optimizers.SGD, {}, torch.optim.SGD, {}),
     "momentum": (optimizers.Momentum, {}, torch.optim.SGD, {"momentum": 0.9}),
     "nesterov": (optimizers.Nesterov, {}, torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),
@@ -61,12 +66,84 @@ METHODS: dict[str, tuple[type, dict, type | None, dict]] = {
     "adamw": (optimizers.AdamW, {}, torch.optim.AdamW, {}),
     "nadam": (optimizers.NAdam, {}, torch.optim.NAdam, {}),
     "radam": (optimizers.RAdam, {}, torch.optim.RAdam, {}),
-    "lion": (optimizers.Lion, {}, None, {}),
-    "cautious_adamw": (optimizers.CautiousAdamW, {}, None, {}),
-    "cautious_lion": (optimizers.CautiousLion, {}, None, {}),
-    "lamb": (optimizers.LAMB, {}, None, {}),
     "muon": (optimizers.Muon, {}, MuonAndAdamW, {}),
 }
+# method -> (ours, settings, the public implementations by name), for those that torch has not
+PACKAGES: dict[str, tuple[type, dict, dict[str, Twin]]] = {
+    "lion": (optimizers.Lion, {}, {"timm": (timm.optim.Lion, {})}),
+    "cautious_adamw": (
+        optimizers.CautiousAdamW,
+        {},
+        {"timm": (timm.optim.AdamWLegacy, {"caution": True})},
+    ),
+    "cautious_lion": (optimizers.CautiousLion, {}, {"timm": (timm.optim.Lion, {"caution": True})}),
+    "lamb": (
+        optimizers.LAMB,
+        {},
+        {
+            "timm": (timm.optim.Lamb, {"max_grad_norm": None}),
+            "pytorch_optimizer": (pytorch_optimizer.Lamb, {}),
+        },
+    ),
+    "adopt": (
+        optimizers.ADOPT,
+        {},
+        {
+            "timm": (timm.optim.Adopt, {"clip_exp": 0.25}),
+            "pytorch_optimizer": (pytorch_optimizer.ADOPT, {}),
+        },
+    ),
+    "mars": (
+        optimizers.MARS,
+        {},
+        {
+            "timm": (timm.optim.Mars, {"optimize_1d": True}),
+            "pytorch_optimizer": (pytorch_optimizer.MARS, {"optimize_1d": True}),
+        },
+    ),
+    "adan": (
+        optimizers.Adan,
+        {},
+        {
+            "timm": (timm.optim.Adan, {"foreach": True}),
+            "pytorch_optimizer": (pytorch_optimizer.Adan, {}),
+        },
+    ),
+    "nadamw": (
+        optimizers.NAdamW,
+        {},
+        {
+            "timm": (timm.optim.NAdamW, {"foreach": False}),
+            "timm foreach": (timm.optim.NAdamW, {"foreach": True}),
+        },
+    ),
+    "adabelief": (
+        optimizers.AdaBelief,
+        {},
+        {
+            "timm": (timm.optim.AdaBelief, {"rectify": False}),
+            "pytorch_optimizer": (pytorch_optimizer.AdaBelief, {}),
+        },
+    ),
+    "signum": (optimizers.Signum, {}, {"pytorch_optimizer": (pytorch_optimizer.SignSGD, {})}),
+    "soap": (optimizers.SOAP, {}, {"pytorch_optimizer": (pytorch_optimizer.SOAP, {})}),
+    "shampoo": (
+        optimizers.Shampoo,
+        {},
+        {
+            "pytorch_optimizer": (
+                pytorch_optimizer.ScalableShampoo,
+                {
+                    "start_preconditioning_step": 10,
+                    "preconditioning_compute_steps": 10,
+                    "block_size": 1024,
+                    "graft_type": 3,  # RMSProp, the nearest to Adam
+                },
+            )
+        },
+    ),
+}
+PERIODS = {"soap": 10, "shampoo": 10}  # steps after which the dear ones come again
 
 
 def parameters(sizes: tuple[int, ...]) -> list[Tensor]:
@@ -78,22 +155,27 @@ def parameters(sizes: tuple[int, ...]) -> list[Tensor]:
     return params
 
 
+def copies(params: list[Tensor]) -> list[Tensor]:
+    """Parameters that share their gradients."""
+    clones = [param.clone() for param in params]
+    for clone, param in zip(clones, params, strict=True):
+        clone.grad = param.grad
+    return clones
+
+
 def forms(method: str, params: list[Tensor]) -> dict[str, torch.optim.Optimizer]:
-    """The method's optimizer and every form of its twin that torch has."""
+    """The method's optimizer, and every form of its twin that torch has or every package's."""
+    if method in PACKAGES:
+        ours, settings, others = PACKAGES[method]
+        twins = {name: cls(copies(params), **extra) for name, (cls, extra) in others.items()}
+        return {"ours": ours(copies(params), **settings), **twins}
     ours, settings, twin, twin_settings = METHODS[method]
-
-    def copies() -> list[Tensor]:
-        clones = [param.clone() for param in params]
-        for clone, param in zip(clones, params, strict=True):
-            clone.grad = param.grad
-        return clones
-
-    built = {"ours": ours(copies(), **settings)}
+    built = {"ours": ours(copies(params), **settings)}
     if "fused" in built["ours"].defaults:
-        built["ours, plain rule"] = ours(copies(), **settings, fused=False)
-    for name, form in FORMS.items() if twin else ():
+        built["ours, plain rule"] = ours(copies(params), **settings, fused=False)
+    for name, form in FORMS.items():
         try:
-            built[name] = twin(copies(), **twin_settings, **form)
+            built[name] = twin(copies(params), **twin_settings, **form)
         except TypeError:
             continue
     return built
@@ -108,15 +190,20 @@ def seconds(step: Callable[[], object], repeats: int) -> float:
 
 
 def measure(
-    built: dict[str, torch.optim.Optimizer], grads: list[Tensor], budget: float
+    built: dict[str, torch.optim.Optimizer], grads: list[Tensor], budget: float, period: int
 ) -> dict[str, list[float]]:
-    """Times per step of every form, burst by burst, until the budget in seconds is spent."""
+    """Times per step of every form, burst by burst, until the budget in seconds is spent.
+
+    A burst is a period or several; of long ones two are enough.
+    """
     for optimizer in built.values():
         optimizer.step()
-    repeats = {name: max(1, round(BURST / seconds(built[name].step, 1))) for name in built}
+    once = {name: period * seconds(built[name].step, period) for name in built}
+    repeats = {name: period * max(1, round(BURST / once[name])) for name in built}
     times: dict[str, list[float]] = {name: [] for name in built}
     end = time.perf_counter() + budget
-    while time.perf_counter() < end or len(times["ours"]) < 10:
+    least = BURSTS if sum(once.values()) * BURSTS < 10 * budget else 2
+    while time.perf_counter() < end or len(times["ours"]) < least:
         if len(times["ours"]) % 10 == 0:
             for grad in grads:  # shared by all; a constant one would make a variance of 0
                 grad.normal_(std=0.01)
@@ -125,14 +212,29 @@ def measure(
     return times
 
 
+def decile(values: list[float]) -> float:
+    """The lower one."""
+    return statistics.quantiles(values, n=10, method="inclusive")[0]
+
+
+def package_row(method: str, low: dict[str, float]) -> str:
+    """The same beside packages: the ratio is to the fastest of them."""
+    others = {name: value for name, value in low.items() if name != "ours"}
+    ratio = low["ours"] / min(others.values())
+    cells = [f"{1e6 * low['ours']:11.1f}", f"{ratio:11.2f}", "   "]
+    cells += ["  ".join(f"{name} {1e6 * value:.1f}" for name, value in others.items())]
+    cells += ["   over the limit"] if ratio > LIMITS["packages"] else []
+    return f"{method:16}" + "".join(cells)
+
+
 def row(method: str, times: dict[str, list[float]]) -> str:
     """One line of the table: microseconds, then the ratios."""
-    low = {name: statistics.quantiles(values, n=10)[0] for name, values in times.items()}
+    low = {name: decile(values) for name, values in times.items()}
+    if method in PACKAGES:
+        return package_row(method, low)
     columns = ["ours", "ours, plain rule", *FORMS]
     cells = [f"{1e6 * low[name]:11.1f}" if name in low else " " * 10 + "-" for name in columns]
     twins = [low[name] for name in FORMS if name in low]
-    if not twins:
-        return f"{method:16}" + "".join(cells) + "   no twin"
     found = {"best": low["ours"] / min(twins), "for-loop": low["ours"] / low["for-loop"]}
     over = [name for name, limit in LIMITS.items() if found[name] > limit]
     cells += [f"{value:11.2f}" for value in found.values()]
@@ -140,26 +242,32 @@ def row(method: str, times: dict[str, list[float]]) -> str:
     return f"{method:16}" + "".join(cells)
 
 
-def table(methods: Iterable[str], budget: float) -> Iterable[str]:
+def table(methods: Iterable[str], models: Iterable[str], budget: float) -> Iterable[str]:
     """The lines, as they are measured."""
     head = ["ours", "plain rule", *FORMS, "/ best", "/ for-loop"]
     yield f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}"
     yield f"µs per step: lower decile of bursts within {budget} s for all forms of a method"
-    for title, sizes in SIZES.items():
-        params = parameters(sizes)
+    for title in models:
+        params = parameters(SIZES[title])
         grads = [param.grad for param in params]
         yield f"\n{title} ({sum(param.numel() for param in params):,} parameters)"
         yield f"{'':16}" + "".join(f"{name:>11}" for name in head)
-        for method in methods:
-            yield row(method, measure(forms(method, params), grads, budget))
+        for method in (each for each in methods if each in METHODS):
+            yield row(method, measure(forms(method, params), grads, budget, 1))
+        yield f"{'':16}{'ours':>11}{'/ fastest':>11}   packages"
+        for method in (each for each in methods if each in PACKAGES):
+            period = PERIODS.get(method, 1)
+            yield row(method, measure(forms(method, params), grads, budget, period))
 
 
 def main() -> None:
+    names = [*METHODS, *PACKAGES]
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--methods", nargs="+", choices=names, default=names)
     parser.add_argument("--seconds", type=float, default=4.0, help="per method and model")
+    parser.add_argument("--models", nargs="+", choices=SIZES, default=list(SIZES))
     chosen = parser.parse_args()
-    for line in table(chosen.methods, chosen.seconds):
+    for line in table(chosen.methods, chosen.models, chosen.seconds):
         print(line, flush=True)
 
 

@@ -136,5 +136,5 @@ def test_one_that_evaluates_a_point_itself() -> None:
 
 
 def test_the_names_of_methods_that_there_are() -> None:
-    with pytest.raises(InputError, match=r"sgdd: no such method; .*muon.*sgd, torch/adadelta"):
+    with pytest.raises(InputError, match=r"sgdd: no such method; .*muon.*sgd.*, torch/adadelta"):
         tuned("sgdd", surfaces()[0], 1)

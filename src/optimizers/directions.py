@@ -6,7 +6,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from src.optimizers.formulas import Scalar, add_quotient_, add_scaled, add_scaled_, cast
+from src.optimizers.formulas import (
+    Scalar,
+    add_quotient_,
+    add_scaled,
+    add_scaled_,
+    cast,
+    smallest_normal,
+)
 
 
 class Quotient(NamedTuple):
@@ -41,9 +48,9 @@ def tensor(direction: Direction) -> Tensor:
     """The direction as a tensor."""
     if isinstance(direction, Tensor):
         return direction
-    parts = direction if isinstance(direction, list) else [direction]
-    total = torch.zeros_like(parts[0].top)
-    descend(total, direction, -1.0)
+    first, *others = direction if isinstance(direction, list) else [direction]
+    total = (first.top / first.bottom).mul_(cast(first.factor / first.divisor, first.top))
+    descend(total, others, -1.0)
     return total
 
 
@@ -67,8 +74,9 @@ def cautious(direction: Direction, grad: Tensor) -> Tensor:
     https://arxiv.org/abs/2411.16085
     """
     update = tensor(direction)
-    agrees = (update * grad > 0).to(grad.dtype)
-    return update * agrees.div_(agrees.mean().clamp_(min=1e-3))
+    agrees = (update * grad).gt_(0)
+    share = agrees.mean().clamp_(min=1e-3)
+    return agrees.mul_(update).mul_(1 / share)
 
 
 def trust_ratio(direction: Direction, param: Tensor) -> Tensor:
@@ -78,13 +86,28 @@ def trust_ratio(direction: Direction, param: Tensor) -> Tensor:
     https://arxiv.org/abs/1708.03888
     """
     update = tensor(direction)
+    size, length = _plain_norm(param), _plain_norm(update)
+    least = smallest_normal(update.dtype) ** 0.4  # what vanishes when squared is nothing to it
+    if least < size < math.inf and least < length < math.inf:
+        return update * (size / length)
+    return _extreme_ratio(update, param)
+
+
+def _plain_norm(tensor: Tensor) -> float:
+    """The norm, unless a square overflows or vanishes; waits for the device."""
+    wide = torch.float32 if tensor.element_size() < 4 else None
+    return float(torch.linalg.vector_norm(tensor, dtype=wide))
+
+
+def _extreme_ratio(update: Tensor, param: Tensor) -> Tensor:
+    """The same, in an order in which nothing overflows before its end."""
     (largest, size), (longest, length) = _norm(param), _norm(update)
     alive = (largest > 0) & (longest > 0)
     unit, ratio, scale = (
         torch.where(alive, scalar, 1.0).to(update.real.dtype)
         for scalar in (longest, size / length, largest)
     )
-    return (update / unit).mul_(ratio).mul_(scale)  # in this order nothing overflows before its end
+    return (update / unit).mul_(ratio).mul_(scale)
 
 
 def _norm(tensor: Tensor) -> tuple[Tensor, Tensor]:

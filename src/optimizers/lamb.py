@@ -5,8 +5,8 @@ from dataclasses import replace
 from torch import Tensor
 
 from src.optimizers.adam import Adam, adam
-from src.optimizers.directions import tensor, trust_ratio
-from src.optimizers.formulas import Scalar, add_scaled
+from src.optimizers.directions import descend, trust_ratio
+from src.optimizers.formulas import Scalar, cast
 from src.optimizers.method import Method
 from src.optimizers.settings import fractions, not_negative, positive, table
 
@@ -22,8 +22,9 @@ def lamb(
     weight_decay: Scalar,
 ) -> Tensor:
     """Adam's direction and the decay, as long as the parameter."""
-    update = tensor(adam(grad, exp_avg, exp_avg_sq, step, betas, eps))
-    return trust_ratio(add_scaled(update, weight_decay, param), param)
+    update = param * cast(weight_decay, param)
+    descend(update, adam(grad, exp_avg, exp_avg_sq, step, betas, eps), -1.0)
+    return trust_ratio(update, param)
 
 
 class LAMB(Method):

@@ -43,6 +43,8 @@ class Rule:
         elementwise: whether each element's step depends on that element alone; then a large
             tensor is handled in pieces that fit in the cache.
         renamed: the setting for each argument of the rule with another name.
+        prepare: for a method whose first step moves nothing, what it does instead; its arguments
+            are like the rule's. `step` is 0 then, and counts from 1 afterwards.
     """
 
     direction: Callable[..., Direction]
@@ -50,6 +52,12 @@ class Rule:
     decay: Callable[[Tensor, Tensor, Scalar, Scalar], Tensor] | None = coupled
     elementwise: bool = True
     renamed: Mapping[str, str] = field(default_factory=dict)
+    prepare: Callable[..., None] | None = None
+
+    @cached_property
+    def preparing(self) -> tuple[str, ...]:
+        """The names of the arguments of `prepare`, in order."""
+        return tuple(inspect.signature(self.prepare).parameters) if self.prepare else ()
 
     @cached_property
     def arguments(self) -> tuple[str, ...]:
@@ -60,12 +68,16 @@ class Rule:
         """A parameter's state before its first step."""
         if self._stateless:
             return {}
-        count = {"step": 0} if "step" in self.arguments else {}
+        count = {"step": -1 if self.prepare else 0} if self._counts else {}
         return {**count, **{name: make(param) for name, make in self.state.items()}}
 
     @cached_property
+    def _counts(self) -> bool:
+        return self.prepare is not None or "step" in self.arguments
+
+    @cached_property
     def _stateless(self) -> bool:
-        return not self.state and "step" not in self.arguments
+        return not self.state and not self._counts
 
     def step(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
         """Move the parameter; a piece of state that doesn't exist is None for the rule."""
@@ -79,6 +91,9 @@ class Rule:
             self._step(piece)
 
     def _step(self, values: dict[str, Any]) -> None:
+        if self.prepare is not None and values["step"] == 0:
+            self.prepare(*[values.get(name) for name in self.preparing])
+            return
         param, lr, weight_decay = values["param"], values["lr"], values.get("weight_decay", 0.0)
         if self.decay is not None and (isinstance(weight_decay, Tensor) or weight_decay):
             values["grad"] = self.decay(param, values["grad"], lr, weight_decay)
@@ -138,6 +153,7 @@ class Method(Optimizer):
     group_state: ClassVar[Mapping[str, Any]] = {}  # the state of a group, at its start
     allows_complex: ClassVar[bool] = True
     couples: ClassVar[bool] = False  # whether a parameter's step depends on the others' gradients
+    continuous: ClassVar[bool] = True  # whether a little rounding changes a step by little
     __signature__: ClassVar[inspect.Signature]  # what is shown
     _arguments: ClassVar[inspect.Signature]  # what the constructor takes, by the table
     _begins: ClassVar[bool] = False  # whether it has a `begin`
@@ -313,7 +329,7 @@ def _check_names(cls: type[Method], rule: Rule) -> None:
     given, state, table = {"param", "grad", "step"}, {*rule.state}, {*cls.settings}
     settings = table | {*cls.group_state} | {*rule.renamed}
     twice = (state & settings) | (given & (state | settings)) | (table & {*cls.group_state})
-    unknown = {*rule.arguments} - given - state - settings
+    unknown = {*rule.arguments, *rule.preparing} - given - state - settings
     for names, what in (
         ({"lr"} - table, "is missing among its settings"),
         (twice, "is the name of two things"),

@@ -41,6 +41,30 @@ def decay(name: str, value: float) -> Settings:
     return {"weight_decay": value} if "weight_decay" in settings_of(name) else {}
 
 
+def idle(name: str) -> int:
+    """How many first steps move nothing, by the method's own word."""
+    return int(class_of(name).rule.prepare is not None)  # type: ignore[attr-defined]
+
+
+def remembered(optimizer: Optimizer) -> list[Tensor]:
+    """Every tensor of the state, wherever it is."""
+    return _found([*optimizer.state.values()])
+
+
+def _found(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    inside = value.values() if isinstance(value, dict) else value
+    return [x for y in inside for x in _found(y)] if isinstance(value, dict | list) else []
+
+
+def forms(name: str) -> list[tuple[str, Settings]]:
+    """The settings under which a method takes other ways to its result, each with a word."""
+    own = build(name, [torch.zeros(1)]).defaults
+    ways = {"fused": ("plain", False), "precondition_frequency": ("often", 1)}
+    return [(word, {key: value}) for key, (word, value) in ways.items() if key in own]
+
+
 def tensors(
     seed: int = 0, dtype: torch.dtype = torch.float32, shapes: Sequence[tuple[int, ...]] = SHAPES
 ) -> list[Tensor]:

@@ -187,6 +187,18 @@ def adam(theta: Array, grads: list[Array], s: dict[str, Any]) -> Array:
     return theta
 
 
+def adamw(theta: Array, grads: list[Array], s: dict[str, Any]) -> Array:
+    """Loshchilov and Hutter 2019, Algorithm 2 with the decay times the rate, in double."""
+    theta, m, v = theta.copy(), np.zeros_like(theta), np.zeros_like(theta)
+    beta1, beta2 = s["betas"]
+    for t, g in enumerate(grads, start=1):
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        u = m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + s["eps"])
+        theta = theta - s["lr"] * (u + s["weight_decay"] * theta)
+    return theta
+
+
 def adadelta(theta: Array, grads: list[Array], s: dict[str, Any]) -> Array:
     """Zeiler 2012, Algorithm 1, in double."""
     theta, g_sq, x_sq = theta.copy(), np.zeros_like(theta), np.zeros_like(theta)
@@ -259,6 +271,149 @@ def ademamix(theta: Array, grads: list[Array], s: dict[str, Any]) -> Array:
     return theta
 
 
+def adopt(theta: Array, grads: list[Array], s: dict[str, Any]) -> Array:
+    """Taniguchi et al. 2024, Algorithm 2 (its gradients count from 0), with decoupled decay."""
+    theta, m, v = theta.copy(), np.zeros_like(theta), grads[0] ** 2
+    beta1, beta2 = s["betas"]
+    for t, g in enumerate(grads[1:], start=1):
+        scaled = np.clip(g / np.maximum(np.sqrt(v), s["eps"]), -(t**0.25), t**0.25)
+        m = beta1 * m + (1 - beta1) * scaled
+        theta = theta - s["lr"] * (m + s["weight_decay"] * theta)
+        v = beta2 * v + (1 - beta2) * g * g
+    return theta
+
+
+def mars(theta: Array, grads: list[Array], s: dict[str, Any]) -> Array:
+    """Yuan et al. 2024, Algorithm 2 with the last batch's gradient, in double."""
+    theta, m, v = theta.copy(), np.zeros_like(theta), np.zeros_like(theta)
+    beta1, beta2 = s["betas"]
+    for t, g in enumerate(grads, start=1):
+        before = grads[t - 2] if t > 1 else np.zeros_like(g)
+        c = g + s["gamma"] * beta1 / (1 - beta1) * (g - before)
+        c = c / max(1.0, float(np.sqrt(np.sum(c**2))))
+        m = beta1 * m + (1 - beta1) * c
+        v = beta2 * v + (1 - beta2) * c**2
+        u = m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + s["eps"])
+        theta = theta - s["lr"] * (u + s["weight_decay"] * theta)
+    return theta
+
+
+def adan(theta: Array, grads: list[Array], s: dict[str, Any]) -> Array:
+    """Xie et al. 2022, Algorithm 1 with corrected averages; its v is d here."""
+    theta, m, d, n = theta.copy(), *(np.zeros_like(theta) for _ in range(3))
+    beta1, beta2, beta3 = s["betas"]
+    for t, g in enumerate(grads, start=1):
+        difference = g - grads[max(t - 2, 0)]
+        m = beta1 * m + (1 - beta1) * g
+        d = beta2 * d + (1 - beta2) * difference
+        n = beta3 * n + (1 - beta3) * (g + beta2 * difference) ** 2
+        rate = s["lr"] / (np.sqrt(n / (1 - beta3**t)) + s["eps"])
+        moved = theta - rate * (m / (1 - beta1**t) + beta2 * d / (1 - beta2**t))
+        theta = moved / (1 + s["lr"] * s["weight_decay"])
+    return theta
+
+
+def nadamw(theta: Array, grads: list[Array], s: dict[str, Any]) -> Array:
+    """Dahl et al. 2023, the update of AlgoPerf's baseline, in double."""
+    theta, m, v = theta.copy(), np.zeros_like(theta), np.zeros_like(theta)
+    beta1, beta2 = s["betas"]
+    for t, g in enumerate(grads, start=1):
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        ahead = (beta1 * m + (1 - beta1) * g) / (1 - beta1**t)
+        u = ahead / (np.sqrt(v / (1 - beta2**t)) + s["eps"])
+        theta = theta - s["lr"] * (u + s["weight_decay"] * theta)
+    return theta
+
+
+def adabelief(theta: Array, grads: list[Array], s: dict[str, Any]) -> Array:
+    """Zhuang et al. 2020, Algorithm 2 with decoupled decay, in double."""
+    theta, m, belief = theta.copy(), np.zeros_like(theta), np.zeros_like(theta)
+    beta1, beta2 = s["betas"]
+    for t, g in enumerate(grads, start=1):
+        m = beta1 * m + (1 - beta1) * g
+        belief = beta2 * belief + (1 - beta2) * (g - m) ** 2 + s["eps"]
+        u = m / (1 - beta1**t) / (np.sqrt(belief / (1 - beta2**t)) + s["eps"])
+        theta = theta - s["lr"] * (u + s["weight_decay"] * theta)
+    return theta
+
+
+def signum(theta: Array, grads: list[Array], s: dict[str, Any]) -> Array:
+    """Bernstein et al. 2018, Algorithm 2, in double."""
+    theta, m = theta.copy(), np.zeros_like(theta)
+    for g in grads:
+        m = s["momentum"] * m + (1 - s["momentum"]) * g
+        theta = theta - s["lr"] * (np.sign(m) + s["weight_decay"] * theta)
+    return theta
+
+
+def soap(theta: Array, grads: list[Array], s: dict[str, Any]) -> Array:
+    """Vyas et al. 2024, Algorithm 3 with its appendix's start, M kept unrotated; in double.
+
+    Of a matrix whose Gram matrices have distinct eigenvalues, or else no basis is the right one.
+    """
+    if theta.ndim < 2:
+        return adamw(theta, grads[1:], s)
+    theta, m, v = theta.copy(), np.zeros_like(theta), np.zeros_like(theta)
+    beta1, beta2 = s["betas"]
+    grams = [(1 - beta2) * grads[0] @ grads[0].T, (1 - beta2) * grads[0].T @ grads[0]]
+    bases = [
+        np.linalg.eigh(gram)[1][:, ::-1] if len(gram) <= s["max_precondition_dim"] else None
+        for gram in grams
+    ]
+    left, right = (np.eye(len(g)) if q is None else q for g, q in zip(grams, bases, strict=True))
+    for t, g in enumerate(grads[1:], start=1):
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * (left.T @ g @ right) ** 2
+        m_hat = left.T @ m @ right / (1 - beta1**t)
+        update = left @ (m_hat / (np.sqrt(v / (1 - beta2**t)) + s["eps"])) @ right.T
+        theta = theta - s["lr"] * (update + s["weight_decay"] * theta)
+        grams[0] = beta2 * grams[0] + (1 - beta2) * g @ g.T
+        grams[1] = beta2 * grams[1] + (1 - beta2) * g.T @ g
+        if t % s["precondition_frequency"] == 0:
+            if bases[0] is not None:
+                order = np.argsort(-np.diag(left.T @ grams[0] @ left))
+                v, left = v[order], np.linalg.qr(grams[0] @ left[:, order])[0]
+            if bases[1] is not None:
+                order = np.argsort(-np.diag(right.T @ grams[1] @ right))
+                v, right = v[:, order], np.linalg.qr(grams[1] @ right[:, order])[0]
+    return theta
+
+
+def shampoo(theta: Array, grads: list[Array], s: dict[str, Any]) -> Array:
+    """Shi et al. 2023, Algorithm 2 for each block, with Adam grafted; in double."""
+    size = s["max_preconditioner_dim"]
+    shape, theta = theta.shape, theta.copy().reshape(*theta.shape[:1], -1)
+    steps = [g.reshape(theta.shape) for g in grads]
+    for i in range(0, theta.shape[0], size):
+        for j in range(0, theta.shape[1], size):
+            at = slice(i, i + size), slice(j, j + size)
+            theta[at] = _shampoo_block(theta[at], [g[at] for g in steps], s)
+    return theta.reshape(shape)
+
+
+def _shampoo_block(theta: Array, grads: list[Array], s: dict[str, Any]) -> Array:
+    m, v = np.zeros_like(theta), np.zeros_like(theta)
+    lengths = theta.shape
+    grams, roots = ([np.zeros((n, n)) for n in lengths], [np.eye(n) for n in lengths])
+    order = 2 * sum(n > 1 for n in lengths)
+    beta1, beta2 = s["betas"]
+    for t, g in enumerate(grads, start=1):
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        adam = m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + s["grafting_eps"])
+        for axis, outer in enumerate((g @ g.T, g.T @ g)):
+            grams[axis] = beta2 * grams[axis] + (1 - beta2) * outer
+            if t % s["precondition_frequency"] == 0 and lengths[axis] > 1:
+                w, q = np.linalg.eigh(grams[axis] / (1 - beta2**t))
+                roots[axis] = q @ np.diag((np.maximum(w, 0) + s["eps"]) ** (-1 / order)) @ q.T
+        step = roots[0] @ m @ roots[1]
+        step = step * np.linalg.norm(adam) / np.linalg.norm(step)
+        step = step if t >= s["precondition_frequency"] else adam
+        theta = theta - s["lr"] * (step + s["weight_decay"] * theta)
+    return theta
+
+
 TRANSCRIPTIONS: dict[str, Callable[[Array, list[Array], dict[str, Any]], Array]] = {
     "lion": lion,
     "adam": adam,
@@ -267,6 +422,14 @@ TRANSCRIPTIONS: dict[str, Callable[[Array, list[Array], dict[str, Any]], Array]]
     "cautious_lion": cautious_lion,
     "lamb": lamb,
     "ademamix": ademamix,
+    "adopt": adopt,
+    "mars": mars,
+    "adan": adan,
+    "nadamw": nadamw,
+    "adabelief": adabelief,
+    "signum": signum,
+    "soap": soap,
+    "shampoo": shampoo,
 }
 DECAYING: list[Settings] = [{}, {"betas": (0.5, 0.9), "weight_decay": 0.1, "lr": 0.01}]
 TRANSCRIBED: dict[str, list[Settings]] = {
@@ -281,5 +444,29 @@ TRANSCRIBED: dict[str, list[Settings]] = {
         {"total_steps": 30, "weight_decay": 0.1},
         {"total_steps": 20, "betas": (0.5, 0.9, 0.99), "lr": 0.01},
         {"total_steps": 1000, "alpha": 8.0},
+    ],
+    "adopt": [*DECAYING, {"eps": 0.3, "betas": (0.0, 0.0)}],
+    "mars": [*DECAYING, {"gamma": 0.0, "eps": 1e-3}, {"gamma": 0.5, "betas": (0.9, 0.95)}],
+    "adan": [
+        {},
+        {"betas": (0.5, 0.8, 0.9), "weight_decay": 0.1, "lr": 0.01},
+        {"betas": (0.9, 0.0, 0.99), "eps": 1e-3},
+    ],
+    "nadamw": [*DECAYING, {"weight_decay": 0.0, "eps": 1e-3}],
+    "adabelief": [*DECAYING, {"eps": 1e-3}],
+    "signum": [{}, {"momentum": 0.5, "weight_decay": 0.1, "lr": 0.01}, {"momentum": 0.0}],
+}
+# The same, for matrices: of a vector of many elements the Gram matrix has no inverse after a few
+# steps but one that rounding decides.
+MATRICES: dict[str, list[Settings]] = {
+    "soap": [
+        *DECAYING,
+        {"precondition_frequency": 1, "eps": 1e-3},
+        {"precondition_frequency": 3, "max_precondition_dim": 6, "betas": (0.5, 0.99)},
+    ],
+    "shampoo": [
+        *DECAYING,
+        {"precondition_frequency": 1, "eps": 1e-4, "grafting_eps": 1e-3},
+        {"precondition_frequency": 3, "max_preconditioner_dim": 4, "eps": 1e-6},
     ],
 }

@@ -17,7 +17,10 @@ from tests.optimizers.methods import (
     METHODS,
     build,
     class_of,
+    forms,
     give,
+    idle,
+    remembered,
     same,
     separable,
     settings_of,
@@ -26,9 +29,7 @@ from tests.optimizers.methods import (
 
 SEPARABLE = [name for name in METHODS if separable(name)]
 FORMS = [pytest.param(name, {}, id=name) for name in METHODS] + [
-    pytest.param(name, {"fused": False}, id=f"{name}-plain")
-    for name in METHODS
-    if "fused" in class_of(name)([torch.zeros(1)]).defaults
+    pytest.param(name, form, id=f"{name}-{word}") for name in METHODS for word, form in forms(name)
 ]
 every_form = pytest.mark.parametrize(("name", "form"), FORMS)
 
@@ -39,7 +40,12 @@ RANGES: dict[str, st.SearchStrategy[Any]] = {
     "lr": st.sampled_from([0.0, 1e-3]) | st.floats(0, 0.1),
     "weight_decay": st.sampled_from([0.0, 0.1]) | st.floats(0, 0.1),
     "eps": st.sampled_from([1e-10, 1e-8, 1e-3]) | st.floats(1e-12, 1),
+    "betas": st.tuples(fractions, fractions),  # or as many as the method has
+    "gamma": st.sampled_from([0.0, 0.025]) | st.floats(0, 1),
     "adamw_betas": st.tuples(fractions, fractions),
+    "grafting_eps": st.sampled_from([1e-10, 1e-8, 1e-3]) | st.floats(1e-12, 1),
+    "max_precondition_dim": st.integers(0, 6),
+    "max_preconditioner_dim": st.integers(1, 6),
     "adamw_eps": st.sampled_from([1e-10, 1e-8, 1e-3]) | st.floats(1e-12, 1),
     "ns_steps": st.integers(1, 8),
     "adjust_lr_fn": st.sampled_from(["match_rms_adamw", "original", "spectral_unclamped"]),
@@ -65,7 +71,7 @@ RANGES: dict[str, st.SearchStrategy[Any]] = {
 def allowed(name: str) -> st.SearchStrategy[dict[str, Any]]:
     """Settings within the ranges that the method's docstring gives."""
     known = {key: RANGES[key] for key in settings_of(name) if key in RANGES}
-    if "betas" in settings_of(name):
+    if "betas" in known:
         known["betas"] = st.tuples(*[fractions] * len(settings_of(name)["betas"]))
     return st.fixed_dictionaries({**known, "maximize": RANGES["maximize"]})
 
@@ -92,10 +98,6 @@ def filled(values: list[float], shapes: list[tuple[int, ...]], dtype: torch.dtyp
         if index % 2 == 0:
             tensors[-1] = tensors[-1].contiguous()
     return tensors
-
-
-def remembered(optimizer: Any) -> list[Tensor]:
-    return [x for state in optimizer.state.values() for x in state.values() if torch.is_tensor(x)]
 
 
 @pytest.mark.parametrize("dtype", LARGEST, ids=str)
@@ -142,8 +144,14 @@ def test_epsilon_does_not_round_to_zero(
 @every_form
 def test_tiny_and_huge_gradients_in_turns(name: str, form: dict[str, Any]) -> None:
     """The sequence that turns an average of squares to infinity and then forgets at once."""
-    betas = (0.9, *[0.0] * (len(settings_of(name).get("betas", ())) - 1))
-    for forget in ({}, {"betas": betas}, {"alpha": 0.0}, {"rho": 0.0}, {"centered": True}):
+    betas = settings_of(name).get("betas", [])
+    for forget in (
+        {},
+        {"betas": (*betas[:-1], 0.0)},
+        {"alpha": 0.0},
+        {"rho": 0.0},
+        {"centered": True},
+    ):
         if not set(forget) <= set(settings_of(name)):
             continue
         params = [torch.ones(4, 4), torch.ones(5)]
@@ -201,7 +209,8 @@ def test_infinite_gradients_are_not_hidden(name: str) -> None:
         params = [torch.ones(4, 4)]
         optimizer = build(name, params)
         give(params, [torch.full((4, 4), size)])
-        step(optimizer)
+        for _ in range(idle(name) + 1):
+            step(optimizer)
         kept = [*params, *remembered(optimizer)]
         after[size], finite[size] = params, all(bool(x.isfinite().all()) for x in kept)
     # A method that steps by the gradient's sign and remembers nothing has nowhere to show it.

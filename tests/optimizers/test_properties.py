@@ -64,9 +64,20 @@ def near(ours: list[Tensor], theirs: list[Tensor], tolerance: float = 1e-12) -> 
         ("adamw", {"weight_decay": 0.0}, "adam", {}),
         ("nadam", {"betas": (0.0, 0.99), "lr": 0.1}, "adam", {"betas": (0.0, 0.99), "lr": 0.1}),
         ("rmsprop", {"alpha": 0.0, "lr": 0.1}, "adam", {"betas": (0.0, 0.0), "lr": 0.1}),
-        ("rmsprop", {"alpha": 0.0, "momentum": 0.5}, "momentum", {"signs": True}),
+        (
+            "rmsprop",
+            {"alpha": 0.0, "momentum": 0.5, "eps": 1e-30},
+            "momentum",
+            {"signs": True},
+        ),
         ("amsgrad", {"betas": (0.9, 0.0), "lr": 0.1}, "adam", {"growing": True}),
         ("radam", {"betas": (0.0, 0.5), "lr": 0.1}, "sgd", {"lr": 0.1}),
+        ("nadamw", {"betas": (0.0, 0.9)}, "adamw", {"betas": (0.0, 0.9)}),
+        ("adan", {"betas": (0.8, 0.0, 0.9)}, "adam", {"betas": (0.8, 0.9)}),
+        ("signum", {"momentum": 0.8, "lr": 0.1}, "lion", {"betas": (0.8, 0.8), "lr": 0.1}),
+        ("signum", {"momentum": 0.0, "lr": 0.1}, "momentum", {"momentum": 0.0, "signs": True}),
+        # Where nothing is foretold but the gradient itself, the variance is that of ε alone.
+        ("adabelief", {"betas": (0.0, 0.99), "eps": 0.01, "lr": 0.101}, "sgd", {"lr": 0.1}),
     ],
     ids=str,
 )
@@ -80,7 +91,7 @@ def test_limiting_case(
     if others.pop("signs", False):
         seen_by_other = [[grad.sign() for grad in several] for several in grads]
         others = {"lr": 0.01, "momentum": settings["momentum"]}
-        settings = {**settings, "lr": 0.01, "eps": 1e-30}
+        settings = {**settings, "lr": 0.01}
     ours, theirs = path(name, grads, **settings), path(other, seen_by_other, **others)
     assert all(near(x, y) for x, y in zip(ours, theirs, strict=True))
     assert not near(ours[-1], ours[0])
@@ -129,12 +140,17 @@ def test_nesterov_is_momentum_with_the_gradient_ahead() -> None:
         ("rmsprop", {"eps": 1e-30, "centered": True}),
         ("radam", {"eps": 1e-30, "betas": (0.9, 0.999), "skip": 5}),
         ("lion", {}),
+        ("signum", {}),
+        ("adopt", {"eps": 1e-30, "skip": 1}),
+        ("adan", {"eps": 1e-30}),
+        ("nadamw", {"eps": 1e-30}),
+        ("adabelief", {"eps": 1e-60}),
     ],
     ids=str,
 )
 def test_step_does_not_depend_on_the_gradients_scale(name: str, settings: dict[str, Any]) -> None:
     settings = dict(settings)
-    skip = settings.pop("skip", 0)  # RAdam's first steps are momentum's
+    skip = settings.pop("skip", 0)  # RAdam's first steps are momentum's, ADOPT's is none
     small, large = random(10, 1e-3), random(10, 1e3)
     ours = moves(path(name, small, **settings))[skip:]
     theirs = moves(path(name, large, **settings))[skip:]
@@ -253,6 +269,99 @@ def test_radam_begins_as_momentum_and_becomes_adam() -> None:
     assert near(steps[-1], [-0.1 * grad.sign() for grad in grads[0]], 1e-9)
 
 
+def test_adopt_does_not_move_at_first_and_then_by_what_it_knew() -> None:
+    """Each step is scaled by the squares before it; its own gradient's come after."""
+    grads = random(3)
+    first, second, third = moves(path("adopt", grads, lr=0.1, betas=(0.0, 0.75), weight_decay=0.5))
+    assert all(bool((move == 0).all()) for move in first)
+    start = tensors(0, DOUBLE)
+    scaled = [(g / old.abs()).clamp(-1, 1) for old, g in zip(grads[0], grads[1], strict=True)]
+    assert near(second, [-0.1 * (u + 0.5 * p) for u, p in zip(scaled, start, strict=True)])
+    known = [(0.75 * x**2 + 0.25 * y**2).sqrt() for x, y in zip(grads[0], grads[1], strict=True)]
+    bound = 2**0.25
+    scaled = [(g / v).clamp(-bound, bound) for v, g in zip(known, grads[2], strict=True)]
+    moved = [p + move for p, move in zip(start, second, strict=True)]
+    assert near(third, [-0.1 * (u + 0.5 * p) for u, p in zip(scaled, moved, strict=True)])
+
+
+def test_adopt_with_a_large_epsilon_is_an_average_of_the_gradients_after_the_first() -> None:
+    grads = random()
+    ours = path("adopt", grads, lr=0.1, betas=(0.9, 0.99), eps=100.0)[1:]
+    theirs = path("momentum", grads[1:], lr=0.1 * (1 - 0.9) / 100, momentum=0.9)
+    assert all(near(x, y) for x, y in zip(ours, theirs, strict=True))
+    assert not near(ours[-1], ours[0], 1e-6)
+
+
+def test_mars_without_a_correction_is_adamw_on_short_gradients() -> None:
+    settings = {"lr": 0.1, "weight_decay": 0.1, "betas": (0.9, 0.99)}
+    short, long = random(scale=0.01), random(scale=100.0)
+    for grads, seen in ((short, short), (long, [[g / g.norm() for g in each] for each in long])):
+        ours = path("mars", grads, gamma=0.0, **settings)
+        assert near(ours[-1], path("adamw", seen, fused=False, **settings)[-1])
+
+
+def test_mars_adds_what_changed() -> None:
+    """After g₁ and g₂ its memory is of g₁ + w·g₁ and of g₂ + w·(g₂ − g₁)."""
+    g1, g2 = random(2, 0.01)
+    weight = 0.5 * 0.9 / 0.1
+    seen = [
+        [(1 + weight) * x for x in g1],
+        [(1 + weight) * y - weight * x for x, y in zip(g1, g2, strict=True)],
+    ]
+    settings = {"lr": 0.1, "weight_decay": 0.1, "betas": (0.9, 0.99)}
+    ours = path("mars", [g1, g2], gamma=0.5, **settings)
+    assert near(ours[-1], path("adamw", seen, fused=False, **settings)[-1])
+
+
+def test_mars_clips_what_has_no_norm() -> None:
+    """Gradients whose squares overflow are clipped as others are: only their scale differs."""
+    stepped = []
+    for scale in (1e4, 1e30):
+        params = tensors()
+        run(build("mars", params, lr=0.1, gamma=0.5), params, STEPS, scale)
+        stepped.append(params)
+    assert near(*stepped, 1e-5)
+    params = tensors()
+    run(build("mars", params, betas=(0.9999, 0.99), gamma=10.0), params, STEPS, 1e36)
+    assert all(bool(param.isfinite().all()) for param in params)
+
+
+def test_adan_divides_where_others_subtract() -> None:
+    nothing = [[torch.zeros_like(grad) for grad in grads] for grads in constant(3)]
+    seen = path("adan", nothing, lr=0.1, weight_decay=0.5)
+    assert near(seen[-1], [param / 1.05**3 for param in seen[0]])
+
+
+def test_adan_sees_no_difference_in_a_constant_gradient() -> None:
+    for move in moves(path("adan", constant(), lr=0.1, eps=1e-30)):
+        assert near(move, [-0.1 * grad.sign() for grad in constant(1)[0]])
+
+
+def test_nadamw_is_ahead_by_one_step_of_momentum() -> None:
+    """With a constant gradient its average is that of the next step."""
+    steps = moves(path("nadamw", constant(), lr=0.1, eps=1e-30, weight_decay=0.0))
+    for t, step in enumerate(steps, start=1):
+        factor = (1 - 0.9 ** (t + 1)) / (1 - 0.9**t)
+        assert near(step, [-0.1 * factor * grad.sign() for grad in constant(1)[0]])
+
+
+def test_adabelief_steps_further_where_the_gradient_is_as_foretold() -> None:
+    """With a constant gradient |g − m| is β₁ᵗ·|g|, so that the steps grow."""
+    settings = {"lr": 0.1, "betas": (0.9, 0.99), "eps": 1e-60, "weight_decay": 0.0}
+    variance = 0.0
+    for t, step in enumerate(moves(path("adabelief", constant(), **settings)), start=1):
+        variance = 0.99 * variance + 0.01 * 0.9 ** (2 * t)
+        length = 0.1 / (variance / (1 - 0.99**t)) ** 0.5
+        assert near(step, [-length * grad.sign() for grad in constant(1)[0]])
+
+
+def test_signum_steps_by_the_sign_of_its_memory() -> None:
+    """After g and −g/4 the memory still has the sign of g, with μ = 0.5."""
+    g = constant(1)[0]
+    steps = moves(path("signum", [g, [-0.25 * x for x in g]], lr=0.1, momentum=0.5))
+    assert all(near(step, [-0.1 * x.sign() for x in g]) for step in steps)
+
+
 def test_lion_steps_by_plus_or_minus_lr() -> None:
     for step in moves(path("lion", random(), lr=0.125, weight_decay=0.0)):
         assert all(near([move.abs()], [torch.full_like(move, 0.125)]) for move in step)
@@ -311,6 +420,153 @@ def test_muon_adjusts_the_rate_to_the_shape(adjustment: str, tall: float, wide: 
     for move, scale in zip(moves(path("muon", grads, **settings))[0], (tall, wide), strict=True):
         norm = float(torch.linalg.matrix_norm(move, 2))
         assert 0.65 * 0.1 * scale < norm < 1.25 * 0.1 * scale
+
+
+SQUARE = [tensors(seed, DOUBLE, [(5, 5)]) for seed in range(10)]
+
+
+def orthogonal(seed: int, size: int = 5) -> Tensor:
+    return torch.linalg.qr(tensors(seed, DOUBLE, [(size, size)])[0])[0]
+
+
+def test_soap_does_not_move_at_first() -> None:
+    seen = path("soap", random(2), weight_decay=0.5)
+    assert same(seen[1], seen[0])
+    assert not any(bool((x == y).any()) for x, y in zip(seen[2], seen[1], strict=True))
+
+
+def test_soap_without_rotations_is_adamw_after_the_first_gradient() -> None:
+    settings = {"lr": 0.1, "weight_decay": 0.1, "betas": (0.9, 0.99)}
+    grads = random(12)
+    ours = path("soap", grads, max_precondition_dim=0, precondition_frequency=2, **settings)
+    theirs = path("adamw", grads[1:], fused=False, **settings)
+    assert all(near(x, y) for x, y in zip(ours[1:], theirs, strict=True))
+    turned = path("soap", grads, precondition_frequency=2, **settings)
+    assert not near(turned[-1], ours[-1], 0.01)
+
+
+def test_soap_of_what_is_diagonal_already_is_adamw() -> None:
+    """Its bases are the axes in another order."""
+    grads = [[torch.diag(g[0].diagonal())] for g in SQUARE]
+    settings = {"lr": 0.1, "weight_decay": 0.1, "betas": (0.9, 0.99), "eps": 1e-3}
+    ours = path("soap", grads, precondition_frequency=2, **settings)
+    theirs = path("adamw", grads[1:], fused=False, **settings)
+    assert all(near(x, y, 1e-11) for x, y in zip(ours[1:], theirs, strict=True))
+
+
+@pytest.mark.parametrize("name", ["soap", "shampoo"])
+def test_axes_are_nothing_special(name: str) -> None:
+    """A problem that is turned on both sides gives steps that are turned; Adam's would not be."""
+    left, right, start = orthogonal(50), orthogonal(51), tensors(0, DOUBLE, [(5, 5)])[0]
+    params, turned = [start.clone()], [left @ start @ right]
+    settings = {"lr": 0.1, "weight_decay": 0.1, "precondition_frequency": 1}
+    settings |= {"grafting_eps": 1e3, "eps": 1e-6} if name == "shampoo" else {}  # SGD's length
+    ours, other = build(name, params, **settings), build(name, turned, **settings)
+    for (grad,) in SQUARE:
+        give(params, [grad])
+        give(turned, [left @ grad @ right])
+        ours.step()
+        other.step()
+    assert near([left @ params[0] @ right], turned, 1e-6 if name == "shampoo" else 1e-10)
+    assert not near(params, [start], 1e-4)
+
+
+def test_soap_of_columns_without_gradients() -> None:
+    """They change nothing for the others, though their basis is arbitrary."""
+    wide = [[torch.cat([g[0], torch.zeros(5, 3, dtype=DOUBLE)], 1)] for g in SQUARE]
+    settings = {"lr": 0.1, "weight_decay": 0.0, "precondition_frequency": 2}
+    ours = path("soap", wide, **settings)
+    theirs = path("soap", SQUARE, **settings)
+    went = [last[0] - first[0] for last, first in ((ours[-1], ours[0]), (theirs[-1], theirs[0]))]
+    assert near([went[0][:, :5]], [went[1]], 1e-9)
+    assert float(went[0][:, 5:].abs().max()) < 1e-9
+
+
+def test_soap_gives_vectors_to_adamw() -> None:
+    settings = {"lr": 0.1, "weight_decay": 0.1, "betas": (0.9, 0.99)}
+    grads = [[each[2], each[3]] for each in random(6)]
+    ours = path("soap", grads, **settings)[1:]
+    theirs = path("adamw", grads[1:], fused=False, **settings)
+    assert all(near(x, y) for x, y in zip(ours, theirs, strict=True))
+
+
+def test_shampoo_begins_as_adamw() -> None:
+    settings = {"lr": 0.1, "weight_decay": 0.1}
+    ours = path("shampoo", random(4), precondition_frequency=4, **settings)
+    theirs = path("adamw", random(4), fused=False, **settings)
+    assert all(near(x, y) for x, y in zip(ours[:4], theirs[:4], strict=True))
+    assert not near(ours[4][:1], theirs[4][:1], 1e-3)
+
+
+def test_shampoo_of_a_number_is_adamw() -> None:
+    grads = [[each[3]] for each in random(5)]
+    settings = {"lr": 0.1, "weight_decay": 0.1}
+    ours = path("shampoo", grads, precondition_frequency=1, **settings)
+    assert near(ours[-1], path("adamw", grads, fused=False, **settings)[-1])
+
+
+def test_shampoo_goes_by_the_polar_factor_of_one_gradient() -> None:
+    """Between (GGᵀ)^(−1/4) and (GᵀG)^(−1/4) all singular values become 1, as Muon's."""
+    settings = {"lr": 0.1, "precondition_frequency": 1, "eps": 1e-14, "grafting_eps": 1e-14}
+    step = moves(path("shampoo", SQUARE[:1], **settings))[0][0]
+    u, _, vh = torch.linalg.svd(SQUARE[0][0])
+    assert near([step], [-0.1 * 5**0.5 * u @ vh], 1e-9)  # as long as 25 elements of 0.1
+
+
+def test_shampoo_of_a_vector_is_the_full_matrix_form() -> None:
+    """One gradient g: (g·gᵀ)^(−1/2)·g has its direction, where Adam has its signs."""
+    grads = [[each[2]] for each in random(3)]
+    settings = {"lr": 0.1, "precondition_frequency": 1, "eps": 1e-9, "grafting_eps": 1e-14}
+    step = moves(path("shampoo", grads[:1], **settings))[0][0]
+    assert near([step], [-0.1 * 6**0.5 * grads[0][0] / grads[0][0].norm()], 1e-6)
+    stacked = torch.stack([each[0] for each in grads])
+    weights = torch.tensor([0.5**2, 0.5, 1.0], dtype=DOUBLE) * 0.5 / (1 - 0.5**3)
+    values, vectors = torch.linalg.eigh(stacked.T @ (weights[:, None] * stacked))
+    root = vectors @ torch.diag((values.clamp(min=0) + 1e-3) ** -0.5) @ vectors.T
+    settings |= {"eps": 1e-3, "betas": (0.0, 0.5)}
+    step = moves(path("shampoo", grads, **settings))[-1][0]
+    expected = -root @ grads[-1][0]
+    assert near([step / step.norm()], [expected / expected.norm()], 1e-9)
+
+
+def test_shampoo_steps_are_as_long_as_adams() -> None:
+    """In each block, whatever the roots make of their direction."""
+    settings = {"lr": 0.1, "betas": (0.9, 0.99)}
+    ours = moves(path("shampoo", SQUARE, precondition_frequency=3, **settings))
+    theirs = moves(path("adam", SQUARE, fused=False, **settings))
+    for mine, other in zip(ours, theirs, strict=True):
+        assert float(mine[0].norm()) == pytest.approx(float(other[0].norm()), rel=1e-12)
+
+
+def test_shampoo_of_blocks_is_shampoo_of_each() -> None:
+    whole = [[g[0][:4, :4]] for g in SQUARE]
+    parts = [[g[0][:2, :2], g[0][:2, 2:4], g[0][2:4, :2], g[0][2:4, 2:4]] for g in SQUARE]
+    settings = {"lr": 0.1, "precondition_frequency": 2, "weight_decay": 0.0, "eps": 1e-6}
+    ours = path("shampoo", whole, max_preconditioner_dim=2, **settings)
+    theirs = path("shampoo", parts, **settings)
+    went = (ours[-1][0] - ours[0][0]).split(2)
+    blocks = [block for row in went for block in row.split(2, 1)]
+    others = [last - first for last, first in zip(theirs[-1], theirs[0], strict=True)]
+    assert all(near([x], [y], 1e-9) for x, y in zip(blocks, others, strict=True))
+
+
+@pytest.mark.parametrize("name", ["soap", "shampoo"])
+def test_bases_and_roots_outlive_a_gradient_that_is_not_finite(name: str) -> None:
+    params = tensors(0, DOUBLE, [(4, 3)])
+    optimizer = build(name, params, precondition_frequency=1)
+    run(optimizer, params, [0, 1])
+
+    def found() -> list[Tensor]:
+        state = optimizer.state[params[0]]
+        sides = state["blocks"][0] if name == "shampoo" else [state["rows"], state["columns"]]
+        return [side["root" if name == "shampoo" else "basis"].clone() for side in sides]
+
+    before = found()
+    give(params, [torch.full((4, 3), float("inf"), dtype=DOUBLE)])
+    optimizer.step()
+    run(optimizer, params, [2])
+    assert same(found(), before)
+    assert not bool(params[0].isfinite().any())
 
 
 def test_power_of_a_vector_is_the_power_of_each() -> None:
