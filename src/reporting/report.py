@@ -1,13 +1,22 @@
 """Writes the report of a comparison: the page, its figures as files and its table."""
 
+import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
+
+import vl_convert
 
 from src.comparing.record import Comparison, read
 from src.errors import InputError
 from src.files import write_whole
-from src.reporting.figures import figures
-from src.reporting.page import page
+from src.reporting import charts
+from src.reporting.comparison_page import page
+from src.reporting.figures import Figure, figures
 from src.reporting.tables import write_tables
+
+CLIP = re.compile(r'(?<= id=")clip\d+(?=">)|(?<="url\(#)clip\d+(?=\)")')
+SCALE = 1.5  # of PNG files' pixels to points
 
 
 def write_report(folder: Path) -> Path:
@@ -24,13 +33,26 @@ def write_report(folder: Path) -> Path:
 
 
 def _write(comparison: Comparison, folder: Path) -> Path:
-    from src.reporting.figures_paper import save
-
     drawn = figures(comparison)
     write_tables(comparison, folder)
-    (folder / "figures").mkdir(exist_ok=True)
-    for figure in drawn:
-        save(figure, folder / "figures")
+    save(drawn, folder / "figures")
     path = folder / "report.html"  # written last: where it exists, nothing is missing
     write_whole(path, page(comparison, drawn).encode())
     return path
+
+
+def save(figures: Sequence[Figure], folder: Path) -> None:
+    """Write `folder/KEY.png`, `.svg` and `.pdf` of each figure, for papers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for figure in figures:
+        spec = json.dumps(charts.drawing(figure), allow_nan=False)
+        svg = _numbered(vl_convert.vegalite_to_svg(spec, config=charts.theme()))
+        write_whole(folder / f"{figure.key}.svg", svg.encode())
+        write_whole(folder / f"{figure.key}.png", vl_convert.svg_to_png(svg, scale=SCALE))
+        write_whole(folder / f"{figure.key}.pdf", vl_convert.svg_to_pdf(svg))
+
+
+def _numbered(svg: str) -> str:
+    """The same picture is the same file: Vega counts its clips through all pictures."""
+    ids = {name: f"clip{n}" for n, name in enumerate(dict.fromkeys(CLIP.findall(svg)))}
+    return CLIP.sub(lambda found: ids[found[0]], svg)
