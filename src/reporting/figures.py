@@ -206,7 +206,7 @@ def _results(comparison: Comparison, cost: Cost) -> Panel:
                 Series(label, number, "interval", [mean], [y], [low], [high],
                        kind == "default", note)
             )  # fmt: skip
-    x = _cost_axis(cost, _log([value for drawn in series for value in drawn.x]))
+    x = _cost_axis(cost, log_fits([value for drawn in series for value in drawn.x]))
     title = f"Results on the {cost.part} set"
     return Panel(title, x, Axis("", ticks=tuple(ticks), reverse=True), series)
 
@@ -242,7 +242,7 @@ def _number(value: float | None) -> float:
     return float("nan") if value is None else value
 
 
-def _log(values: Sequence[float], wide: float = 3) -> bool:
+def log_fits(values: Sequence[float], wide: float = 3) -> bool:
     """Whether a log axis fits: nearly all values are positive and span a factor of `wide`."""
     finite = np.array([value for value in values if np.isfinite(value)])
     positive = finite[finite > 0]
@@ -280,7 +280,7 @@ def _curves(comparison: Comparison, cost: Cost, by: str, title: str, label: str)
 
     series = _series_of(comparison, draw)
     values = [value for drawn in series for value in drawn.y]
-    return Panel(title, Axis(label), _cost_axis(cost, _log(values, 1)), series)
+    return Panel(title, Axis(label), _cost_axis(cost, log_fits(values, 1)), series)
 
 
 def _rate(trial: Trial) -> tuple[str, float] | None:
@@ -315,7 +315,7 @@ def learning_rate(comparison: Comparison) -> Figure:
         series.append(Series(name, number, "line", list(response.x), list(response.y)))
         widths.append((name, number, response))
         table.append([name, *_good(response)])
-    log = _log([value for drawn in series for value in drawn.y])
+    log = log_fits([value for drawn in series for value in drawn.y])
     curves = Panel(
         "One curve per method", Axis("learning rate", True), _cost_axis(cost, log), series
     )
@@ -389,7 +389,7 @@ def _drawn(comparison: Comparison, cost: Cost) -> Panel:
         return Series(name, number, "line", list(map(float, counts)), median, low, high)
 
     series = _series_of(comparison, draw)
-    log = _log([value for drawn in series for value in drawn.y])
+    log = log_fits([value for drawn in series for value in drawn.y])
     title = "Best of k trials"
     return Panel(title, Axis("trials", _long(series)), _cost_axis(cost, log), series)
 
@@ -408,7 +408,7 @@ def _so_far(comparison: Comparison, cost: Cost) -> Panel:
         best = list(np.minimum.accumulate(costs))
         counts = [float(k) for k in range(1, len(costs) + 1)]
         series.append(Series(search.method, style, "step", counts, best))
-    log = _log([value for drawn in series for value in drawn.y])
+    log = log_fits([value for drawn in series for value in drawn.y])
     title = "Best so far, as searched"
     return Panel(title, Axis("trials", _long(series)), _cost_axis(cost, log), series)
 
@@ -422,7 +422,7 @@ def trials(comparison: Comparison) -> Figure:
         return Series(name, number, "step", [x[0], *x], [0.0, *y]) if x else None
 
     series = _series_of(comparison, shares)
-    log = _log([value for drawn in series for value in drawn.x])
+    log = log_fits([value for drawn in series for value in drawn.x])
     y = Axis("share of trials", limits=SHARE, better=HIGHER)
     all_trials = Panel("Share of trials at most this bad", _cost_axis(cost, log), y, series)
     caption = (
@@ -490,7 +490,7 @@ def _profile(comparison: Comparison, kind: str, key: str, title: str, label: str
         return Series(name, number, "step", [x[0], *x], [0.0, *y]) if x else None
 
     series = _series_of(comparison, draw)
-    log = _log([value for drawn in series for value in drawn.x])
+    log = log_fits([value for drawn in series for value in drawn.x])
     return Panel(
         title,
         Axis(label, log, better=LOWER),
@@ -559,9 +559,9 @@ def _slice(comparison: Comparison, name: str, style: int, parameter: str, cost: 
     values = [value for drawn in series for value in drawn.y]
     limits, log = _space(comparison, name, parameter)
     if limits is None:
-        log = not ticks and _log(xs, 10)
+        log = not ticks and log_fits(xs, 10)
     x_axis = Axis(parameter, log, ticks, limits=limits)
-    return Panel(name, x_axis, _cost_axis(cost, _log(values)), series)
+    return Panel(name, x_axis, _cost_axis(cost, log_fits(values)), series)
 
 
 def _space(

@@ -1,4 +1,4 @@
-"""Writes the report of a comparison: the page, its figures as files and its table."""
+"""Writes reports: the page, its figures as files and a comparison's table."""
 
 import json
 import re
@@ -7,12 +7,13 @@ from pathlib import Path
 
 import vl_convert
 
-from src.comparing.record import Comparison, read
+from src.comparing.record import FILE, Comparison, read
 from src.errors import InputError
 from src.files import write_whole
 from src.reporting import charts
 from src.reporting.comparison_page import page
 from src.reporting.figures import Figure, figures
+from src.reporting.run_page import read_runs, runs_page
 from src.reporting.tables import write_tables
 
 CLIP = re.compile(r'(?<= id=")clip\d+(?=">)|(?<="url\(#)clip\d+(?=\)")')
@@ -30,6 +31,35 @@ def write_report(folder: Path) -> Path:
         return _write(comparison, folder)
     except OSError as error:
         raise InputError(f"{folder}: {error.strerror or error}") from error
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds a run rather than a comparison.
+
+    Raises:
+        InputError: it holds neither.
+    """
+    if (folder / FILE).is_file():
+        return False
+    if (folder / "config.yaml").is_file():
+        return True
+    raise InputError(f"{folder}: not a comparison (no {FILE}), and not a run (no config.yaml)")
+
+
+def write_runs(folders: Sequence[Path], out: Path) -> Path:
+    """Write the page of one run or several, and `figures/` beside it, into the folder `out`.
+
+    Raises:
+        InputError: a folder holds no run, or a damaged one, or `out` can't be written.
+    """
+    text, drawn = runs_page(read_runs(folders))
+    path = out / "report.html"
+    try:
+        save(drawn, out / "figures")
+        write_whole(path, text.encode())
+    except OSError as error:
+        raise InputError(f"{out}: {error.strerror or error}") from error
+    return path
 
 
 def _write(comparison: Comparison, folder: Path) -> Path:

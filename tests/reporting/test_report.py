@@ -8,9 +8,8 @@ import json
 import re
 import subprocess
 import sys
-import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,8 @@ from src.reporting.figures import _rate, figures
 from src.reporting.report import write_report
 from src.reporting.tables import print_verdict
 from tests.reporting import made_up
+from tests.reporting.conftest import opened, until
 
-CHROMIUM = Path("/usr/bin/chromium")
 KEYS = ("ranking", "curves", "sensitivity", "budget", "trials", "target", "importance", "slices",
         "stability")  # fmt: skip
 Facts = dict[str, Any]
@@ -42,44 +41,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = made_up.write(tmp_path_factory.mktemp("comparison"), *made_up.comparison())
     write_report(place)
     return place
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if not CHROMIUM.is_file():
-        pytest.skip(f"there is no {CHROMIUM}")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=str(CHROMIUM),
-            args=["--headless", "--no-sandbox", "--disable-gpu"],
-        )
-        yield chromium
-        chromium.close()
-
-
-def opened(browser: Any, place: Path, width: int = 1280, scheme: str = "light") -> Any:
-    """The page, having met no error, no message and no request but for itself."""
-    shown = browser.new_page(viewport={"width": width, "height": 850}, color_scheme=scheme)
-    shown.faults = []
-    shown.on("console", lambda message: shown.faults.append(message.text))
-    shown.on("pageerror", lambda error: shown.faults.append(str(error)))
-    shown.on("dialog", lambda dialog: shown.faults.append(dialog.message))
-    requests: list[str] = []
-    shown.on("request", lambda request: requests.append(request.url))
-    shown.goto(place.as_uri())
-    until(shown, "document.querySelectorAll('figure.done, figure.lost').length === figures()")
-    assert requests == [place.as_uri()]
-    return shown
-
-
-def until(shown: Any, condition: str, seconds: float = 30) -> None:
-    """Wait; the page's policy allows no script that would wait in it."""
-    end = time.monotonic() + seconds
-    script = condition.replace("figures()", "document.querySelectorAll('figure').length")
-    while not shown.evaluate(script):
-        assert time.monotonic() < end and not shown.faults, (condition, shown.faults)
-        shown.wait_for_timeout(30)
 
 
 @pytest.mark.parametrize("width", [1280, 390])
