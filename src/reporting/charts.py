@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from src.reporting.figures import Axis, Figure, Panel, Series
+from src.reporting.figures import INK, Axis, Figure, Panel, Series
 
 # Okabe and Ito's colours without yellow, which colour-blind readers tell apart. Seven colours and
 # eight markers: no two of 56 methods share both. The dashes tell 28 lines apart.
@@ -26,8 +26,9 @@ MARKERS = (  # within -1 to 1, as Vega wants its own shapes
     "M1,0L-.8,1V-1Z",
 )
 DASHES = [[1, 0], [8, 4], [9, 3, 2, 3], [2.5, 3]]
-INK = 48  # the style of what belongs to no method: the last colour, the first marker and dash
 MOST, MOST_ALONG = 150, 300  # points that are drawn of a series, and of a line
+ALONG = ("line", "step")
+JOINED = (*ALONG, "path")  # whose points are joined
 WIDTH, HEIGHT, ROW = 300, 190, 24  # of a panel on paper, and of a category
 AXES = 55  # height of the x axis and its title, which the page's panels include
 ENTRY = 19  # height of the legend's lines
@@ -35,6 +36,8 @@ FONT = "system-ui, Liberation Sans, DejaVu Sans, sans-serif"
 EDGE = 0.015  # how far within the axis a value stands that has no place on it
 FAINT = 0.07
 LARGE = 60  # a marker's size from which it stands for a mean
+NOTE = {"orient": "bottom", "anchor": "start", "fontWeight": "normal", "fontSize": 11, "offset": 12,
+        "limit": 1200}  # fmt: skip
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"  # a name; nothing is fetched
 Spec = dict[str, Any]
 # The page's buttons set the picked method: its style's number, or null for none.
@@ -65,7 +68,7 @@ def theme(colors: Sequence[str] = COLORS, **others: str) -> Spec:
         "title": {"color": ink, "fontSize": 12.5, "anchor": "start", "limit": 330},
         "range": {"category": [*colors], "symbol": [*MARKERS]},
         "style": {"hollow": {"fill": named["ground"]}, "plain": {"stroke": ink, "color": ink},
-                  "name": {"fill": ink}, "contour": {"stroke": soft}},
+                  "name": {"fill": ink}, "contour": {"stroke": soft, "color": soft}},
     }  # fmt: skip
 
 
@@ -81,7 +84,7 @@ def drawing(figure: Figure) -> Spec:
     columns = 2 if len(figure.panels) == 4 else min(len(figure.panels), 3)
     panels = [
         _layers(panel, str(number))
-        | {"title": one_line(panel.title), "width": WIDTH, "height": _height(panel)}
+        | {"title": _heading(panel), "width": WIDTH, "height": _height(panel)}
         for number, panel in enumerate(figure.panels)
     ]
     params = [_labels(panel, str(number)) for number, panel in enumerate(figure.panels)]
@@ -91,7 +94,13 @@ def drawing(figure: Figure) -> Spec:
         "params": [PICKED, *(each for labels in params for each in labels)],
         "vconcat": [whole, _legend(figure, columns)],
         "spacing": 14,
+        **({"title": NOTE | {"text": [*figure.note]}} if figure.note else {}),
     }
+
+
+def _heading(panel: Panel) -> Spec | str:
+    title = one_line(panel.title)
+    return {"text": title, "subtitle": one_line(panel.subtitle)} if panel.subtitle else title
 
 
 def interactive(panel: Panel, label: str) -> Spec:
@@ -115,7 +124,7 @@ def interactive(panel: Panel, label: str) -> Spec:
 
 
 def _is_along(panel: Panel) -> bool:
-    return any(series.kind in ("line", "step") for series in panel.series)
+    return any(series.kind in ALONG for series in panel.series)
 
 
 def _labels(panel: Panel, number: str) -> list[Spec]:
@@ -141,6 +150,7 @@ def _layers(panel: Panel, number: str, *, on_page: bool = False) -> Spec:
     values = rows(panel, y_limits)
     kinds = {row["k"] for row in values}
     layers = [layer for kind, make in LAYERS.items() if kind in kinds for layer in make()]
+    layers = [*_ground(panel), *layers]
     if on_page:
         layers += _pointed(panel)
     channels = {
@@ -271,6 +281,37 @@ def _bars() -> list[Spec]:
     return [{"transform": _only(k="bar"), "mark": bar, "encoding": encoding}]
 
 
+ORDER = {"field": "i", "type": "quantitative"}
+
+
+def _path() -> list[Spec]:
+    path = {"color": COLOR, "strokeDash": DASH, "detail": STRETCH, "order": ORDER}
+    return [
+        {"transform": _only(k="path"), "mark": _mark("line", strokeWidth=1.8),
+         "encoding": path | {"opacity": _opacity(1)}},
+        _markers(_only(k="path", m=1), 50, 1, hollow=False),
+    ]  # fmt: skip
+
+
+def _ground(panel: Panel) -> list[Spec]:
+    """The contours: a row holds a whole line, since they have many points."""
+    lines = [
+        {"p": number, "x": [*map(_digits, series.x)], "y": [*map(_digits, series.y)],
+         "i": [*range(len(series.x))]}
+        for number, series in enumerate(panel.series)
+        if series.kind == "contour"
+    ]  # fmt: skip
+    if not lines:
+        return []
+    ground = {
+        "data": {"values": lines},
+        "transform": [{"flatten": ["x", "y", "i"]}],
+        "mark": _mark("line", strokeWidth=0.6, opacity=0.6, style="contour"),
+        "encoding": {"detail": {"field": "p"}, "order": ORDER},
+    }
+    return [ground]
+
+
 def _pointed(panel: Panel) -> list[Spec]:
     """Zooming, and what shows the nearest point's values: on lines, those of all at its x."""
     free = [name for name, axis in (("x", panel.x), ("y", panel.y)) if not axis.ticks]
@@ -280,7 +321,7 @@ def _pointed(panel: Panel) -> list[Spec]:
     near |= {"encodings": ["x"]} if along else {}
     chosen = {"condition": {"param": "near", "empty": False, "value": 1}, "value": 0}
     tooltip = {"content": "data"}
-    kinds = ["line", "step"] if along else [*LAYERS]
+    kinds = ALONG if along else [*LAYERS]
     points = {
         "transform": [{"filter": {"field": "k", "oneOf": kinds}}],
         "mark": _mark("point", size=160, style="plain", tooltip=tooltip),
@@ -295,10 +336,12 @@ def _pointed(panel: Panel) -> list[Spec]:
 
 LAYERS: dict[str, Callable[[], list[Spec]]] = {
     "bar": _bars,
+    "path": _path,
     "line": lambda: _line("line", "linear"),
     "step": lambda: _line("step", "step-after"),
     "points": lambda: _either("points", 30, 0.7),
     "interval": _intervals,
+    "mark": lambda: _either("mark", 110, 1),
 }
 
 
@@ -314,12 +357,13 @@ def rows(panel: Panel, limits: tuple[float, float]) -> list[Spec]:
     return [
         {"k": series.kind, "s": series.style, "n": number, **row}
         for number, series in enumerate(panel.series)
+        if series.kind != "contour"
         for row in _series_rows(series, panel.y, limits)
     ]
 
 
 def _series_rows(series: Series, axis: Axis, limits: tuple[float, float]) -> Iterator[Spec]:
-    along = series.kind in ("line", "step")
+    along = series.kind in JOINED
     indices = drawn_points(series)
     marked = _marked(series, indices) if along else set()
     part = 0
@@ -333,6 +377,7 @@ def _series_rows(series: Series, axis: Axis, limits: tuple[float, float]) -> Ite
             row |= {"y": _digits(_edge(axis, limits)), "is": "∞" if math.isinf(y) else f"{y:.4g}"}
         if along:
             row |= {"p": part, **({"m": 1} if index in marked else {})}
+            row |= {"i": index} if series.kind == "path" else {}
         elif series.kind != "bar":
             row["hollow"] = int(series.hollow)
         if series.notes:
@@ -362,17 +407,19 @@ def _digits(value: float) -> float:
 
 def drawn_points(series: Series) -> list[int]:
     """Indices of the drawn points: all, or so many evenly over them; a line's from end to end."""
-    along = series.kind in ("line", "step")
+    along = series.kind in ALONG
     most = MOST_ALONG if along else MOST
-    if len(series.x) <= most:
+    if len(series.x) <= most or series.kind in ("path", "contour"):
         return list(range(len(series.x)))
     order = np.arange(len(series.x)) if along else np.argsort(np.array(series.x), kind="stable")
     return [int(order[n]) for n in np.linspace(0, len(order) - 1, most).astype(int)]
 
 
 def _marked(series: Series, indices: Sequence[int]) -> set[int]:
-    """The points of a line that have a marker: all of few, six of many."""
+    """The points of a line that have a marker: all of few, six of many; of a path its end."""
     finite = [n for n in indices if math.isfinite(series.x[n]) and math.isfinite(series.y[n])]
+    if series.kind == "path":
+        return {*finite[-1:]}
     count = len(finite) if len(finite) < 9 else 6
     return {finite[round(n)] for n in np.linspace(0, len(finite) - 1, count)}
 
@@ -404,7 +451,7 @@ def _along_x(panel: Panel) -> list[float]:
 
 def _along_y(panel: Panel) -> list[float]:
     values = [y for series in panel.series for y in series.y]
-    lines = [series for series in panel.series if series.kind in ("line", "step")]
+    lines = [series for series in panel.series if series.kind in ALONG]
     return values + [y for series in lines for y in (*series.low, *series.high)]
 
 
@@ -436,7 +483,7 @@ def _legend(figure: Figure, columns: int) -> Spec:
     width = columns * (WIDTH + 60)
     methods = [{"k": "method", "s": style, "t": one_line(name)} for name, style in figure.legend]
     keys = [
-        {"k": key.kind, "s": INK, "hollow": int(key.hollow), "t": one_line(key.text)}
+        {"k": key.kind, "s": key.style, "hollow": int(key.hollow), "t": one_line(key.text)}
         for key in figure.keys
     ]
     entries = [*_cells(methods, width, 180, 0)]
@@ -487,14 +534,15 @@ def _entry_layers(width: int, height: int) -> list[Spec]:
     layers = [
         rule(["band"], 12, 0.25),
         rule(["bar"], 12),
-        rule(["line", "step", "interval"], 2),
+        rule(["line", "step", "path", "interval"], 2),
         rule(["method"], 1.8, strokeDash=DASH),
         layer(["method"], dot, "x", color=COLOR, shape=SHAPE),
         *(marker("points", 30, hollow) for hollow in (True, False)),
+        marker("mark", 110, False),
         *(marker("interval", 95, hollow) for hollow in (True, False)),
         layer(["method", "band", *LAYERS], text, "text", text={"field": "t"}),
     ]
-    _let_recur(layers, INK)
+    _let_recur(layers, INK)  # the last style of all
     return layers
 
 

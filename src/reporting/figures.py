@@ -23,7 +23,8 @@ from src.reporting.figures_numbers import (
 )
 from src.results.status import Status
 
-Kind = Literal["line", "step", "points", "interval", "bar"]
+Kind = Literal["line", "step", "path", "contour", "points", "mark", "interval", "bar"]
+INK = 48  # the style of what belongs to no method: the last colour, the first marker and dash
 SHARE = (0.0, 1.03)
 LOWER, HIGHER = "lower is better", "higher is better"
 QUARTILES = (0.25, 0.5, 0.75)
@@ -60,6 +61,8 @@ class Axis:
 class Series:
     """Data drawn in one colour. `low` and `high` bound y of a line, x of an interval.
 
+    A path joins its points in their order, a line by x. Contours are ground, not data.
+
     Args:
         style: the number of its colour, dashes and marker.
         hollow: drawn as minor: not completed, not tuned, single runs behind their mean.
@@ -79,8 +82,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Panel:
-    """Args:
-    height: in pixels; none takes it from what is drawn.
+    """A picture with two axes.
+
+    Args:
+        height: in pixels; none takes it from what is drawn.
     """
 
     title: str
@@ -88,6 +93,7 @@ class Panel:
     y: Axis
     series: list[Series]
     height: float = 0
+    subtitle: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,7 @@ class Key:
     kind: Kind | Literal["band"]
     text: str
     hollow: bool = False
+    style: int = INK
 
 
 @dataclass(frozen=True)
@@ -107,6 +114,7 @@ class Figure:
         key: names its files.
         legend: (name, style) of each method.
         keys: what the marks mean.
+        note: lines that stand beneath the picture on paper.
         table: heading and rows of numbers read off the panels.
     """
 
@@ -117,13 +125,15 @@ class Figure:
     legend: list[tuple[str, int]]
     table: list[list[str]] = field(default_factory=list)
     keys: tuple[Key, ...] = ()
+    note: tuple[str, ...] = ()
 
     def rows(self) -> Iterator[list[Any]]:
         """The data, heading first, to seven digits."""
         yield ["panel", "series", "x_is", "x", "y_is", "y", "low", "high", "note"]
         for panel in self.panels:
             for series in panel.series:
-                yield from _rows(panel, series)
+                if series.kind != "contour":
+                    yield from _rows(panel, series)
 
 
 def _rows(panel: Panel, series: Series) -> Iterator[list[Any]]:

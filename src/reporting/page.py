@@ -24,7 +24,7 @@ VERDICTS = {"better", "worse", "undecided"}
 FOOTER = (
     "Point at a figure to read values; hold Ctrl and turn the wheel to zoom, drag to move, "
     "double-click to go back; press a method in a legend to dim the others. The same figures lie "
-    "beside this file as PNG, SVG and PDF in figures/."
+    "beside this file as PNG, SVG and PDF."
 )
 Rows = Iterable[Sequence[Any]]
 
@@ -157,27 +157,27 @@ def _drawn(figure: Figure, panels: list[charts.Spec]) -> dict[str, Any]:
     for panel in figure.panels:
         names = ", ".join(dict.fromkeys(series.name for series in panel.series))
         label = f"{figure.title}: {panel.title}. {panel.y.title} by {panel.x.title}: {names}"
-        shown.append({"number": len(panels), "title": panel.title, "label": label})
+        title = f"{panel.title}: {panel.subtitle}" if panel.subtitle else panel.title
+        shown.append({"number": len(panels), "title": title, "label": label})
         panels.append(charts.interactive(panel, label))
     legend = [_entry(text, style, Key("line", "")) for text, style in figure.legend]
-    keys = [_entry(key.text, charts.INK, key) for key in figure.keys]
+    keys = [_entry(key.text, key.style, key, method=False) for key in figure.keys]
     return {"panels": shown, "legend": legend, "marks": keys}
 
 
-def _entry(text: str, style: int, key: Key) -> dict[str, Any]:
+def _entry(text: str, style: int, key: Key, *, method: bool = True) -> dict[str, Any]:
     """A method in the legend, or what a kind of mark means."""
-    method = style != charts.INK
     marker = charts.MARKERS[style % len(charts.MARKERS)]
     return {
         "text": text,
         "style": style,
         "color": style % len(charts.COLORS),
         "dash": style % len(charts.DASHES),
-        "line": key.kind in ("line", "step", "interval"),
+        "line": key.kind in ("line", "step", "path", "interval"),
         "thick": key.kind if key.kind in ("band", "bar") else "",
-        "marker": marker if method or key.kind in ("points", "interval") else "",
+        "marker": marker if method or key.kind in ("points", "mark", "interval") else "",
         "hollow": key.hollow,
-        "size": 4.6 if key.kind == "interval" else 3.4,
+        "size": 4.6 if key.kind in ("mark", "interval") else 3.4,
     }
 
 
