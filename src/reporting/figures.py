@@ -160,7 +160,8 @@ def figures(comparison: Comparison) -> list[Figure]:
 
 def selection(comparison: Comparison) -> Cost:
     metric = comparison.selection_metric
-    return Cost(metric, direction_of(metric) is Direction.MAXIMIZE)
+    otherwise = comparison.direction if metric == comparison.metric else Direction.MINIMIZE
+    return Cost(metric, direction_of(metric, otherwise) is Direction.MAXIMIZE)
 
 
 def _figure(
@@ -216,7 +217,7 @@ def _results(comparison: Comparison, cost: Cost) -> Panel:
                 Series(label, number, "interval", [mean], [y], [low], [high],
                        kind == "default", note)
             )  # fmt: skip
-    x = _cost_axis(cost, log_fits([value for drawn in series for value in drawn.x]))
+    x = cost_axis(cost, log_fits([value for drawn in series for value in drawn.x]))
     title = f"Results on the {cost.part} set"
     return Panel(title, x, Axis("", ticks=tuple(ticks), reverse=True), series)
 
@@ -239,7 +240,7 @@ def _differences(comparison: Comparison, cost: Cost) -> list[Panel]:
     return [Panel("Differences between pairs", x_axis, y_axis, series)]
 
 
-def _cost_axis(cost: Cost, log: bool) -> Axis:
+def cost_axis(cost: Cost, log: bool) -> Axis:
     return Axis(cost.label, log, better=LOWER)
 
 
@@ -290,7 +291,7 @@ def _curves(comparison: Comparison, cost: Cost, by: str, title: str, label: str)
 
     series = _series_of(comparison, draw)
     values = [value for drawn in series for value in drawn.y]
-    return Panel(title, Axis(label), _cost_axis(cost, log_fits(values, 1)), series)
+    return Panel(title, Axis(label), cost_axis(cost, log_fits(values, 1)), series)
 
 
 def _rate(trial: Trial) -> tuple[str, float] | None:
@@ -327,7 +328,7 @@ def learning_rate(comparison: Comparison) -> Figure:
         table.append([name, *_good(response)])
     log = log_fits([value for drawn in series for value in drawn.y])
     curves = Panel(
-        "One curve per method", Axis("learning rate", True), _cost_axis(cost, log), series
+        "One curve per method", Axis("learning rate", True), cost_axis(cost, log), series
     )
     caption = (
         "From the searches' trials, everything else as it was sampled: small marks are trials, the "
@@ -380,7 +381,7 @@ def budget(comparison: Comparison) -> Figure:
         "its trials makes small budgets look better here than they were. Right: the best so far, "
         "in the order in which the trials were made, a line per search."
     )
-    panels = [_drawn(comparison, cost), _so_far(comparison, cost)]
+    panels = [_drawn(comparison, cost), so_far(comparison, cost)]
     keys = (
         Key("line", "median of the best of k"),
         Key("band", "the middle half"),
@@ -401,14 +402,15 @@ def _drawn(comparison: Comparison, cost: Cost) -> Panel:
     series = _series_of(comparison, draw)
     log = log_fits([value for drawn in series for value in drawn.y])
     title = "Best of k trials"
-    return Panel(title, Axis("trials", _long(series)), _cost_axis(cost, log), series)
+    return Panel(title, Axis("trials", _long(series)), cost_axis(cost, log), series)
 
 
 def _long(series: list[Series]) -> bool:
     return max((len(drawn.x) for drawn in series), default=0) > 8
 
 
-def _so_far(comparison: Comparison, cost: Cost) -> Panel:
+def so_far(comparison: Comparison, cost: Cost) -> Panel:
+    """The best value by the number of trials, a line per search."""
     series = []
     for search in comparison.searches:
         costs = [trial_cost(trial, cost) for trial in search.trials]
@@ -420,7 +422,7 @@ def _so_far(comparison: Comparison, cost: Cost) -> Panel:
         series.append(Series(search.method, style, "step", counts, best))
     log = log_fits([value for drawn in series for value in drawn.y])
     title = "Best so far, as searched"
-    return Panel(title, Axis("trials", _long(series)), _cost_axis(cost, log), series)
+    return Panel(title, Axis("trials", _long(series)), cost_axis(cost, log), series)
 
 
 def trials(comparison: Comparison) -> Figure:
@@ -434,7 +436,7 @@ def trials(comparison: Comparison) -> Figure:
     series = _series_of(comparison, shares)
     log = log_fits([value for drawn in series for value in drawn.x])
     y = Axis("share of trials", limits=SHARE, better=HIGHER)
-    all_trials = Panel("Share of trials at most this bad", _cost_axis(cost, log), y, series)
+    all_trials = Panel("Share of trials at most this bad", cost_axis(cost, log), y, series)
     caption = (
         "How good a trial was, whatever its parameters: a curve far to the left and steep belongs "
         "to a method that is easy to tune. Trials that were pruned, diverged or failed count among "
@@ -571,7 +573,7 @@ def _slice(comparison: Comparison, name: str, style: int, parameter: str, cost: 
     if limits is None:
         log = not ticks and log_fits(xs, 10)
     x_axis = Axis(parameter, log, ticks, limits=limits)
-    return Panel(name, x_axis, _cost_axis(cost, log_fits(values)), series)
+    return Panel(name, x_axis, cost_axis(cost, log_fits(values)), series)
 
 
 def _space(

@@ -75,11 +75,16 @@ def save(figures: Sequence[Figure], folder: Path) -> None:
     """Write `folder/KEY.png`, `.svg` and `.pdf` of each figure, for papers."""
     folder.mkdir(parents=True, exist_ok=True)
     for figure in figures:
-        spec = json.dumps(charts.drawing(figure), allow_nan=False)
-        svg = _numbered(vl_convert.vegalite_to_svg(spec, config=charts.theme()))
-        write_whole(folder / f"{figure.key}.svg", svg.encode())
-        write_whole(folder / f"{figure.key}.png", vl_convert.svg_to_png(svg, scale=SCALE))
-        write_whole(folder / f"{figure.key}.pdf", vl_convert.svg_to_pdf(svg))
+        for ending, content in pictures(figure).items():
+            write_whole(folder / f"{figure.key}.{ending}", content)
+
+
+def pictures(figure: Figure) -> dict[str, bytes]:
+    """A figure as svg, png and pdf."""
+    spec = json.dumps(charts.drawing(figure), allow_nan=False)
+    svg = _numbered(vl_convert.vegalite_to_svg(spec, config=charts.theme()))
+    png, pdf = vl_convert.svg_to_png(svg, scale=SCALE), vl_convert.svg_to_pdf(svg)
+    return {"svg": svg.encode(), "png": png, "pdf": pdf}
 
 
 def _numbered(svg: str) -> str:

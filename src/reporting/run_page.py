@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from src.comparing.record import clean
-from src.config import flatten
 from src.errors import InputError
 from src.metrics import Direction, direction_of, quantity
 from src.reporting.comparison_page import counted, record, text
 from src.reporting.figures import HIGHER, LOWER, Axis, Figure, Key, Panel, Series, log_fits
 from src.reporting.page import Page, Section, Table, render
 from src.results.folder import load_config, load_json
+from src.results.identity import settings
 from src.results.record import read_rows
 
 MOST_RUNS = 56  # so many have looks of their own
@@ -59,9 +59,13 @@ def _read(folder: Path, name: str) -> StoredRun:
     result = load_json(folder, "result.json") or {}
     provenance = load_json(folder, "provenance.json") or {}
     try:
-        settings = {key: value for key, value in flatten(clean(config)).items() if key != "resume"}
-        rows = [clean(row) for row in _thinned(read_rows(folder))]
-        return StoredRun(clean(name), settings, rows, clean(result), flatten(clean(provenance)))
+        return StoredRun(
+            clean(name),
+            settings(clean(config), ("resume",)),
+            [clean(row) for row in _thinned(read_rows(folder))],
+            clean(result),
+            settings(clean(provenance), ()),
+        )
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{folder}: metrics.jsonl: {error}") from error
 
@@ -99,12 +103,12 @@ def _of_one(run: StoredRun, drawn: list[Section]) -> list[Section]:
     result = [
         [key.replace("_", " "), text(value)] for key, value in about.items() if value is not None
     ]
-    settings = [[key, text(value)] for key, value in run.settings.items()]
+    resolved = [[key, text(value)] for key, value in run.settings.items()]
     provenance = [[key, text(value)] for key, value in run.provenance.items()]
     return [
         Section("result", "Result", "Result", tables=[Table(FIELDS, result)]),
         *drawn,
-        record("settings", "Settings", "The resolved config.", FIELDS, settings, open_=True),
+        record("settings", "Settings", "The resolved config.", FIELDS, resolved, open_=True),
         record("provenance", "Provenance", "Where it comes from.", FIELDS, provenance),
     ]
 
