@@ -26,7 +26,7 @@ def report(folders: list[Path], out: Path | None) -> Path:
     """Write the report of a comparison or of runs; print a comparison's verdict."""
     from src.comparing.record import read
     from src.errors import InputError
-    from src.reporting.report import is_run, write_report, write_runs
+    from src.reporting.report import is_run, write_comparison, write_runs
     from src.reporting.tables import print_verdict
 
     runs = [is_run(folder) for folder in folders]
@@ -38,8 +38,9 @@ def report(folders: list[Path], out: Path | None) -> Path:
         raise InputError(f"{folders[runs.index(False)]}: a comparison; only runs share a page")
     if out is not None:
         raise InputError(f"--out={out}: a comparison's report stands in its own folder")
-    page = write_report(folders[0])
-    print_verdict(read(folders[0]))
+    comparison = read(folders[0])
+    page = write_comparison(comparison, folders[0])
+    print_verdict(comparison)
     return page
 
 

@@ -321,7 +321,7 @@ def _pointed(panel: Panel) -> list[Spec]:
     near |= {"encodings": ["x"]} if along else {}
     chosen = {"condition": {"param": "near", "empty": False, "value": 1}, "value": 0}
     tooltip = {"content": "data"}
-    kinds = ALONG if along else [*LAYERS]
+    kinds = [*(ALONG if along else LAYERS)]
     points = {
         "transform": [{"filter": {"field": "k", "oneOf": kinds}}],
         "mark": _mark("point", size=160, style="plain", tooltip=tooltip),

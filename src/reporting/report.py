@@ -26,7 +26,15 @@ def write_report(folder: Path) -> Path:
     Raises:
         InputError: the folder holds no comparison, or a broken one, or can't be written.
     """
-    comparison = read(folder)
+    return write_comparison(read(folder), folder)
+
+
+def write_comparison(comparison: Comparison, folder: Path) -> Path:
+    """Write `report.html`, `figures/` and `table.*` of a comparison into a folder.
+
+    Raises:
+        InputError: the folder can't be written.
+    """
     try:
         return _write(comparison, folder)
     except OSError as error:

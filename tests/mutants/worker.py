@@ -22,7 +22,7 @@ from tests.mutants import ROOT
 HEAVY = (
     "torch", "torchvision", "hydra", "omegaconf", "optuna", "pydantic", "rich.progress", "pandas",
     "scipy.stats", "statsmodels.stats.multitest", "sklearn.datasets", "altair",
-    "vl_convert", "jinja2", "pyarrow.parquet", "hypothesis", "sqlalchemy", "filelock", "cmaes",
+    "jinja2", "pyarrow.parquet", "hypothesis", "sqlalchemy", "filelock", "cmaes",
     "psycopg", "psutil", "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper",
 )  # fmt: skip
 

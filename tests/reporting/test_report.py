@@ -3,6 +3,7 @@
 import base64
 import csv
 import errno
+import html
 import html.parser
 import json
 import re
@@ -120,6 +121,17 @@ def test_a_figure_is_zoomed(browser: Any, folder: Path) -> None:
     assert axis.all_text_contents() != before
     assert shown.faults == []
     shown.close()
+
+
+def test_the_policy(folder: Path) -> None:
+    """Nothing is loaded, nothing evaluated, and only the page's own two scripts run."""
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
+    parts = dict(part.split(" ", 1) for part in html.unescape(policy).split("; "))
+    assert parts["default-src"] == "'none'"
+    assert len(parts["script-src"].split()) == 2 and len(parts["style-src"].split()) == 1
+    assert "unsafe" not in policy and "data:" not in policy and "http" not in policy
+    assert len(text.encode()) < 2e6
 
 
 def test_downloads(browser: Any, folder: Path) -> None:
