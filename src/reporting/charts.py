@@ -526,11 +526,11 @@ def _entry_layers(width: int, height: int) -> list[Spec]:
 
     def marker(kind: str, size: float, hollow: bool) -> Spec:
         drawn = _markers(_only(k=kind, hollow=int(hollow)), size, 1, hollow=hollow)
-        placed = layer([kind], drawn["mark"], "x", color=COLOR, shape=SHAPE)
+        placed = layer([kind], drawn["mark"] | {"opacity": 1}, "x", color=COLOR, shape=SHAPE)
         return placed | {"transform": drawn["transform"]}
 
     text = _mark("text", align="left", baseline="middle", fontSize=11, style="name", limit=330)
-    dot = _mark("point", filled=True, size=40)
+    dot = _mark("point", filled=True, size=40, opacity=1)
     layers = [
         rule(["band"], 12, 0.25),
         rule(["bar"], 12),
