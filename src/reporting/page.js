@@ -50,13 +50,15 @@ function says(figure) {
   };
 }
 
+let busy = Promise.resolve();  // one after the other, so that the first is soon there
 function draw(figure) {
   if (!views.has(figure)) {
     const options = {
       ast: true, actions: false, renderer: "svg", defaultStyle: false, config: data.config,
       tooltip: says(figure),
     };
-    const drawn = vegaEmbed(figure.querySelector(".plot"), spec(figure), options);
+    const drawn = busy.then(() => vegaEmbed(figure.querySelector(".plot"), spec(figure), options));
+    busy = drawn.catch(() => {});
     views.set(figure, drawn.then(({ view }) => { figure.classList.add("done"); return view; }));
   }
   return views.get(figure);
