@@ -1,6 +1,8 @@
 """Entry point: `python -m src.studies` lists the studies, `... NAME` shows one."""
 
 import argparse
+from pathlib import Path
+from typing import Any
 
 from src.cli import one_line_errors
 from src.sweeping import DEFAULT_STORAGE
@@ -20,7 +22,39 @@ def main() -> None:
         if arguments.name is None:
             list_studies(arguments.storage)
         else:
-            show_study(arguments.storage, arguments.name, arguments.top)
+            show_study(arguments.storage, arguments.name, arguments.top, write_page)
+
+
+def write_page(study: Any, path: Path) -> None:
+    """Write the page of an Optuna study, and `figures/` beside it.
+
+    Raises:
+        InputError: the folder can't be written.
+    """
+    from src.comparing.record import Search, clean
+    from src.comparing.trials import space_of, trials_of
+    from src.errors import InputError
+    from src.files import write_whole
+    from src.reporting.report import save
+    from src.reporting.study_page import study_page
+    from src.sweeping.show import importances
+    from src.sweeping.study import study_direction
+
+    search = Search(
+        method=study.study_name, space=space_of(study), importance=importances(study),
+        trials=trials_of(study),
+    )  # fmt: skip
+    signature = study.user_attrs.get("signature", {})
+    curves = {trial.number: dict(trial.intermediate_values) for trial in study.get_trials()}
+    text, figures = study_page(
+        Search.model_validate(clean(search.model_dump())), clean(signature), curves,
+        study_direction(study),
+    )  # fmt: skip
+    try:
+        save(figures, path.parent / "figures")
+        write_whole(path, text.encode())
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
 
 
 if __name__ == "__main__":

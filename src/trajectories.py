@@ -20,7 +20,7 @@ def surfaces() -> list[Any]:
     return [
         Surface(
             "Rosenbrock",
-            "$(1-x)^2 + 100\\,(y-x^2)^2$",
+            "(1−x)² + 100 (y−x²)²",
             lambda x, y: (1 - x) ** 2 + 100 * (y - x**2) ** 2,
             (-1.4, 1.6),
             ((1, 1),),
@@ -28,7 +28,7 @@ def surfaces() -> list[Any]:
         ),
         Surface(
             "Beale",
-            "$(1.5-x+xy)^2 + (2.25-x+xy^2)^2 + (2.625-x+xy^3)^2$",
+            "(1.5−x+xy)² + (2.25−x+xy²)² + (2.625−x+xy³)²",
             lambda x, y: (
                 (1.5 - x + x * y) ** 2 + (2.25 - x + x * y**2) ** 2 + (2.625 - x + x * y**3) ** 2
             ),
@@ -38,7 +38,7 @@ def surfaces() -> list[Any]:
         ),
         Surface(
             "Himmelblau",
-            "$(x^2+y-11)^2 + (x+y^2-7)^2$",
+            "(x²+y−11)² + (x+y²−7)²",
             lambda x, y: (x**2 + y - 11) ** 2 + (x + y**2 - 7) ** 2,
             (0.2, -4.2),
             peaks,
@@ -46,7 +46,7 @@ def surfaces() -> list[Any]:
         ),
         Surface(
             "Saddle",
-            "$x^2 - y^2$ (no minimum: the way out is along y)",
+            "x² − y² (no minimum: the way out is along y)",
             lambda x, y: x**2 - y**2,
             (1.8, 0.001),
             (),
@@ -54,7 +54,7 @@ def surfaces() -> list[Any]:
         ),
         Surface(
             "Ravine",
-            "$(x^2 + 50\\,y^2)/2$",
+            "(x² + 50 y²) / 2",
             lambda x, y: (x**2 + 50 * y**2) / 2,
             (-3.6, 1.2),
             ((0, 0),),
@@ -139,38 +139,38 @@ def main() -> None:
         "--out",
         type=Path,
         default=OUTPUTS / "trajectories",
-        help="where to write NAME.png and NAME.svg",
+        help="where to write NAME.html, NAME.png, NAME.svg and NAME.pdf",
     )
     arguments = parser.parse_args()
     with one_line_errors():
         if arguments.steps < 1:
             raise InputError(f"--steps={arguments.steps}: must be an integer >= 1")
         draw_all(arguments.methods, arguments.steps, arguments.out)
-        print(f"drawn: {arguments.out}.png, {arguments.out}.svg")
+        print(f"drawn: {arguments.out}.html, and as .png, .svg, .pdf")
 
 
 def draw_all(methods: list[str], steps: int, out: Path) -> None:
     """Follow every method on every function and draw them."""
-    from src.reporting.trajectories import Path2D, draw
+    from src.files import write_whole
+    from src.reporting.page import Page, Section, render
+    from src.reporting.report import save
+    from src.reporting.trajectories import Path2D, figure
 
-    panels = []
-    for surface in surfaces():
-        paths = []
-        for name in methods:
-            rate, points = tuned(name, surface, steps)
-            paths.append(Path2D(f"{name}, lr {rate:.2g}", points))
-        panels.append((surface, paths))
+    panels = [
+        (surface, [Path2D(name, *tuned(name, surface, steps)) for name in methods])
+        for surface in surfaces()
+    ]
     settings = (
-        f"{steps} steps in float64, full gradients.\n"
-        f"lr: of {RATES} values, log-uniform in\n[1e-4, 10], the one whose path stays\n"
-        "in the picture and runs lowest there:\n"
-        "mean log height over all steps (mean\nheight on the saddle); in the legend.\n"
-        "All else: the defaults of conf/optimizer.\n\n"
-        "■ start   ★ minimum   ● end"
+        f"{steps} steps in float64, full gradients. lr: of {RATES} values, log-uniform in [1e-4, "
+        "10], the one whose path stays in the picture and runs lowest there: mean log height over "
+        "all steps (mean height on the saddle). All else: the defaults of conf/optimizer."
     )
+    drawn = figure(panels, settings, out.name)
+    sections = [Section("paths", "Paths", "Paths", figure=drawn)]
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        draw(panels, settings, out)
+        save([drawn], out.parent)
+        page = render(Page("Trajectories", [f"{steps} steps"], sections))
+        write_whole(out.parent / f"{out.name}.html", page.encode())
     except OSError as error:
         raise InputError(f"--out={out}: {error.strerror}") from error
 

@@ -75,7 +75,7 @@ def test_a_comparison_is_reported(
     session: Session, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = copied(session, "comparison")
-    monkeypatch.setattr("src.reporting.figures_paper.save", lambda figure, folder: None)  # slow
+    monkeypatch.setattr("src.reporting.report.save", lambda figures, folder: None)  # slow
     monkeypatch.setattr(sys, "argv", ["report.py", str(folder)])
     report.main()
     sentence = json.loads((folder / "comparison.json").read_text())["sentence"]

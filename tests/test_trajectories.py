@@ -3,12 +3,14 @@
 import subprocess
 import sys
 
+import altair as alt
 import numpy as np
 import pytest
 import torch
 
 from src.errors import InputError
-from src.reporting.trajectories import Path2D, draw
+from src.reporting import charts
+from src.reporting.trajectories import Path2D, figure
 from src.trajectories import cost, draw_all, follow, main, surfaces, tuned
 
 SURFACES = {surface.name: surface for surface in surfaces()}
@@ -72,12 +74,40 @@ def test_a_path_that_runs_away_is_cut_and_never_chosen():
     assert rate < 2 / 50  # beyond 2 / (largest curvature) gradient descent diverges
 
 
-def test_draws_both_files(tmp_path):
+def test_draws_page_and_files(tmp_path):
     draw_all(["sgd", "adam"], 5, tmp_path / "new" / "v1.2")
     assert (tmp_path / "new" / "v1.2.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "new" / "v1.2.pdf").read_bytes().startswith(b"%PDF")
     svg = (tmp_path / "new" / "v1.2.svg").read_text()
-    for word in ("Rosenbrock", "Beale", "Himmelblau", "Saddle", "Ravine"):
-        assert f"<!-- {word}" in svg  # matplotlib names each text in a comment
+    page = (tmp_path / "new" / "v1.2.html").read_text()
+    for word in ("Rosenbrock", "Beale", "Himmelblau", "Saddle", "Ravine", "5 steps in float64"):
+        assert word in svg and word in page
+
+
+def test_the_picture_shows_the_paths():
+    """From the start, in their order; the contours are as high all along as their level."""
+    surface = SURFACES["Ravine"]
+    points = np.array([[-3.6, 1.2], [2.0, 0.5], [-1.0, 0.25]])
+    drawn = figure([(surface, [Path2D("sgd", 0.03, points)])], "said.", "key")
+    (panel,) = drawn.panels
+    by_kind = {series.kind: series for series in panel.series}
+    assert (by_kind["path"].x, by_kind["path"].y) == (points[:, 0].tolist(), points[:, 1].tolist())
+    rows = charts.rows(panel, (-1.6, 1.6))
+    path = [row for row in rows if row["k"] == "path"]
+    assert [(row["x"], row["y"], row["i"]) for row in path] == [
+        (-3.6, 1.2, 0), (2, 0.5, 1), (-1, 0.25, 2)
+    ]  # fmt: skip
+    assert [row.get("m") for row in path] == [None, None, 1]
+    assert {(row["x"], row["y"]) for row in rows if row["k"] == "mark"} == {(-3.6, 1.2), (0, 0)}
+    contours = [series for series in panel.series if series.kind == "contour"]
+    assert len(contours) > 15
+    for line in contours:
+        heights = surface.value(np.array(line.x), np.array(line.y))
+        assert np.ptp(heights) < 0.03 * heights.mean() + 0.1
+    assert drawn.note == ("said.", "lr on Ravine: sgd 0.03")
+    assert [row[1] for row in drawn.rows()][1:] == ["sgd"] * 3 + ["start", "minimum"]
+    alt.VConcatChart.from_dict(charts.drawing(drawn))
+    alt.LayerChart.from_dict(charts.interactive(panel, "label"))
 
 
 @pytest.mark.parametrize(
@@ -111,21 +141,13 @@ def test_steps_that_are_none(monkeypatch, capsys):
     assert capsys.readouterr().err == "error: --steps=0: must be an integer >= 1\n"
 
 
-@pytest.mark.parametrize("count", [3, 5])
-def test_the_settings_stand_in_a_free_place_or_beneath(tmp_path, count):
-    path = Path2D("sgd", np.array([[0.0, 0.0], [0.1, 0.1]]))
-    panels = [(surface, [path]) for surface in surfaces()[:count]]
-    draw(panels, "4 steps in all", tmp_path / "x")
-    assert (tmp_path / "x.svg").read_text().count("<!-- 4 steps in all") == 1
-
-
 def test_it_says_what_it_drew(tmp_path, monkeypatch, capsys):
     drawn = []
     monkeypatch.setattr("src.trajectories.draw_all", lambda *given: drawn.append(given))
     monkeypatch.setattr(sys, "argv", ["x", "sgd", "--steps=7", f"--out={tmp_path}/paths"])
     main()
     assert drawn == [(["sgd"], 7, tmp_path / "paths")]
-    assert capsys.readouterr().out == f"drawn: {tmp_path}/paths.png, {tmp_path}/paths.svg\n"
+    assert capsys.readouterr().out == f"drawn: {tmp_path}/paths.html, and as .png, .svg, .pdf\n"
 
 
 def test_one_that_evaluates_a_point_itself() -> None:

@@ -12,21 +12,21 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-
 PROJECT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(PROJECT))
+
+from src.reporting.figures import HIGHER, LOWER, Axis, Figure, Key, Panel, Series  # noqa: E402
+from src.reporting.report import pictures  # noqa: E402
+
 PICTURE = Path(__file__).with_suffix(".png")
 
-# Okabe and Ito's colours, which colour-blind readers tell apart; the dashes serve everyone else.
-STYLES = {
-    "sgd": ("gradient descent", "#000000", ":"),
-    "momentum": ("momentum", "#0072B2", "-"),
-    "nesterov": ("Nesterov", "#E69F00", "--"),
-    "adam": ("Adam", "#009E73", "-"),
+METHODS = {
+    "sgd": "gradient descent",
+    "momentum": "momentum",
+    "nesterov": "Nesterov",
+    "adam": "Adam",
 }
+SETTINGS = "MNIST, one hidden layer of 100, lr 0.001, batch 64, one seed"
 
 
 def rows(optimizer: str, overrides: list[str], folder: Path) -> list[dict[str, Any]]:
@@ -38,31 +38,31 @@ def rows(optimizer: str, overrides: list[str], folder: Path) -> list[dict[str, A
     return [json.loads(line) for line in text.splitlines()]
 
 
-def draw(curves: dict[str, list[dict[str, Any]]]) -> None:
-    """Two panels with one legend, written to `PICTURE`."""
-    figure, (losses, accuracies) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    for optimizer, evaluations in curves.items():
-        label, colour, dashes = STYLES[optimizer]
-        style = {"label": label, "color": colour, "linestyle": dashes, "linewidth": 1.8}
-        epochs = [row["samples"] / 60_000 for row in evaluations]
-        losses.plot(epochs, [row["test_loss"] for row in evaluations], **style)
-        accuracies.plot(epochs, [100 * row["test_accuracy"] for row in evaluations], **style)
-    losses.set(yscale="log", ylabel="test loss (log scale)", xlabel="epochs")
-    ticks = [0.1, 0.2, 0.5, 1, 2]
-    losses.set_yticks(ticks, [str(tick) for tick in ticks])
-    losses.minorticks_off()
-    accuracies.set(ylabel="test accuracy, %", xlabel="epochs", ylim=(50, 100))
-    for axes in (losses, accuracies):
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-    accuracies.legend(frameon=False, loc="lower right")
-    figure.suptitle("MNIST, one hidden layer of 100, lr 0.001, batch 64, one seed", fontsize=11)
-    figure.savefig(PICTURE, dpi=120)
+def figure(curves: dict[str, list[dict[str, Any]]]) -> Figure:
+    """Two panels with one legend."""
+    losses = Axis("test loss", log=True, better=LOWER)
+    accuracies = Axis("test accuracy, %", better=HIGHER, limits=(50, 100))
+    panels = [
+        Panel(
+            title, Axis("epochs"), axis,
+            [Series(METHODS[name], style, "line", [row["samples"] / 60_000 for row in evaluations],
+                    [scale * row[metric] for row in evaluations])
+             for style, (name, evaluations) in enumerate(curves.items())],
+        )
+        for title, axis, metric, scale in (
+            ("Test loss", losses, "test_loss", 1),
+            ("Test accuracy", accuracies, "test_accuracy", 100),
+        )
+    ]  # fmt: skip
+    legend = [(METHODS[name], style) for style, name in enumerate(curves)]
+    keys = (Key("line", "evaluations, joined"),)
+    return Figure("learning_curves", "", "", panels, legend, keys=keys, note=(SETTINGS,))
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        draw({name: rows(name, sys.argv[1:], Path(folder)) for name in STYLES})
+        curves = {name: rows(name, sys.argv[1:], Path(folder)) for name in METHODS}
+    PICTURE.write_bytes(pictures(figure(curves))["png"])
     print(PICTURE.relative_to(PROJECT))
 
 

@@ -388,14 +388,15 @@ def _loaded(where: object, content: bytes) -> dict[str, Any]:
         raise InputError(f"{where}: not JSON: {error}") from error
     if not isinstance(loaded, dict):
         raise InputError(f"{where}: not a JSON object")
-    return {_clean(key): value if key == "rows" else _clean(value) for key, value in loaded.items()}
+    return {clean(key): value if key == "rows" else clean(value) for key, value in loaded.items()}
 
 
-def _clean(value: Any) -> Any:
+def clean(value: Any) -> Any:
+    """A value without letters that can't be shown, in whatever it holds."""
     if isinstance(value, str):
         return UNSHOWABLE.sub("\ufffd", value)
     if isinstance(value, list):
-        return [_clean(item) for item in value]
+        return [clean(item) for item in value]
     if isinstance(value, dict):
-        return {_clean(key): _clean(item) for key, item in value.items()}
+        return {clean(key): clean(item) for key, item in value.items()}
     return value

@@ -14,37 +14,28 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 import optuna
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 from rich.progress import TaskID
 
 from src.comparing import checks
 from src.comparing.ledger import Ledger
 from src.comparing.protocol import Plan
-from src.comparing.record import Choices, Interval, Search, Trial
+from src.comparing.record import Search
+from src.comparing.trials import space_of, trials_of
 from src.config import parse
 from src.console import print_line, stdout
 from src.errors import InputError
-from src.metrics import Direction
 from src.overrides import override, python
 from src.results import digest
-from src.results.status import BAD, Status
 from src.sweeping.progress import best_trial, trials_bar
 from src.sweeping.show import importances, load
 from src.sweeping.storage import AWAY, absolute, open_storage
-from src.sweeping.study import COUNTED, LOST, is_failed, study_direction
+from src.sweeping.study import COUNTED, is_failed, study_direction
 from src.sweeping.workers import MAX_RESTARTS, PARENT, POLL_SECONDS, end, last_words
 from src.training.rehearsal import check
-
-STATES = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: Status.PRUNED.value,
-    TrialState.FAIL: Status.FAILED.value,
-}
 
 
 class Searches:
@@ -192,60 +183,18 @@ class Searches:
 def read_search(plan: Plan, method: str, number: int, name: str) -> Search:
     """Read a finished search from its study."""
     study = load(str(plan.configs[method].hydra.sweeper.storage), name)
-    trials = study.get_trials(deepcopy=False)
-    direction = study_direction(study)
     signature = study.user_attrs["signature"]
     of_method = ("optimizer", "scheduler", "space", "search", "hash", "seed")
     shared = {key: value for key, value in signature.items() if not key.startswith(of_method)}
-    ended = [trial for trial in trials if trial.state in STATES]
-    listed = [trial for trial in ended if trial.user_attrs.get("reason") not in LOST]
-    space = {name: item for trial in listed for name, item in trial.distributions.items()}
     return Search(
         method=method,
         search=number,
         study=name,
         hash=signature["hash"],
         shared_hash=digest(shared),
-        space={name: _dimension(item) for name, item in space.items()},
+        space=space_of(study),
         importance=importances(study),
-        trials=[_trial(trial, direction) for trial in listed],
-    )
-
-
-def _dimension(item: Any) -> Interval | Choices:
-    """The record of a parameter's distribution."""
-    if isinstance(item, optuna.distributions.CategoricalDistribution):
-        return Choices(choices=[*item.choices])
-    return Interval(low=item.low, high=item.high, log=item.log)
-
-
-def _params(trial: FrozenTrial) -> dict[str, Any]:
-    """The values that the trial was trained with, from its overrides."""
-    lines = trial.user_attrs.get("overrides", ())
-    overrides = OverridesParser.create().parse_overrides([*lines])
-    values = {
-        item.key_or_group: item.value() for item in overrides if item.key_or_group in trial.params
-    }
-    return {**trial.params, **values}
-
-
-def _trial(trial: FrozenTrial, direction: Direction) -> Trial:
-    status = trial.user_attrs.get("status")
-    state = status if status in BAD else STATES[trial.state]
-    value = trial.value if state == "complete" else None
-    last = trial.intermediate_values[trial.last_step] if trial.last_step else None
-    return Trial(
-        number=trial.number,
-        state=state,
-        counted=trial.state in COUNTED,
-        value=last if state == Status.PRUNED else value,
-        cost=None
-        if value is None
-        else direction.sign * value,  # lower is better, whatever the metric
-        params=_params(trial),
-        seconds=trial.user_attrs.get("seconds"),
-        steps=trial.user_attrs.get("steps"),
-        folder=trial.user_attrs.get("folder"),
+        trials=trials_of(study),
     )
 
 

@@ -23,9 +23,10 @@ from src.reporting.figures_numbers import (
 )
 from src.results.status import Status
 
-Kind = Literal["line", "step", "points", "interval", "bar"]
+Kind = Literal["line", "step", "path", "contour", "points", "mark", "interval", "bar"]
+INK = 48  # the style of what belongs to no method: the last colour, the first marker and dash
 SHARE = (0.0, 1.03)
-MOST = 150  # points that are drawn of a series; its data hold all points
+LOWER, HIGHER = "lower is better", "higher is better"
 QUARTILES = (0.25, 0.5, 0.75)
 TARGETS = (2.0, 1.5, 1.2, 1.1, 1.0, 0.95, 0.9)
 LENGTHS = (0.1, 0.2, 0.5, 0.75, 1.0)
@@ -40,6 +41,7 @@ class Axis:
         reverse: whether small values lie far from the origin, as ranks do.
         mark: the position of a line across the panel.
         limits: lowest and highest position; None takes them from the values.
+        better: which way is better, in words; nothing where neither is.
     """
 
     label: str
@@ -48,11 +50,18 @@ class Axis:
     reverse: bool = False
     mark: float | None = None
     limits: tuple[float, float] | None = None
+    better: str = ""
+
+    @property
+    def title(self) -> str:
+        return f"{self.label} ({self.better})" if self.better else self.label
 
 
 @dataclass(frozen=True)
 class Series:
     """Data drawn in one colour. `low` and `high` bound y of a line, x of an interval.
+
+    A path joins its points in their order, a line by x. Contours are ground, not data.
 
     Args:
         style: the number of its colour, dashes and marker.
@@ -73,10 +82,28 @@ class Series:
 
 @dataclass(frozen=True)
 class Panel:
+    """A picture with two axes.
+
+    Args:
+        height: in pixels; none takes it from what is drawn.
+    """
+
     title: str
     x: Axis
     y: Axis
     series: list[Series]
+    height: float = 0
+    subtitle: str = ""
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a kind of mark means, in the legend. `band` is the area of a line."""
+
+    kind: Kind | Literal["band"]
+    text: str
+    hollow: bool = False
+    style: int = INK
 
 
 @dataclass(frozen=True)
@@ -86,6 +113,8 @@ class Figure:
     Args:
         key: names its files.
         legend: (name, style) of each method.
+        keys: what the marks mean.
+        note: lines that stand beneath the picture on paper.
         table: heading and rows of numbers read off the panels.
     """
 
@@ -95,13 +124,16 @@ class Figure:
     panels: list[Panel]
     legend: list[tuple[str, int]]
     table: list[list[str]] = field(default_factory=list)
+    keys: tuple[Key, ...] = ()
+    note: tuple[str, ...] = ()
 
     def rows(self) -> Iterator[list[Any]]:
         """The data, heading first, to seven digits."""
         yield ["panel", "series", "x_is", "x", "y_is", "y", "low", "high", "note"]
         for panel in self.panels:
             for series in panel.series:
-                yield from _rows(panel, series)
+                if series.kind != "contour":
+                    yield from _rows(panel, series)
 
 
 def _rows(panel: Panel, series: Series) -> Iterator[list[Any]]:
@@ -128,16 +160,17 @@ def figures(comparison: Comparison) -> list[Figure]:
 
 def selection(comparison: Comparison) -> Cost:
     metric = comparison.selection_metric
-    return Cost(metric, direction_of(metric) is Direction.MAXIMIZE)
+    otherwise = comparison.direction if metric == comparison.metric else Direction.MINIMIZE
+    return Cost(metric, direction_of(metric, otherwise) is Direction.MAXIMIZE)
 
 
 def _figure(
     comparison: Comparison, key: str, title: str, caption: str, panels: list[Panel],
-    table: list[list[str]] | None = None,
+    table: list[list[str]] | None = None, keys: tuple[Key, ...] = (),
 ) -> Figure:  # fmt: skip
     legend = [(name, number) for number, name in enumerate(comparison.methods)]
     drawn = [panel for panel in panels if panel.series]
-    return Figure(key, title, caption, drawn, legend, table or [])
+    return Figure(key, title, caption, drawn, legend, table or [], keys)
 
 
 def _series_of(comparison: Comparison, make: Callable[[str, int], Series | None]) -> list[Series]:
@@ -151,11 +184,15 @@ def ranking(comparison: Comparison) -> Figure:
         comparison,
         "ranking",
         "Ranking",
-        f"Left: runs on fresh seeds (small; at most {MOST} are drawn), the mean and its 95% "
-        "bootstrap interval (large); hollow: the method's untuned defaults. Right: differences "
-        "between paired runs with their 95% bootstrap interval; hollow: undecided, by the interval "
-        "or by the test.",
+        "Left: runs on fresh seeds (small), the mean and its 95% bootstrap interval (large); "
+        "hollow: the method's untuned defaults. Right: differences between paired runs with their "
+        "95% bootstrap interval; hollow: undecided, by the interval or by the test.",
         [_results(comparison, cost), *_differences(comparison, cost)],
+        keys=(
+            Key("points", "a run on a fresh seed", hollow=True),
+            Key("interval", "mean of the tuned runs; a decided pair; 95% interval"),
+            Key("interval", "mean of untuned defaults; an undecided pair", hollow=True),
+        ),
     )
 
 
@@ -180,7 +217,7 @@ def _results(comparison: Comparison, cost: Cost) -> Panel:
                 Series(label, number, "interval", [mean], [y], [low], [high],
                        kind == "default", note)
             )  # fmt: skip
-    x = Axis(cost.label, _log([value for drawn in series for value in drawn.x]))
+    x = cost_axis(cost, log_fits([value for drawn in series for value in drawn.x]))
     title = f"Results on the {cost.part} set"
     return Panel(title, x, Axis("", ticks=tuple(ticks), reverse=True), series)
 
@@ -197,12 +234,18 @@ def _differences(comparison: Comparison, cost: Cost) -> list[Panel]:
                    [numbers[2]], pair.verdict == "undecided", [pair.verdict])
         )  # fmt: skip
     label = f"difference in {comparison.metric.replace('_', ' ')}"
+    side = "above" if comparison.direction == Direction.MAXIMIZE else "below"
+    x_axis = Axis(label, mark=0.0, better=f"{side} 0 the first is better")
     y_axis = Axis("", ticks=tuple(ticks), reverse=True)
-    return [Panel("Differences between pairs", Axis(label, mark=0.0), y_axis, series)]
+    return [Panel("Differences between pairs", x_axis, y_axis, series)]
 
 
-def reason_sentence(text: str) -> str:
-    """The reason why seconds may not be compared, as a sentence."""
+def cost_axis(cost: Cost, log: bool) -> Axis:
+    return Axis(cost.label, log, better=LOWER)
+
+
+def ended(text: str) -> str:
+    """A text as a sentence."""
     return f"{(text or 'not measured').rstrip('.')}."
 
 
@@ -210,7 +253,7 @@ def _number(value: float | None) -> float:
     return float("nan") if value is None else value
 
 
-def _log(values: Sequence[float], wide: float = 3) -> bool:
+def log_fits(values: Sequence[float], wide: float = 3) -> bool:
     """Whether a log axis fits: nearly all values are positive and span a factor of `wide`."""
     finite = np.array([value for value in values if np.isfinite(value)])
     positive = finite[finite > 0]
@@ -234,8 +277,9 @@ def curves(comparison: Comparison) -> Figure:
         "10% have, the band has no upper half."
     )
     if not timing.valid:
-        caption += f" Seconds may not be compared here: {reason_sentence(timing.text)}"
-    return _figure(comparison, "curves", "Learning curves", caption, panels)
+        caption += f" Seconds may not be compared here: {ended(timing.text)}"
+    keys = (Key("line", "median of the runs"), Key("band", "from the 10% to the 90% quantile"))
+    return _figure(comparison, "curves", "Learning curves", caption, panels, keys=keys)
 
 
 def _curves(comparison: Comparison, cost: Cost, by: str, title: str, label: str) -> Panel:
@@ -247,7 +291,7 @@ def _curves(comparison: Comparison, cost: Cost, by: str, title: str, label: str)
 
     series = _series_of(comparison, draw)
     values = [value for drawn in series for value in drawn.y]
-    return Panel(title, Axis(label), Axis(cost.label, _log(values, 1)), series)
+    return Panel(title, Axis(label), cost_axis(cost, log_fits(values, 1)), series)
 
 
 def _rate(trial: Trial) -> tuple[str, float] | None:
@@ -282,9 +326,9 @@ def learning_rate(comparison: Comparison) -> Figure:
         series.append(Series(name, number, "line", list(response.x), list(response.y)))
         widths.append((name, number, response))
         table.append([name, *_good(response)])
-    log = _log([value for drawn in series for value in drawn.y])
+    log = log_fits([value for drawn in series for value in drawn.y])
     curves = Panel(
-        "One curve per method", Axis("learning rate", True), Axis(cost.label, log), series
+        "One curve per method", Axis("learning rate", True), cost_axis(cost, log), series
     )
     caption = (
         "From the searches' trials, everything else as it was sampled: small marks are trials, the "
@@ -296,7 +340,14 @@ def learning_rate(comparison: Comparison) -> Figure:
     )
     panels = [curves, _widths(widths)]
     title = "Sensitivity to the learning rate"
-    return _figure(comparison, "sensitivity", title, caption, panels, table if widths else None)
+    keys = (
+        Key("points", "a trial", hollow=True),
+        Key("line", "the best trial of each third of a decade"),
+        Key("interval", "best rate and good range"),
+        Key("interval", "a range that ends where trials end", hollow=True),
+    )
+    table = table if widths else []
+    return _figure(comparison, "sensitivity", title, caption, panels, table, keys)
 
 
 def _widths(responses: list[tuple[str, int, Sensitivity]]) -> Panel:
@@ -330,8 +381,13 @@ def budget(comparison: Comparison) -> Figure:
         "its trials makes small budgets look better here than they were. Right: the best so far, "
         "in the order in which the trials were made, a line per search."
     )
-    panels = [_drawn(comparison, cost), _so_far(comparison, cost)]
-    return _figure(comparison, "budget", "What tuning buys", caption, panels)
+    panels = [_drawn(comparison, cost), so_far(comparison, cost)]
+    keys = (
+        Key("line", "median of the best of k"),
+        Key("band", "the middle half"),
+        Key("step", "best so far of a search"),
+    )
+    return _figure(comparison, "budget", "What tuning buys", caption, panels, keys=keys)
 
 
 def _drawn(comparison: Comparison, cost: Cost) -> Panel:
@@ -344,16 +400,17 @@ def _drawn(comparison: Comparison, cost: Cost) -> Panel:
         return Series(name, number, "line", list(map(float, counts)), median, low, high)
 
     series = _series_of(comparison, draw)
-    log = _log([value for drawn in series for value in drawn.y])
+    log = log_fits([value for drawn in series for value in drawn.y])
     title = "Best of k trials"
-    return Panel(title, Axis("trials", _long(series)), Axis(cost.label, log), series)
+    return Panel(title, Axis("trials", _long(series)), cost_axis(cost, log), series)
 
 
 def _long(series: list[Series]) -> bool:
     return max((len(drawn.x) for drawn in series), default=0) > 8
 
 
-def _so_far(comparison: Comparison, cost: Cost) -> Panel:
+def so_far(comparison: Comparison, cost: Cost) -> Panel:
+    """The best value by the number of trials, a line per search."""
     series = []
     for search in comparison.searches:
         costs = [trial_cost(trial, cost) for trial in search.trials]
@@ -363,9 +420,9 @@ def _so_far(comparison: Comparison, cost: Cost) -> Panel:
         best = list(np.minimum.accumulate(costs))
         counts = [float(k) for k in range(1, len(costs) + 1)]
         series.append(Series(search.method, style, "step", counts, best))
-    log = _log([value for drawn in series for value in drawn.y])
+    log = log_fits([value for drawn in series for value in drawn.y])
     title = "Best so far, as searched"
-    return Panel(title, Axis("trials", _long(series)), Axis(cost.label, log), series)
+    return Panel(title, Axis("trials", _long(series)), cost_axis(cost, log), series)
 
 
 def trials(comparison: Comparison) -> Figure:
@@ -377,9 +434,9 @@ def trials(comparison: Comparison) -> Figure:
         return Series(name, number, "step", [x[0], *x], [0.0, *y]) if x else None
 
     series = _series_of(comparison, shares)
-    log = _log([value for drawn in series for value in drawn.x])
-    y = Axis("share of trials", limits=SHARE)
-    all_trials = Panel("Share of trials at most this bad", Axis(cost.label, log), y, series)
+    log = log_fits([value for drawn in series for value in drawn.x])
+    y = Axis("share of trials", limits=SHARE, better=HIGHER)
+    all_trials = Panel("Share of trials at most this bad", cost_axis(cost, log), y, series)
     caption = (
         "How good a trial was, whatever its parameters: a curve far to the left and steep belongs "
         "to a method that is easy to tune. Trials that were pruned, diverged or failed count among "
@@ -388,6 +445,7 @@ def trials(comparison: Comparison) -> Figure:
     return _figure(
         comparison, "trials", "Distribution over trials", caption,
         [all_trials, _states(comparison)],
+        keys=(Key("step", "share of the trials"), Key("bar", "share of trials completed")),
     )  # fmt: skip
 
 
@@ -408,7 +466,12 @@ def _states(comparison: Comparison) -> Panel:
         note = ", ".join(counts)
         series.append(Series(name, number, "bar", [share], [y], notes=[note]))
     y_axis = Axis("", ticks=tuple(ticks), reverse=True)
-    return Panel("Share of trials completed", Axis("share of trials", limits=SHARE), y_axis, series)
+    return Panel(
+        "Share of trials completed",
+        Axis("share of trials", limits=SHARE, better=HIGHER),
+        y_axis,
+        series,
+    )
 
 
 def target(comparison: Comparison) -> Figure:
@@ -429,7 +492,8 @@ def target(comparison: Comparison) -> Figure:
         _profile(comparison, "tuned", "seconds_to_target", seconds, "training seconds"),
         _profile(comparison, "default", "steps_to_target", "Steps, untuned defaults", "step"),
     ]
-    return _figure(comparison, "target", "Steps to the target", caption, panels)
+    keys = (Key("step", "share of the runs that are there"),)
+    return _figure(comparison, "target", "Steps to the target", caption, panels, keys=keys)
 
 
 def _profile(comparison: Comparison, kind: str, key: str, title: str, label: str) -> Panel:
@@ -438,8 +502,13 @@ def _profile(comparison: Comparison, kind: str, key: str, title: str, label: str
         return Series(name, number, "step", [x[0], *x], [0.0, *y]) if x else None
 
     series = _series_of(comparison, draw)
-    log = _log([value for drawn in series for value in drawn.x])
-    return Panel(title, Axis(label, log), Axis("share of runs", limits=SHARE), series)
+    log = log_fits([value for drawn in series for value in drawn.x])
+    return Panel(
+        title,
+        Axis(label, log, better=LOWER),
+        Axis("share of runs", limits=SHARE, better=HIGHER),
+        series,
+    )
 
 
 def importance(comparison: Comparison) -> Figure:
@@ -456,7 +525,8 @@ def importance(comparison: Comparison) -> Figure:
         "How much of the differences between a method's trials goes with each parameter; the mean "
         "over its searches. With few trials this is rough."
     )
-    return _figure(comparison, "importance", "Importance of the parameters", caption, panels)
+    title, keys = "Importance of the parameters", (Key("bar", "share of the variance"),)
+    return _figure(comparison, "importance", title, caption, panels, keys=keys)
 
 
 def _importance(comparison: Comparison, name: str) -> dict[str, float]:
@@ -481,7 +551,8 @@ def slices(comparison: Comparison) -> Figure:
         "are pruned trials at the value they had by then; marks on the upper edge have no value: "
         "they diverged, failed or were pruned before their first."
     )
-    return _figure(comparison, "slices", "Slices of the searches", caption, panels)
+    keys = (Key("points", "a complete trial"), Key("points", "any other trial", hollow=True))
+    return _figure(comparison, "slices", "Slices of the searches", caption, panels, keys=keys)
 
 
 def _slice(comparison: Comparison, name: str, style: int, parameter: str, cost: Cost) -> Panel:
@@ -500,9 +571,9 @@ def _slice(comparison: Comparison, name: str, style: int, parameter: str, cost: 
     values = [value for drawn in series for value in drawn.y]
     limits, log = _space(comparison, name, parameter)
     if limits is None:
-        log = not ticks and _log(xs, 10)
+        log = not ticks and log_fits(xs, 10)
     x_axis = Axis(parameter, log, ticks, limits=limits)
-    return Panel(name, x_axis, Axis(cost.label, _log(values)), series)
+    return Panel(name, x_axis, cost_axis(cost, log_fits(values)), series)
 
 
 def _space(
@@ -547,7 +618,8 @@ def stability(comparison: Comparison) -> Figure:
         _bumps(comparison, "By tuning budget", "trials", _by_budget(comparison)),
         _bumps(comparison, "By length of training", "share of the steps", _by_length(comparison)),
     ]
-    return _figure(comparison, "stability", "Stability of the ranks", caption, panels)
+    keys = (Key("line", "a method's rank"),)
+    return _figure(comparison, "stability", "Stability of the ranks", caption, panels, keys=keys)
 
 
 def _bumps(
@@ -565,7 +637,7 @@ def _bumps(
     ]
     x = Axis(label, ticks=tuple(zip(xs, ranked, strict=True)))
     y_ticks = tuple((float(n + 1), str(n + 1)) for n in range(len(comparison.methods)))
-    return Panel(title, x, Axis("rank", ticks=y_ticks, reverse=True), series)
+    return Panel(title, x, Axis("rank", ticks=y_ticks, reverse=True, better="1 is best"), series)
 
 
 def _medians(comparison: Comparison, cost: Cost) -> list[float]:

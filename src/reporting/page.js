@@ -1,116 +1,132 @@
-"use strict";
 // Names reach the page through textContent only: no text of the data is ever read as HTML.
 const data = JSON.parse(document.getElementById("data").textContent);
-const SVG = "http://www.w3.org/2000/svg";
+const figures = [...document.querySelectorAll("figure[data-panel]")];
+const views = new Map();
 
-for (const figure of document.querySelectorAll("figure[data-panel]")) {
-  const panel = data[figure.dataset.panel];
-  const svg = figure.querySelector("svg");
-  const says = figure.appendChild(document.createElement("div"));
-  says.className = "says";
-  says.hidden = true;
-  says.setAttribute("aria-live", "polite");
-  const line = svg.appendChild(document.createElementNS(SVG, "path"));
-  line.setAttribute("class", "hover");
-  let spots = [];
-  let at = -1;
+const spec = (figure) => data.panels[figure.dataset.panel];
+const short = (number) => (typeof number === "number" ? String(+number.toPrecision(5)) : "");
 
-  const shown = () => panel.series.filter((one) => !hidden(figure).has(String(one.style)));
-  const collect = () => {
-    const all = shown().flatMap((one) => one.spots.map((spot) => ({ one, spot })));
-    const order = (a, b) => a.spot[0] - b.spot[0] || a.spot[1] - b.spot[1];
-    const seen = new Set();
-    spots = all.sort(order).filter(({ spot }) => {
-      if (!panel.along) return true;
-      const first = !seen.has(spot[0]);
-      seen.add(spot[0]);
-      return first;
-    });
-  };
-
-  const hide = () => { says.hidden = true; line.setAttribute("d", ""); at = -1; };
-  const show = (index) => {
-    at = index;
-    const [x, y, text] = spots[index].spot;
-    const [left, top, right, bottom] = panel.box;
-    const found = panel.along ? along(shown(), x) : [[spots[index].one, spots[index].spot]];
-    says.replaceChildren(bold(`${panel.x}: ${text}`));
-    for (const [one, spot] of found.slice(0, 16)) says.append(row(one, spot));
-    line.setAttribute("d", panel.along ? `M${x} ${top}V${bottom}` : `M${x} ${y - 9}v18m-9-9h18`);
-    says.hidden = false;
-    const away = x < (left + right) / 2;  // in the half of the panel where the pointer isn't
-    says.style.left = away ? "auto" : "3.6rem";
-    says.style.right = away ? ".8rem" : "auto";
-  };
-
-  const point = (event) => {
-    collect();
-    const box = svg.getBoundingClientRect();
-    const scale = svg.viewBox.baseVal.width / box.width;
-    const x = (event.clientX - box.left) * scale;
-    const y = (event.clientY - box.top) * scale;
-    const far = ({ spot }) => Math.hypot(spot[0] - x, panel.along ? 0 : spot[1] - y);
-    let best = -1;
-    spots.forEach((one, index) => { if (best < 0 || far(one) < far(spots[best])) best = index; });
-    if (best < 0 || (!panel.along && far(spots[best]) > 30)) hide(); else show(best);
-  };
-  svg.addEventListener("pointermove", point);
-  svg.addEventListener("pointerdown", point);
-  svg.addEventListener("pointerleave", hide);
-  svg.addEventListener("blur", hide);
-  svg.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") { hide(); return; }
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (!step) return;
-    event.preventDefault();
-    collect();
-    if (spots.length) show(Math.min(Math.max(at + step, 0), spots.length - 1));
-  });
+function at(panel, name, value) {
+  const labels = (panel.params ?? []).find((param) => param.name === `${name}Labels`);
+  return labels?.value[Math.round(value)] ?? short(value);
 }
 
-function along(series, x) {
-  const found = [];
-  for (const one of series) {
-    if (!one.spots.length) continue;
-    const near = one.spots.reduce((a, b) => (Math.abs(b[0] - x) < Math.abs(a[0] - x) ? b : a));
-    if (Math.abs(near[0] - x) < 8) found.push([one, near]);
+function lines(panel, row) {
+  const { names, x, y, along } = panel.usermeta;
+  const bounds = (of) =>
+    "low" in of ? ` (${short(of.low)} to ${of.open ? "∞" : short(of.high)})` : "";
+  const note = row.note ? [row.note] : [];
+  if (along) {
+    const there = panel.data.values.filter((one) => one.x === row.x && "p" in one);
+    const said = there.map((one) => [one, `${names[one.n]}: ${at(panel, "y", one.y)}${bounds(one)}`]);
+    return [[null, `${x}: ${at(panel, "x", row.x)}`], ...said.slice(0, 20)];
   }
-  return found.sort((a, b) => a[1][1] - b[1][1]);
+  const height = y ? [[null, `${y}: ${row.is ?? at(panel, "y", row.y)}`]] : [];
+  return [[row, names[row.n]], [null, `${x}: ${at(panel, "x", row.x)}${bounds(row)}`], ...height,
+    ...note.map((text) => [null, text])];
 }
 
-function bold(text) {
-  const element = document.createElement("b");
-  element.textContent = text;
-  return element;
+function says(figure) {
+  const box = figure.appendChild(document.createElement("div"));
+  box.className = "says";
+  box.hidden = true;
+  return (_, event, item, row) => {
+    box.hidden = !row;
+    if (!row) return;
+    box.replaceChildren(...lines(spec(figure), row).map(([of, text]) => {
+      const line = document.createElement("div");
+      if (of) {
+        const key = line.appendChild(document.createElement("span"));
+        key.className = `c${of.s % 7}`;
+        key.textContent = "● ";
+      }
+      line.append(text);
+      return line;
+    }));
+    const around = figure.getBoundingClientRect();
+    const left = event.clientX - around.left < around.width / 2;  // where the pointer isn't
+    box.style.left = left ? "auto" : "3.6rem";
+    box.style.right = left ? ".8rem" : "auto";
+  };
 }
 
-function row(one, spot) {
-  const element = document.createElement("div");
-  const key = document.createElement("span");
-  element.className = `c${one.style % 7}`;
-  key.textContent = "● ";
-  element.append(key, `${one.name}: ${spot[3]}`);
-  return element;
+let busy = Promise.resolve();  // one after the other, so that the first is soon there
+function draw(figure) {
+  if (!views.has(figure)) {
+    const options = {
+      ast: true, actions: false, renderer: "svg", defaultStyle: false, config: data.config,
+      tooltip: says(figure),
+    };
+    const drawn = busy.then(() => vegaEmbed(figure.querySelector(".plot"), spec(figure), options));
+    busy = drawn.catch(() => {});
+    views.set(figure, drawn.then(({ view }) => { figure.classList.add("done"); return view; }));
+  }
+  return views.get(figure);
 }
 
-function hidden(inside) {
-  const section = inside.closest("section");
-  const off = section.querySelectorAll('.legend button[aria-pressed="false"]');
-  return new Set([...off].map((button) => button.dataset.m));
+// What is seen is drawn first; the rest while nothing else is to do, so that it can be printed.
+for (const figure of figures) {
+  figure.querySelector(".plot").style.minHeight = `${spec(figure).height}px`;
 }
+const seen = new IntersectionObserver((entries) => {
+  for (const entry of entries) if (entry.isIntersecting) draw(entry.target);
+}, { rootMargin: "300px" });
+for (const figure of figures) seen.observe(figure);
+const idle = window.requestIdleCallback ?? ((call) => setTimeout(call, 50));
+let last = 0;
+const next = () => {
+  while (last < figures.length && views.has(figures[last])) last += 1;
+  if (last < figures.length) draw(figures[last]).then(() => idle(next));
+};
+addEventListener("load", () => setTimeout(() => idle(next), 200));
 
 for (const button of document.querySelectorAll(".legend button")) {
-  button.addEventListener("click", () => {
-    const on = button.getAttribute("aria-pressed") === "true";
-    button.setAttribute("aria-pressed", String(!on));
-    const drawn = button.closest("section").querySelectorAll(`g[data-m="${button.dataset.m}"]`);
-    for (const group of drawn) group.classList.toggle("off", on);
+  button.addEventListener("click", async () => {
+    const on = button.getAttribute("aria-pressed") !== "true";
+    for (const other of button.closest("ul").querySelectorAll("button")) {
+      other.setAttribute("aria-pressed", String(on && other === button));
+    }
+    for (const figure of button.closest("section").querySelectorAll("figure")) {
+      const view = await draw(figure);
+      view.signal("picked", on ? Number(button.dataset.s) : null).runAsync();
+    }
   });
+}
+
+function cells(kind, texts) {
+  const row = document.createElement("tr");
+  for (const text of texts) row.appendChild(document.createElement(kind)).textContent = text;
+  return row;
+}
+
+const HEADING = ["panel", "series", "", "", "", "", "low", "high", "note"];
+const MOST = 5000;
+for (const details of document.querySelectorAll("details.drawn")) {
+  details.addEventListener("toggle", () => {
+    const wide = document.createElement("div");
+    wide.className = "wide";
+    wide.tabIndex = 0;
+    const table = wide.appendChild(document.createElement("table"));
+    table.createTHead().append(cells("th", HEADING));
+    const body = table.createTBody();
+    for (const figure of details.closest("section").querySelectorAll("figure")) {
+      const panel = spec(figure);
+      const { title, names, x, y } = panel.usermeta;
+      for (const row of panel.data.values) {
+        if (body.rows.length >= MOST) break;
+        body.append(cells("td", [title, names[row.n], x, at(panel, "x", row.x), y,
+          row.is ?? at(panel, "y", row.y), short(row.low), row.open ? "∞" : short(row.high),
+          row.note ?? ""]));
+      }
+    }
+    details.append(wide);
+    if (body.rows.length >= MOST) details.append(`The first ${MOST} rows; the file holds all.`);
+  }, { once: true });
 }
 
 let closed = [];
-window.addEventListener("beforeprint", () => {
-  closed = [...document.querySelectorAll("details:not([open])")];
+addEventListener("beforeprint", () => {
+  closed = [...document.querySelectorAll("details.record:not([open])")];
   for (const one of closed) one.open = true;
 });
-window.addEventListener("afterprint", () => { for (const one of closed) one.open = false; });
+addEventListener("afterprint", () => { for (const one of closed) one.open = false; });

@@ -1,13 +1,23 @@
-"""Writes the report of a comparison: the page, its figures as files and its table."""
+"""Writes reports: the page, its figures as files and a comparison's table."""
 
+import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from src.comparing.record import Comparison, read
+import vl_convert
+
+from src.comparing.record import FILE, Comparison, read
 from src.errors import InputError
 from src.files import write_whole
-from src.reporting.figures import figures
-from src.reporting.page import page
+from src.reporting import charts
+from src.reporting.comparison_page import page
+from src.reporting.figures import Figure, figures
+from src.reporting.run_page import read_runs, runs_page
 from src.reporting.tables import write_tables
+
+CLIP = re.compile(r'(?<= id=")clip\d+(?=">)|(?<="url\(#)clip\d+(?=\)")')
+SCALE = 1.5  # of PNG files' pixels to points
 
 
 def write_report(folder: Path) -> Path:
@@ -16,21 +26,76 @@ def write_report(folder: Path) -> Path:
     Raises:
         InputError: the folder holds no comparison, or a broken one, or can't be written.
     """
-    comparison = read(folder)
+    return write_comparison(read(folder), folder)
+
+
+def write_comparison(comparison: Comparison, folder: Path) -> Path:
+    """Write `report.html`, `figures/` and `table.*` of a comparison into a folder.
+
+    Raises:
+        InputError: the folder can't be written.
+    """
     try:
         return _write(comparison, folder)
     except OSError as error:
         raise InputError(f"{folder}: {error.strerror or error}") from error
 
 
-def _write(comparison: Comparison, folder: Path) -> Path:
-    from src.reporting.figures_paper import save
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds a run rather than a comparison.
 
+    Raises:
+        InputError: it holds neither.
+    """
+    if (folder / FILE).is_file():
+        return False
+    if (folder / "config.yaml").is_file():
+        return True
+    raise InputError(f"{folder}: not a comparison (no {FILE}), and not a run (no config.yaml)")
+
+
+def write_runs(folders: Sequence[Path], out: Path) -> Path:
+    """Write the page of one run or several, and `figures/` beside it, into the folder `out`.
+
+    Raises:
+        InputError: a folder holds no run, or a damaged one, or `out` can't be written.
+    """
+    text, drawn = runs_page(read_runs(folders))
+    path = out / "report.html"
+    try:
+        save(drawn, out / "figures")
+        write_whole(path, text.encode())
+    except OSError as error:
+        raise InputError(f"{out}: {error.strerror or error}") from error
+    return path
+
+
+def _write(comparison: Comparison, folder: Path) -> Path:
     drawn = figures(comparison)
     write_tables(comparison, folder)
-    (folder / "figures").mkdir(exist_ok=True)
-    for figure in drawn:
-        save(figure, folder / "figures")
+    save(drawn, folder / "figures")
     path = folder / "report.html"  # written last: where it exists, nothing is missing
     write_whole(path, page(comparison, drawn).encode())
     return path
+
+
+def save(figures: Sequence[Figure], folder: Path) -> None:
+    """Write `folder/KEY.png`, `.svg` and `.pdf` of each figure, for papers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for figure in figures:
+        for ending, content in pictures(figure).items():
+            write_whole(folder / f"{figure.key}.{ending}", content)
+
+
+def pictures(figure: Figure) -> dict[str, bytes]:
+    """A figure as svg, png and pdf."""
+    spec = json.dumps(charts.drawing(figure), allow_nan=False)
+    svg = _numbered(vl_convert.vegalite_to_svg(spec, config=charts.theme()))
+    png, pdf = vl_convert.svg_to_png(svg, scale=SCALE), vl_convert.svg_to_pdf(svg)
+    return {"svg": svg.encode(), "png": png, "pdf": pdf}
+
+
+def _numbered(svg: str) -> str:
+    """The same picture is the same file: Vega counts its clips through all pictures."""
+    ids = {name: f"clip{n}" for n, name in enumerate(dict.fromkeys(CLIP.findall(svg)))}
+    return CLIP.sub(lambda found: ids[found[0]], svg)

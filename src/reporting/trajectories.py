@@ -1,21 +1,17 @@
-"""Draws paths of methods over contour lines of functions of two variables, without torch."""
+"""Paths of methods over contour lines of functions of two variables, as a figure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import chain
 
-import matplotlib
-
-matplotlib.use("Agg")  # files only: no window is ever opened
-
-import matplotlib.pyplot as plt
+import contourpy
 import numpy as np
-from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-# Okabe and Ito's colours, which any colour vision can tell apart, each with a dash pattern.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-DASHES = ("-", "--", "-.", ":")
+from src.reporting.figures import Axis, Figure, Key, Panel, Series
+
+GRID = 80  # points of an axis at which heights are computed
+START, MINIMUM = 41, 6  # styles: a square and a star in the last colour
 
 
 @dataclass(frozen=True)
@@ -40,49 +36,67 @@ class Surface:
 
 @dataclass(frozen=True)
 class Path2D:
-    """A method's points, (steps + 1, 2), and its label."""
+    """A method's points, (steps + 1, 2), and the learning rate that led there."""
 
-    label: str
+    method: str
+    rate: float
     points: NDArray[np.float64]
 
 
-def draw(panels: Sequence[tuple[Surface, Sequence[Path2D]]], settings: str, stem: Path) -> None:
-    """Draw a panel per function, with the settings beneath; write `stem`.png and `stem`.svg."""
-    columns = 3
-    rows = -(-len(panels) // columns)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(4.6 * columns, 4.9 * rows), layout="constrained", squeeze=False
+Panels = Sequence[tuple[Surface, Sequence[Path2D]]]
+
+
+def figure(panels: Panels, settings: str, key: str) -> Figure:
+    """A panel per function; the settings and each path's learning rate stand beneath.
+
+    Args:
+        panels: functions, each with a path of every method.
+        settings: in words.
+        key: names the figure's files.
+    """
+    rates = [[surface.name, *(f"{path.rate:.2g}" for path in paths)] for surface, paths in panels]
+    methods = [path.method for path in panels[0][1]]
+    lines = [f"lr on {row[0]}: " + ", ".join(map(" ".join, zip(methods, row[1:], strict=True)))
+             for row in rates]  # fmt: skip
+    keys = (
+        Key("mark", "start", style=START),
+        Key("mark", "minimum", style=MINIMUM),
+        Key("path", "a path; its marker is its end"),
     )
-    for axis, (surface, paths) in zip(axes.flat, panels, strict=False):
-        _panel(axis, surface, paths)
-    for axis in list(axes.flat)[len(panels) :]:
-        axis.set_axis_off()
-        axis.text(0, 0.98, settings, va="top", fontsize=9.5, linespacing=1.5)
-    if len(panels) == axes.size:
-        figure.supxlabel(settings, fontsize=9)
-    for suffix in (".png", ".svg"):
-        figure.savefig(f"{stem}{suffix}", dpi=90, metadata=_undated(suffix))
-    plt.close(figure)
+    return Figure(
+        key, "Trajectories", f"{settings} The grey lines join points of equal height.",
+        [_panel(surface, paths) for surface, paths in panels],
+        [(name, number) for number, name in enumerate(methods)],
+        [["lr on", *methods], *rates], keys, (settings, *lines),
+    )  # fmt: skip
 
 
-def _undated(suffix: str) -> dict[str, None]:
-    """Leave the date out, so that the same picture gives the same file."""
-    return {"Date": None} if suffix == ".svg" else {}
-
-
-def _panel(axis: Axes, surface: Surface, paths: Sequence[Path2D]) -> None:
+def _panel(surface: Surface, paths: Sequence[Path2D]) -> Panel:
     low_x, high_x, low_y, high_y = surface.frame
-    x, y = np.meshgrid(np.linspace(low_x, high_x, 150), np.linspace(low_y, high_y, 150))
-    height = np.asarray(surface.value(x, y), dtype=float)
-    levels = np.quantile(height, np.linspace(0, 1, 18) ** 1.5)
-    axis.contour(x, y, height, levels=np.unique(levels), colors="0.75", linewidths=0.6)
+    series = [*_contours(surface)]
     for number, path in enumerate(paths):
-        color, dash = COLORS[number % len(COLORS)], DASHES[number % len(DASHES)]
-        axis.plot(*path.points.T, dash, color=color, linewidth=1.6, label=path.label)
-        axis.plot(*path.points[-1], "o", color=color, markersize=4)
-    axis.plot(*surface.start, "s", color="black", markersize=5)
-    for minimum in surface.minima:
-        axis.plot(*minimum, "*", color="black", markersize=11)
-    axis.set(xlim=(low_x, high_x), ylim=(low_y, high_y), xlabel="x", ylabel="y")
-    axis.set_title(f"{surface.name}\n{surface.formula}", fontsize=9.5)
-    axis.legend(fontsize=7.5, loc="best", framealpha=0.85)
+        x, y = path.points.T.tolist()
+        notes = [f"step {step}" for step in range(len(x))]
+        series.append(Series(path.method, number, "path", x, y, notes=notes))
+    series.append(_marks("start", START, [surface.start]))
+    if surface.minima:
+        series.append(_marks("minimum", MINIMUM, surface.minima))
+    x_axis, y_axis = Axis("x", limits=(low_x, high_x)), Axis("y", limits=(low_y, high_y))
+    return Panel(surface.name, x_axis, y_axis, series, height=260, subtitle=surface.formula)
+
+
+def _marks(name: str, style: int, points: Sequence[tuple[float, float]]) -> Series:
+    x, y = zip(*points, strict=True)
+    return Series(name, style, "mark", x, y)
+
+
+def _contours(surface: Surface) -> Iterator[Series]:
+    """Lines of equal height, closer together where the function is low."""
+    low_x, high_x, low_y, high_y = surface.frame
+    x, y = np.meshgrid(np.linspace(low_x, high_x, GRID), np.linspace(low_y, high_y, GRID))
+    height = np.asarray(surface.value(x, y), dtype=float)
+    levels = np.unique(np.quantile(height, np.linspace(0, 1, 18) ** 1.5))
+    generator = contourpy.contour_generator(x, y, height)
+    for line in chain.from_iterable(generator.lines(level) for level in levels):
+        line_x, line_y = np.round(np.asarray(line), 3).T.tolist()
+        yield Series("", 0, "contour", line_x, line_y)

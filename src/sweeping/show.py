@@ -1,15 +1,12 @@
-"""Shows finished studies: a list of all, or one study with its plots as an offline page."""
+"""Shows finished studies: a list of all, or one study."""
 
-import html
 import shlex
 import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import optuna
-import plotly.io
 import sqlalchemy
 from optuna.trial import TrialState
 from rich.table import Table
@@ -21,14 +18,6 @@ from src.errors import InputError
 from src.sweeping.progress import best_trial, top_table
 from src.sweeping.storage import absolute, shown
 from src.sweeping.study import is_failed, study_direction
-
-PLOTS: dict[str, Callable[[optuna.Study], Any]] = {
-    "History": optuna.visualization.plot_optimization_history,
-    "Learning curves of the trials": optuna.visualization.plot_intermediate_values,
-    "Slices": optuna.visualization.plot_slice,
-    "Parallel coordinates": optuna.visualization.plot_parallel_coordinate,
-    "Importance of the parameters": optuna.visualization.plot_param_importances,
-}
 
 
 def list_studies(url: str) -> None:
@@ -48,8 +37,14 @@ def list_studies(url: str) -> None:
     stdout().print(table if summaries else f"no studies in {shown(url)}")
 
 
-def show_study(url: str, name: str, top: int) -> None:
+def show_study(
+    url: str, name: str, top: int, write_page: Callable[[optuna.Study, Path], None]
+) -> None:
     """Print one study and write its page.
+
+    Args:
+        top: how many trials to print.
+        write_page: writes the page of a study to a file.
 
     Raises:
         InputError: there is no such database, or no such study.
@@ -104,25 +99,3 @@ def importances(study: optuna.Study) -> dict[str, float]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return optuna.importance.get_param_importances(study)
-
-
-def write_page(study: optuna.Study, path: Path) -> None:
-    """Write all plots and the plotting library to one file, so that it works offline."""
-    parts, library = [], True
-    for title, plot in PLOTS.items():
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            figure = plot(study)
-        figure.update_layout(title_text="")  # the page has a heading for it
-        figure_html = plotly.io.to_html(figure, full_html=False, include_plotlyjs=library)
-        parts.append(f"<h2>{html.escape(title)}</h2>\n{figure_html}")
-        library = False
-    name = html.escape(study.study_name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
-        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{name}</title>'
-        '<meta name="viewport" content="width=device-width">'
-        "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:1rem auto;"
-        f"padding:0 1rem}}</style>\n<h1>Study {name}</h1>\n" + "\n".join(parts),
-        encoding="utf-8",
-    )

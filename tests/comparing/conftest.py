@@ -51,7 +51,7 @@ def compared(session: Session, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
     monkeypatch.setattr(
         "src.comparing.searching.Searches._start", lambda self, command, log: Here(command, log)
     )
-    monkeypatch.setattr("src.reporting.figures_paper.save", lambda figure, folder: None)  # slow
+    monkeypatch.setattr("src.reporting.report.save", lambda figures, folder: None)  # slow
     monkeypatch.setattr(sys, "argv", ["compare"])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     register()

@@ -21,8 +21,8 @@ from tests.mutants import ROOT
 # project is among them, and nothing is computed with them, since torch's threads outlast no fork.
 HEAVY = (
     "torch", "torchvision", "hydra", "omegaconf", "optuna", "pydantic", "rich.progress", "pandas",
-    "scipy.stats", "statsmodels.stats.multitest", "sklearn.datasets", "matplotlib.figure",
-    "plotly.graph_objects", "pyarrow.parquet", "hypothesis", "sqlalchemy", "filelock", "cmaes",
+    "scipy.stats", "statsmodels.stats.multitest", "sklearn.datasets", "altair",
+    "jinja2", "pyarrow.parquet", "hypothesis", "sqlalchemy", "filelock", "cmaes",
     "psycopg", "psutil", "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper",
 )  # fmt: skip
 

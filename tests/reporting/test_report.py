@@ -1,14 +1,16 @@
 """The page in a browser, the files beside it, hostile text, and what is missing or odd."""
 
+import base64
 import csv
 import errno
+import html
 import html.parser
 import json
 import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -20,15 +22,14 @@ from src.comparing.record import Trial, read
 from src.config import PROJECT
 from src.errors import InputError
 from src.report import main
-from src.reporting import figures_paper
-from src.reporting.figures import Axis, Figure, Panel, Series, _rate, figures
-from src.reporting.figures_svg import drawn_points, frame, svg
-from src.reporting.page import page
+from src.reporting import report
+from src.reporting.comparison_page import page
+from src.reporting.figures import _rate, figures
 from src.reporting.report import write_report
 from src.reporting.tables import print_verdict
 from tests.reporting import made_up
+from tests.reporting.conftest import opened, until
 
-CHROMIUM = Path("/usr/bin/chromium")
 KEYS = ("ranking", "curves", "sensitivity", "budget", "trials", "target", "importance", "slices",
         "stability")  # fmt: skip
 Facts = dict[str, Any]
@@ -43,48 +44,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if not CHROMIUM.is_file():
-        pytest.skip(f"there is no {CHROMIUM}")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=str(CHROMIUM),
-            args=["--headless", "--no-sandbox", "--disable-gpu"],
-        )
-        yield chromium
-        chromium.close()
-
-
-def opened(browser: Any, place: Path, width: int = 1280, scheme: str = "light") -> Any:
-    """The page, having met no error, no message and no request but for itself."""
-    shown = browser.new_page(viewport={"width": width, "height": 850}, color_scheme=scheme)
-    shown.faults = []
-    shown.on("console", lambda message: shown.faults.append(message.text))
-    shown.on("pageerror", lambda error: shown.faults.append(str(error)))
-    shown.on("dialog", lambda dialog: shown.faults.append(dialog.message))
-    requests: list[str] = []
-    shown.on("request", lambda request: requests.append(request.url))
-    shown.goto(place.as_uri())
-    assert requests == [place.as_uri()]
-    return shown
-
-
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_page_is_drawn(browser: Any, folder: Path, width: int, scheme: str) -> None:
     shown = opened(browser, folder / "report.html", width, scheme)
     boxes = shown.eval_on_selector_all(
-        "figure svg", "all => all.map(one => [one.getBBox().width, one.getBBox().height])"
+        "figure .plot svg", "all => all.map(one => [one.clientWidth, one.clientHeight])"
     )
     assert len(boxes) == sum(len(figure.panels) for figure in figures(read(folder))) > 20
-    assert min(map(min, boxes)) > 50
-    strokes = shown.eval_on_selector_all(
-        "figure .line, figure .m", "all => all.map(one => one.getBoundingClientRect().width)"
+    assert min(map(min, boxes)) > 100
+    marks = shown.eval_on_selector_all(
+        "figure .mark-symbol path, figure .mark-line path",
+        "all => all.map(one => one.getBoundingClientRect().width)",
     )
-    assert len(strokes) > 200
-    assert sum(width > 0 for width in strokes) > 0.9 * len(strokes)
+    assert len(marks) > 200
+    assert sum(width > 0 for width in marks) > 0.9 * len(marks)
     assert shown.evaluate("document.documentElement.scrollWidth") == width
     dark = shown.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 22, 26)"
     assert dark == (scheme == "dark")
@@ -92,33 +66,77 @@ def test_page_is_drawn(browser: Any, folder: Path, width: int, scheme: str) -> N
     shown.close()
 
 
-def test_values_are_said_and_methods_hidden(browser: Any, folder: Path) -> None:
+def test_values_are_said_and_methods_dimmed(browser: Any, folder: Path) -> None:
     shown = opened(browser, folder / "report.html")
     curve = shown.locator("#curves figure").first
-    curve.locator("svg").hover()
+    curve.locator(".plot").hover()
     said = curve.locator(".says")
-    assert "step:" in said.inner_text()
+    said.wait_for()
+    assert re.match(r"step: \d+\n", said.inner_text())
     assert all(name in said.inner_text() for name in made_up.METHODS)
     shown.keyboard.press("Tab")
     assert shown.evaluate("document.activeElement.className") == "skip"
-    curve.locator("svg").focus()
-    shown.keyboard.press("ArrowRight")
-    assert "step: 47" in said.inner_text()
-    shown.keyboard.press("Escape")
-    assert not said.is_visible()
     button = shown.locator("#curves .legend button").first
     button.press("Enter")
+    assert button.get_attribute("aria-pressed") == "true"
+    lines = curve.locator(".mark-line path")
+    until(shown, "document.querySelectorAll('#curves .mark-line path[opacity^=\"0.07\"]').length")
+    opacities = [lines.nth(n).get_attribute("opacity") for n in range(lines.count())]
+    assert [float(one or 1) for one in opacities] == [1, 0.07, 0.07, 0.07]
+    button.press("Enter")
     assert button.get_attribute("aria-pressed") == "false"
-    assert curve.locator("g.off").count() == 1
-    curve.locator("svg").hover()
-    assert "adam" not in said.inner_text()
     assert shown.faults == []
     shown.close()
 
 
+def test_the_table_behind_a_figure(browser: Any, folder: Path) -> None:
+    shown = opened(browser, folder / "report.html")
+    shown.locator("#ranking details.drawn summary").press("Enter")
+    rows = shown.locator("#ranking details.drawn tbody tr")
+    data = list(figures(read(folder))[0].rows())[1:]
+    rows.first.wait_for()
+    found = [rows.nth(n).locator("td").all_text_contents() for n in range(rows.count())]
+    assert [row[:3] for row in found] == [row[:3] for row in data]
+    assert [float(row[3]) for row in found] == pytest.approx([row[3] for row in data], rel=1e-4)
+    assert [row[8] for row in found] == [row[8] for row in data]
+    assert shown.faults == []
+    shown.close()
+
+
+def test_a_figure_is_zoomed(browser: Any, folder: Path) -> None:
+    """By the wheel with Ctrl; without it, the page scrolls."""
+    shown = opened(browser, folder / "report.html")
+    axis = shown.locator("#curves figure").first.locator(".role-axis-label text")
+    before = axis.all_text_contents()
+    shown.locator("#curves figure .plot").first.hover()
+    shown.mouse.wheel(0, 100)
+    shown.wait_for_timeout(300)
+    assert axis.all_text_contents() == before
+    assert shown.evaluate("scrollY") > 0
+    shown.locator("#curves figure .plot").first.hover()
+    shown.keyboard.down("Control")
+    shown.mouse.wheel(0, -300)
+    shown.keyboard.up("Control")
+    shown.wait_for_timeout(300)
+    assert axis.all_text_contents() != before
+    assert shown.faults == []
+    shown.close()
+
+
+def test_the_policy(folder: Path) -> None:
+    """Nothing is loaded, nothing evaluated, and only the page's own two scripts run."""
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
+    parts = dict(part.split(" ", 1) for part in html.unescape(policy).split("; "))
+    assert parts["default-src"] == "'none'"
+    assert len(parts["script-src"].split()) == 2 and len(parts["style-src"].split()) == 1
+    assert "unsafe" not in policy and "data:" not in policy and "http" not in policy
+    assert len(text.encode()) < 2e6
+
+
 def test_downloads(browser: Any, folder: Path) -> None:
     shown = opened(browser, folder / "report.html")
-    shown.locator("#main details:not([open]) summary").first.click()
+    shown.locator("#main details.record:not([open]) summary").first.click()
     links = shown.locator("a[download]")
     assert links.count() >= len(KEYS) + 2
     seen = [number for number in range(links.count()) if links.nth(number).is_visible()]
@@ -126,7 +144,7 @@ def test_downloads(browser: Any, folder: Path) -> None:
     for number in seen:
         shown.close()  # Chromium lets one page start ten downloads, and no more without a pause
         shown = opened(browser, folder / "report.html")
-        shown.locator("#main details:not([open]) summary").first.click()
+        shown.locator("#main details.record:not([open]) summary").first.click()
         with shown.expect_download() as download:
             shown.locator("a[download]").nth(number).click()
         place = download.value.path()
@@ -138,9 +156,9 @@ def test_downloads(browser: Any, folder: Path) -> None:
 
 def test_print_opens_what_is_folded(browser: Any, folder: Path) -> None:
     shown = opened(browser, folder / "report.html")
-    assert shown.locator("details:not([open])").count() == 2
+    assert shown.locator("details.record:not([open])").count() == 2
     shown.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert shown.locator("details:not([open])").count() == 0
+    assert shown.locator("details.record:not([open])").count() == 0
     shown.emulate_media(media="print", color_scheme="dark")
     assert shown.evaluate("getComputedStyle(document.body).color") == "rgb(27, 29, 33)"
     assert not shown.locator("nav").is_visible()
@@ -152,6 +170,7 @@ def test_files(folder: Path) -> None:
     for key in KEYS:
         assert (folder / "figures" / f"{key}.png").read_bytes().startswith(b"\x89PNG")
         ElementTree.parse(folder / "figures" / f"{key}.svg")
+        assert (folder / "figures" / f"{key}.pdf").read_bytes().startswith(b"%PDF")
     rows = list(csv.DictReader(StringIO((folder / "table.csv").read_text())))
     table = parquet.read_table(folder / "table.parquet").to_pylist()
     assert [row["method"] for row in rows] == [row["method"] for row in table]
@@ -170,7 +189,8 @@ def test_files(folder: Path) -> None:
 
 
 def test_drawn_again_is_the_same(folder: Path) -> None:
-    files = sorted(place for place in folder.rglob("*.*") if place.suffix != ".jsonl")
+    """A PDF's writer lists what a page uses in another order each time."""
+    files = sorted(place for place in folder.rglob("*.*") if place.suffix not in (".jsonl", ".pdf"))
     before = {place: place.read_bytes() for place in files}
     write_report(folder)
     assert {place: place.read_bytes() for place in files} == before
@@ -213,12 +233,13 @@ def test_hostile_text(browser: Any, tmp_path: Path) -> None:
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     tags = Tags()
     tags.feed(text)
-    assert tags.scripts == 2
+    assert tags.scripts == 3
     assert not any(name.startswith("on") for name in tags.seen)
     shown = opened(browser, tmp_path / "report.html", 390)
     assert shown.locator("img").count() == 0
     assert "<script>alert(1)</script>" in shown.locator("h1").inner_text()
-    shown.locator("#curves figure svg").first.hover()
+    shown.locator("#curves figure .plot").first.hover()
+    shown.locator("#curves .says").first.wait_for()
     assert "<script>" in shown.locator("#curves .says").first.inner_text()
     assert shown.evaluate("document.documentElement.scrollWidth") == 390
     assert shown.faults == []
@@ -319,13 +340,8 @@ ODD = (
 BENT = (all_diverged, equal_values, some_diverge)
 
 
-def drawn_only(figure: Figure, folder: Path) -> None:
+def ignored(figures: list[Any], folder: Path) -> None:
     """Writing the files takes most of the time."""
-    figures_paper.plt.close(figures_paper.draw(figure))
-
-
-def ignored(figure: Figure, folder: Path) -> None:
-    pass
 
 
 @pytest.mark.parametrize("change", ODD, ids=lambda change: change.__name__)
@@ -336,9 +352,11 @@ def test_odd_comparisons_are_drawn(
     facts, runs = made_up.comparison(seeds=4, trials=6)
     change(facts, runs)
     made_up.write(tmp_path, facts, runs)
-    monkeypatch.setattr(figures_paper, "save", drawn_only if change in BENT else ignored)
+    if change not in BENT:
+        monkeypatch.setattr(report, "save", ignored)
     text = write_report(tmp_path).read_text(encoding="utf-8")
     assert not re.search(r'="[^"]*\b(nan|inf)\b[^"]*"[ />]', text)
+    json.loads(re.search(r'id="data">(.*?)</script>', text)[1], parse_constant=pytest.fail)
     drawn = {figure.key for figure in figures(read(tmp_path))}
     missing = {
         no_completed_trial: {"sensitivity", "budget"},
@@ -404,12 +422,18 @@ def test_withheld_verdict_is_explained(tmp_path: Path) -> None:
 
 def test_thousands_of_runs(tmp_path: Path) -> None:
     facts, runs = made_up.comparison(seeds=2, trials=4)
-    lines = [json.dumps({**run, "seed": seed}) for seed in range(150) for run in runs[::2]]
+    lines = [json.dumps({**run, "seed": seed}) for seed in range(200) for run in runs[::2]]
     made_up.write(tmp_path, facts, [])
     (tmp_path / "runs.jsonl").write_text("\n".join(lines) + "\n")
     text = page(read(tmp_path), figures(read(tmp_path)))
-    assert text.count('class="m"') < 4000  # points are thinned, the data are not
-    assert "1,200 runs" in text
+    (data,) = re.findall(r'id="data">(.*?)</script>', text)
+    panels = json.loads(data)["panels"]
+    assert max(len(panel["data"]["values"]) for panel in panels) == 8 * (150 + 1)
+    content = re.search(r'download="ranking.csv" href="data:text/csv;[^,]*,(.*?)"', text)
+    assert content
+    assert base64.b64decode(content[1]).count(b"\n") == 1 + 8 * (200 + 1) + 6
+    assert "1,600 runs" in text
+    assert "Thinned: of a series of up to 200 points 150 marks are drawn, 300 points" in text
 
 
 def test_a_report_that_cannot_be_written(
@@ -440,14 +464,6 @@ def test_the_command_draws_again_and_tells_the_verdict(
     assert out == f"{capsys.readouterr().out}report: {place}\n"
 
 
-def test_of_very_many_points_some_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Evenly over x, whatever their order; of few, all."""
-    series = Series("a", 0, "points", [5.0, 1.0, 4.0, 2.0, 3.0], [0.0] * 5)
-    assert drawn_points(series) == [0, 1, 2, 3, 4]
-    monkeypatch.setattr("src.reporting.figures_svg.MOST", 3)
-    assert [series.x[n] for n in drawn_points(series)] == [1.0, 3.0, 5.0]
-
-
 def test_a_trial_without_a_rate_has_no_point() -> None:
     def rate(**params: Any) -> tuple[str, float] | None:
         return _rate(Trial(number=0, params=params))
@@ -462,15 +478,16 @@ def test_a_report_has_its_tables_and_each_figure_as_a_file(
 ) -> None:
     saved: list[tuple[str, Path]] = []
     monkeypatch.setattr(
-        figures_paper, "save", lambda figure, folder: saved.append((figure.key, folder))
-    )
+        report, "save",
+        lambda figures, folder: saved.extend((figure.key, folder) for figure in figures),
+    )  # fmt: skip
     made_up.write(tmp_path, *made_up.comparison(methods=("adam", "sgd"), seeds=2, trials=4))
     assert write_report(tmp_path) == tmp_path / "report.html"
     assert saved == [(figure.key, tmp_path / "figures") for figure in figures(read(tmp_path))]
     names = {path.name for path in tmp_path.iterdir()} - {"comparison.json", "runs.jsonl"}
     kinds = [".tex", ".md", ".csv", ".parquet"]
     tables = {f"{name}{kind}" for name in ("table", "pairs", "means") for kind in kinds}
-    assert names == {"figures", "report.html", *tables}
+    assert names == {"report.html", *tables}
 
 
 def test_seconds_that_may_be_compared_are_compared(tmp_path: Path) -> None:
@@ -485,16 +502,6 @@ def test_seconds_that_may_be_compared_are_compared(tmp_path: Path) -> None:
         said[valid] = [text for _, text in by_metric.x.ticks]
         text = page(comparison, [*drawn.values()])
         assert ("others were at work" in drawn["curves"].caption) is not valid
-        assert ("Seconds may not be compared: others were at work" in text) is not valid
+        assert ("† seconds may not be compared: others were at work." in text) is not valid
     assert said[True] == ["loss", "accuracy", "steps", "seconds", "area"]
     assert said[False] == ["loss", "accuracy", "steps", "area"]
-
-
-def test_a_band_that_covers_nothing_and_a_bar_without_end_are_not_drawn() -> None:
-    nothing, nan = [float("inf")] * 2, float("nan")
-    line = Series("a", 0, "line", [1.0, 2.0], [1.0, 2.0], low=nothing, high=nothing)
-    bars = Series("a", 0, "bar", [3.0, nan], [0.0, 1.0])
-    for series, kind, count in ((line, "band", 0), (line, "line", 1), (bars, "bar", 1)):
-        panel = Panel("t", Axis("x"), Axis("y", ticks=((0.0, "p"), (1.0, "q"))), [series])
-        drawn = svg(panel, frame(panel), "label")
-        assert len(re.findall(f'class="{kind}"', drawn)) == count

@@ -21,7 +21,6 @@ from src.reporting.figures_numbers import (
     steps_to,
     trial_cost,
 )
-from src.reporting.figures_svg import short, ticks
 from src.reporting.tables import csv_text, escape_latex, spread, value
 
 LOSS = Cost("val_loss")
@@ -286,24 +285,10 @@ def test_a_bin_is_a_third_of_a_decade() -> None:
 
 
 def test_texts() -> None:
-    assert short(1e-5) == "10⁻⁵"
-    assert short(-2.5e-7) == "−2.5·10⁻⁷"
-    assert short(0.1234567) == "0.1235"
-    assert short(-math.inf) == "∞"
     assert spread(0.123456, 0.00789) == "0.1235 ± 0.0079"
     assert spread(794.2, 60.3) == "794 ± 60"
     assert value(Reached(mean=5.0, std=None, reached=1), 3) == "5 (1 of 3)"
     assert value(Summary()) == "–"
-
-
-@pytest.mark.parametrize("low", [1e-12, 0.013, 0.9, 7.0])
-@pytest.mark.parametrize("times", [1.05, 3.0, 20.0, 1e4, 1e9])
-def test_ticks_are_few_and_inside(low: float, times: float) -> None:
-    for log in (True, False):
-        marks = [mark for mark, _ in ticks(low, low * times, log)]
-        assert 2 <= len(marks) <= 9
-        assert min(marks) >= low * (1 - 1e-9)
-        assert max(marks) <= low * times * (1 + 1e-9)
 
 
 def test_spreadsheets_run_no_name() -> None:

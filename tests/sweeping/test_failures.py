@@ -304,7 +304,7 @@ def test_what_a_failed_trial_reported_before_does_not_count(url: str) -> None:
 
 
 def test_the_states_that_are_shown(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from src.comparing.searching import _trial
+    from src.comparing.trials import _trial
     from src.sweeping.show import list_studies
 
     study = open_study(url, 3)
