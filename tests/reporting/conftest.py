@@ -1,12 +1,16 @@
 """A browser for pages."""
 
+import io
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
+PICTURES = Path(__file__).parent / "pictures"
 CHROMIUM = Path("/usr/bin/chromium")
 
 
@@ -46,3 +50,20 @@ def until(shown: Any, condition: str, seconds: float = 30) -> None:
     while not shown.evaluate(script):
         assert time.monotonic() < end and not shown.faults, (condition, shown.faults)
         shown.wait_for_timeout(30)
+
+
+def looks_as_it_did(png: bytes, name: str) -> None:
+    """Compare with a kept picture, small and blurred, so that a font's details don't count.
+
+    A picture that is missing is made, for somebody to look at.
+    """
+    small = Image.open(io.BytesIO(png)).convert("RGB")
+    small.thumbnail((240, 480), Image.Resampling.BOX)
+    kept = PICTURES / f"{name}.png"
+    if not kept.is_file():
+        small.quantize(64).save(kept, optimize=True)
+        pytest.fail(f"{kept.name} is new: look at it")
+    other = Image.open(kept).convert("RGB")
+    assert small.size == other.size
+    apart = np.abs(np.asarray(small, float) - np.asarray(other, float))
+    assert apart.mean() < 4, "how far the pixels are apart, of 255"

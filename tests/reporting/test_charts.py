@@ -1,6 +1,5 @@
 """A figure's specification: what is drawn of its data, in which marks, and with no name in code."""
 
-import io
 import json
 import math
 import re
@@ -12,16 +11,15 @@ import altair as alt
 import numpy as np
 import pytest
 import vl_convert
-from PIL import Image
 
 from src.comparing.record import read
 from src.reporting import charts
 from src.reporting.charts import bounds, drawing, drawn_points, interactive, rows, theme, thinned
 from src.reporting.figures import Axis, Figure, Key, Panel, Series, figures
 from tests.reporting import made_up
+from tests.reporting.conftest import looks_as_it_did
 
 INF, NAN = math.inf, math.nan
-PICTURES = Path(__file__).parent / "pictures"
 
 
 def panel(*series: Series, x: Axis | None = None, y: Axis | None = None) -> Panel:
@@ -270,19 +268,9 @@ def test_every_kind_of_mark_is_explained(described: list[Figure]) -> None:
 @pytest.mark.parametrize("count", [2, 6, 12])
 @pytest.mark.parametrize("key", ["ranking", "curves", "sensitivity", "slices", "stability"])
 def test_pictures_look_as_they_did(tmp_path: Path, key: str, count: int) -> None:
-    """Small and blurred, so that a font's details don't count. A picture that is missing is made,
-    for somebody to look at."""
+    """As they are drawn for paper."""
     names = tuple(f"method-{n}" for n in range(count))
     comparison = read(made_up.write(tmp_path, *made_up.comparison(names, 4, 6)))
     (figure,) = [figure for figure in figures(comparison) if figure.key == key]
     png = vl_convert.vegalite_to_png(json.dumps(drawing(figure)), config=theme(), scale=1)
-    small = Image.open(io.BytesIO(png)).convert("RGB")
-    small.thumbnail((240, 480), Image.Resampling.BOX)
-    kept = PICTURES / f"{key}-{count}.png"
-    if not kept.is_file():
-        small.quantize(64).save(kept, optimize=True)
-        pytest.fail(f"{kept.name} is new: look at it")
-    other = Image.open(kept).convert("RGB")
-    assert small.size == other.size
-    apart = np.abs(np.asarray(small, float) - np.asarray(other, float))
-    assert apart.mean() < 4, "how far the pixels are apart, of 255"
+    looks_as_it_did(png, f"{key}-{count}")

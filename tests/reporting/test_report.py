@@ -28,7 +28,7 @@ from src.reporting.figures import _rate, figures
 from src.reporting.report import write_report
 from src.reporting.tables import print_verdict
 from tests.reporting import made_up
-from tests.reporting.conftest import opened, until
+from tests.reporting.conftest import looks_as_it_did, opened, until
 
 KEYS = ("ranking", "curves", "sensitivity", "budget", "trials", "target", "importance", "slices",
         "stability")  # fmt: skip
@@ -63,6 +63,17 @@ def test_page_is_drawn(browser: Any, folder: Path, width: int, scheme: str) -> N
     dark = shown.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 22, 26)"
     assert dark == (scheme == "dark")
     assert shown.faults == []
+    shown.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_page_looks_as_it_did(browser: Any, folder: Path, width: int, scheme: str) -> None:
+    """Its main figures, as a browser draws them."""
+    shown = opened(browser, folder / "report.html", width, scheme)
+    for key in ("ranking", "curves", "sensitivity", "stability"):
+        panels = shown.locator(f"#{key} .panels")
+        looks_as_it_did(panels.screenshot(), f"page-{key}-{width}-{scheme}")
     shown.close()
 
 
