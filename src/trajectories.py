@@ -8,7 +8,7 @@ from src.cli import one_line_errors
 from src.config import CONF, OUTPUTS
 from src.errors import InputError
 
-METHODS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "lion")
+METHODS = ("sgd", "momentum", "adam", "lion", "adan", "prodigy", "schedule_free_adamw", "sam")
 RATES = 26  # learning rates tried for each method, log-uniform in [1e-4, 10]
 
 
