@@ -60,7 +60,14 @@ def go_on(session: Session, folder: Path, *overrides: str) -> None:
     assert (answer.status, answer.err) == (0, ""), answer
 
 
-@pytest.mark.parametrize("method", METHODS)
+# Each keeps something of a kind of its own; the slow suite has the others.
+KINDS = ("adam", "ademamix", "muon", "prodigy", "sam", "schedule_free_adamw", "sgd", "soap")
+ALL = [
+    pytest.param(method, marks=() if method in KINDS else (pytest.mark.slow,)) for method in METHODS
+]
+
+
+@pytest.mark.parametrize("method", ALL)
 def test_killed_and_resumed(session: Session, method: str) -> None:
     number = METHODS.index(method)
     settings = (*SHORT, f"optimizer={method}", *ways(number))

@@ -13,20 +13,37 @@ from tests.optimizers.methods import METHODS, build, decay
 # (rate on the quadratic, rate on Rosenbrock): the best of a coarse grid. A method that isn't
 # here is tried with each of GRID, and gets more steps for being tuned less.
 RATES = {
+    "adabelief": (3.0, 1.0),
     "adadelta": (3.0, 3.0),
     "adagrad": (1.0, 3.0),
     "adam": (1.0, 0.3),
     "adamax": (3.0, 1.0),
     "adamw": (1.0, 0.3),
+    "adan": (3.0, 1.0),
+    "ademamix": (3.0, 1.0),
+    "adopt": (3.0, 3.0),
     "amsgrad": (0.3, 1.0),
+    "cautious_adamw": (1.0, 1.0),
+    "cautious_lion": (0.1, 0.03),
+    "lamb": (1.0, 0.1),
     "lion": (0.1, 0.01),
+    "mars": (0.03, 0.01),
     "momentum": (0.003, 0.001),
     "muon": (0.3, 0.03),
     "nadam": (0.3, 0.1),
+    "nadamw": (3.0, 0.3),
     "nesterov": (0.001, 0.001),
+    "prodigy": (1.0, 0.1),
     "radam": (0.09, 0.3),
     "rmsprop": (0.1, 0.1),
+    "sam": (0.003, 0.001),
+    "sam_adamw": (0.1, 0.3),
+    "schedule_free_adamw": (3.0, 1.0),
+    "schedule_free_sgd": (0.01, 0.03),
     "sgd": (0.0018, 0.004),
+    "shampoo": (0.3, 1.0),
+    "signum": (0.01, 0.01),
+    "soap": (0.1, 0.01),
 }
 GRID = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
 

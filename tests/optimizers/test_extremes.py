@@ -104,7 +104,7 @@ def filled(values: list[float], shapes: list[tuple[int, ...]], dtype: torch.dtyp
 @every_form
 def test_no_nan_from_finite_gradients(name: str, form: dict[str, Any], dtype: torch.dtype) -> None:
     @settings(
-        max_examples=30,
+        max_examples=20,
         deadline=None,
         derandomize=True,
         database=None,

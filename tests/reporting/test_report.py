@@ -153,9 +153,12 @@ def test_downloads(browser: Any, folder: Path) -> None:
     seen = [number for number in range(links.count()) if links.nth(number).is_visible()]
     assert len(seen) >= len(KEYS) + 1
     for number in seen:
-        shown.close()  # Chromium lets one page start ten downloads, and no more without a pause
-        shown = opened(browser, folder / "report.html")
-        shown.locator("#main details.record:not([open]) summary").first.click()
+        if (
+            number % 9 == 8
+        ):  # Chromium lets one page start ten downloads, and no more without a pause
+            shown.close()
+            shown = opened(browser, folder / "report.html")
+            shown.locator("#main details.record:not([open]) summary").first.click()
         with shown.expect_download() as download:
             shown.locator("a[download]").nth(number).click()
         place = download.value.path()
