@@ -15,6 +15,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from src.composing import register
+from src.hooks import _planned
 from src.overrides import override
 from src.results import Record
 from src.train import going_on
@@ -329,3 +330,23 @@ def test_ctrl_c_names_every_job_that_is_left(session: Session) -> None:
     assert resumed.out.splitlines()[-1] == f"result: {folder}/trial-0"
     assert result(folder / "trial-0")["final"]["epoch"] == 3
     assert not (folder / "trial-1").exists()
+
+
+@pytest.mark.parametrize(
+    ("sweeper", "task", "plan"),
+    [
+        (
+            "hydra._internal.BasicSweeper",
+            ["seed=0,1", "a=b"],
+            [["seed=0", "a=b"], ["seed=1", "a=b"]],
+        ),
+        ("hydra._internal.BasicSweeper", ["optimizer=glob(*)"], []),
+        ("their.Sweeper", ["seed=0,1"], []),
+    ],
+)
+def test_the_jobs_that_are_known_beforehand(
+    sweeper: str, task: list[str], plan: list[list[str]]
+) -> None:
+    """A glob is known to the sweeper alone, as is what another sweeper does."""
+    hydra = {"sweeper": {"_target_": sweeper, "params": None}, "overrides": {"task": task}}
+    assert _planned(OmegaConf.create({"hydra": hydra})) == plan

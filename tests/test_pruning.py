@@ -249,6 +249,24 @@ def test_a_study_whose_database_cannot_be_read_stays(tmp_path: Path) -> None:
     assert reason is not None and "studies.db" in reason and len(reason.splitlines()) == 1
 
 
+def test_a_trial_that_names_no_study_is_passed_over(tmp_path: Path) -> None:
+    """The next one may name it; a study that nobody names goes as a folder."""
+    folder = a_study(tmp_path, "adam")
+    first, *others = sorted(folder.glob("trial-*/trial.json"))
+    first.write_text("{")
+    assert others and removal.study_of(folder) == (f"sqlite:///{tmp_path / 'studies.db'}", "adam")
+    for path in others:
+        path.write_text("[]")
+    assert removal.study_of(aged(folder, 5)) is None
+    assert chosen(tmp_path) == {"study adam": None}
+
+
+def test_a_single_run_that_a_comparison_names_stays(tmp_path: Path) -> None:
+    run = aged(ended(tmp_path / "runs" / "2026-01-01" / "one"), 5)
+    a_comparison(tmp_path, "four", trials=[{"number": 0, "folder": str(run)}])
+    assert [*chosen(tmp_path, "kind=run").values()] == ["comparison four needs it"]
+
+
 def test_a_comparison_that_cannot_be_read_keeps_what_its_ledger_names(tmp_path: Path) -> None:
     a_study(tmp_path, "adam")
     folder = a_comparison(tmp_path, "four")

@@ -173,6 +173,33 @@ def test_what_is_wrong_is_said_in_one_line(
     assert listed(*words, status=status, err=f"error: {err}\n") == ""
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--yes"], "--yes: only with --prune"),
+        (["--limit", "0"], "--limit=0: must be an integer >= 1"),
+        (["--limit", "-1"], "--limit=-1: must be an integer >= 1"),
+    ],
+)
+def test_flags_that_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], says: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["runs.py", *words])
+    with pytest.raises(SystemExit) as leaving:
+        runs.main()
+    assert leaving.value.code == 2
+    assert capsys.readouterr().err.endswith(f"error: {says}\n")
+
+
+def test_digits_that_are_a_text_and_true(listed: List, tmp_path: Path) -> None:
+    a_run(tmp_path / "runs" / "more", config="commit: '123'\nflag: true\nseed: 1")
+    assert names(listed("commit=123")) == ["more"]
+    assert names(listed("commit=12")) == []
+    assert names(listed("flag=1")) == []
+    shown = listed("flag=true", "--columns", "flag,commit").splitlines()[1]
+    assert shown.split() == ["true", "123"]
+
+
 def test_a_broken_run_costs_one_line(
     listed: List, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

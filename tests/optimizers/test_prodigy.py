@@ -3,6 +3,7 @@
 from itertools import pairwise
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -39,6 +40,25 @@ def test_d_comes_near_the_distance() -> None:
             step()
         assert 10 < optimizer.param_groups[0]["d"] <= 100
         assert abs(float(x.detach())) < 100
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_large_parameter_is_summed_in_pieces(
+    monkeypatch: pytest.MonkeyPatch, transposed: bool
+) -> None:
+    """It moves as it does whole, but for the order of the sums; and so where memory isn't alike."""
+    after = []
+    for size in (10**6, 7):
+        monkeypatch.setattr("src.optimizers.prodigy.BLOCK", size)
+        start = torch.linspace(-1, 1, 60, dtype=DOUBLE).view(6, 10)
+        params = [start.t() if transposed else start]
+        optimizer = build("prodigy", params, d0=0.01)
+        run(optimizer, params, range(30))
+        after.append((params[0], optimizer.param_groups[0]["d"]))
+    (whole, d), (pieces, same_d) = after
+    assert d > 0.01
+    assert same_d == pytest.approx(d, rel=1e-12)
+    assert torch.allclose(whole, pieces, rtol=1e-12, atol=0)
 
 
 def test_with_a_fixed_d_it_is_adam() -> None:

@@ -113,3 +113,15 @@ def test_the_state_says_at_which_weights_it_is(name: str) -> None:
         each.train()
     assert same(params, other_params)
     assert not same(params, points(optimizer, "x"))
+
+
+def test_a_large_parameter_is_moved_by_the_plain_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To where small ones are moved all at once."""
+    after = []
+    for size in (10**6, 3):
+        monkeypatch.setattr("src.optimizers.schedule_free_sgd.BLOCK", size)
+        params = tensors(0, DOUBLE)
+        optimizer = build("schedule_free_sgd", params, lr=0.1, weight_decay=0.1)
+        run(optimizer, params, range(5))
+        after.append(params)
+    assert near(*after)

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from src.comparing.record import Search
+from src.comparing.record import Choices, Interval, Search
 from src.metrics import Direction
 from src.reporting.figures import Figure
-from src.reporting.study_page import study_page
+from src.reporting.study_page import _position, study_page
 
 SPACE = {
     "lr": {"low": 1e-4, "high": 1.0, "log": True},
@@ -77,3 +77,22 @@ def test_larger_values_may_be_better() -> None:
 def test_a_study_without_trials() -> None:
     text, figures = study_page(Search(method="<s>"), {}, {}, Direction.MINIMIZE)
     assert figures == [] and "<h1>Study &lt;s&gt;</h1>" in text and "0 trials" in text
+
+
+@pytest.mark.parametrize(
+    ("space", "value", "expected"),
+    [
+        (Interval(low=1, high=9), 3, 0.25),
+        (Interval(low=0.01, high=100.0, log=True), 1.0, 0.5),
+        (Interval(low=0.0, high=100.0, log=True), 1.0, None),
+        (Interval(low=0.01, high=100.0, log=True), 0.0, None),
+        (Interval(low=1, high=1), 1, None),
+        (Interval(low=1, high=9), "3", None),
+        (Interval(low=1, high=9), None, None),
+        (Choices(choices=["a", "b", "c"]), "b", 0.5),
+        (Choices(choices=["a", "b", "c"]), "d", None),
+        (Choices(choices=["a"]), "a", None),
+    ],
+)
+def test_where_a_value_lies_in_its_space(space: Any, value: Any, expected: float | None) -> None:
+    assert _position(space, value) == (expected if expected is None else pytest.approx(expected))

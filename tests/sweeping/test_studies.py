@@ -18,6 +18,7 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from src import studies
+from src.errors import InputError
 from src.sweeping import show
 from src.sweeping.study import DIED
 from tests.reporting.conftest import opened
@@ -284,3 +285,18 @@ def test_trials_are_counted_by_what_became_of_them() -> None:
         *(made(TrialState.RUNNING) for _ in range(5)),
     ]
     assert show._counts(trials) == ["4", "3", "3", "5"]
+
+
+def test_a_page_that_cannot_be_written_is_one_line(
+    call: Show, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*parts: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("src.reporting.report.save", full)
+    study = optuna.create_study()
+    study.add_trial(create_trial(value=1.0))
+    with pytest.raises(InputError) as refused:
+        studies.write_page(study, tmp_path / "page.html")
+    assert str(refused.value) == f"{tmp_path / 'page.html'}: No space left on device"
+    assert list(tmp_path.iterdir()) == []
