@@ -9,16 +9,18 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
 from omegaconf import DictConfig, OmegaConf
-from optuna.distributions import FloatDistribution
+from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
 from src.composing import register
 from src.config import CONF, PROJECT, job_config, parse
 from tests.sweeping.conftest import Project, Sweep
+from tests.sweeping.test_space import searched
 
 FILES = sorted(path.stem for path in (PROJECT / "sweeps").glob("*.yaml"))
 METHODS = sorted(path.stem for path in (CONF / "optimizer").glob("*.yaml"))
-TORCH = sorted(path.stem for path in (PROJECT / "sweeps" / "torch").glob("*.yaml"))
+ALONE = "lbfgs"  # torch's class that has no twin here, and a space of its own
+TORCH = sorted({path.stem for path in (PROJECT / "sweeps" / "torch").glob("*.yaml")} - {ALONE})
 INCLUSIVE = {"adam", "adamax", "adamw", "amsgrad", "nadam", "radam"}
 
 SGD, ADAM = (1e-4, 5.0), (1e-5, 1e-1)
@@ -177,3 +179,14 @@ def test_the_commands_of_the_documentation(project: Project) -> None:
     assert value and float(value[1]) == min(
         trial.value or math.inf for trial in project.trials("sgd-digits-mlp")
     )
+
+
+def test_torchs_class_without_a_twin_has_a_space_of_its_own() -> None:
+    config = composed("sweeps=torch/lbfgs")
+    assert config.optimizer._target_ == "torch.optim.LBFGS"
+    expected = {"lr": FloatDistribution(1e-3, 2, log=True),
+                "history_size": IntDistribution(2, 100, log=True)}  # fmt: skip
+    params = config.hydra.sweeper.params
+    for name, distribution in expected.items():
+        assert searched(params[f"optimizer.{name}"]).distribution == distribution
+    assert len(params) == 2
