@@ -178,7 +178,7 @@ def test_groups_without_gradients_do_nothing(name: str, form: dict[str, Any]) ->
 
 
 def bad_settings() -> list[Any]:
-    """(method, argument, value) for every argument of every method."""
+    """(method, argument, values) for every argument of every method."""
     cases = []
     for name in METHODS:
         for key, value in build(name, [torch.zeros(1)]).defaults.items():
@@ -195,22 +195,19 @@ def bad_settings() -> list[Any]:
                 bad += [0]
             if class_of(name).settings[key].check is FRACTION:
                 bad += [1, 1.5]
-            cases += [pytest.param(name, key, v, id=f"{name}-{key}-{v}") for v in bad]
+            cases.append(pytest.param(name, key, bad, id=f"{name}-{key}"))
     return cases
 
 
-@pytest.mark.parametrize(("name", "key", "value"), bad_settings())
-def test_bad_setting_is_named(name: str, key: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=rf"^{key}.* must be .*, got ") as raised:
-        build(name, tensors(), **{key: value})
-    text = str(raised.value)
-    shown = (
-        [repr(value), *(repr(part) for part in value or [])]
-        if isinstance(value, list)
-        else [repr(value)]
-    )
-    assert any(text.endswith(f"got {part}") for part in shown)
-    assert "\n" not in text
+@pytest.mark.parametrize(("name", "key", "values"), bad_settings())
+def test_bad_setting_is_named(name: str, key: str, values: list[Any]) -> None:
+    for value in values:
+        with pytest.raises(ValueError, match=rf"^{key}.* must be .*, got ") as raised:
+            build(name, tensors(), **{key: value})
+        text = str(raised.value)
+        parts = value if isinstance(value, list) else []
+        assert any(text.endswith(f"got {part!r}") for part in (value, *parts)), (value, text)
+        assert "\n" not in text
 
 
 @every_method

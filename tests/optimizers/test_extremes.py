@@ -100,11 +100,14 @@ def filled(values: list[float], shapes: list[tuple[int, ...]], dtype: torch.dtyp
     return tensors
 
 
+@pytest.mark.parametrize("examples", [10, pytest.param(60, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("dtype", LARGEST, ids=str)
 @every_form
-def test_no_nan_from_finite_gradients(name: str, form: dict[str, Any], dtype: torch.dtype) -> None:
+def test_no_nan_from_finite_gradients(
+    name: str, form: dict[str, Any], dtype: torch.dtype, examples: int
+) -> None:
     @settings(
-        max_examples=20,
+        max_examples=examples,
         deadline=None,
         derandomize=True,
         database=None,

@@ -2,6 +2,7 @@
 
 import json
 import os
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,16 @@ def test_a_config_in_any_style(text: str) -> None:
 def a_run(folder: Path, *overrides: str, result: object = None, config: str | None = None) -> Path:
     """A run's folder as `src.train` leaves it, but for the training."""
     folder.mkdir(parents=True)
-    text = OmegaConf.to_yaml(composed(*overrides), resolve=True) if config is None else config
+    text = _config(*overrides) if config is None else config
     (folder / "config.yaml").write_text(text)
     if result is not None:
         (folder / "result.json").write_text(json.dumps(result))
     return folder
+
+
+@cache  # composing takes longer than all else
+def _config(*overrides: str) -> str:
+    return OmegaConf.to_yaml(composed(*overrides), resolve=True)
 
 
 def test_all_facts_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
