@@ -8,9 +8,10 @@ import copy
 import math
 import time
 import warnings
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from threading import Event, Thread
 from typing import Any, TypeVar
 
@@ -27,6 +28,7 @@ from src.sweeping import storage as db
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 MAX_DEATHS = 3  # a trial that kills its process each time must not do so for ever
 DIED, INTERRUPTED = "its process died", Status.INTERRUPTED.value
+PROPOSAL = "proposal"  # attribute of a trial: the number of the sampler that proposed it
 LOST = (DIED, INTERRUPTED)  # reasons of trials that are run again, and otherwise don't count
 GIVEN_UP = f"its process died {MAX_DEATHS + 1} times"
 POLL_SECONDS = 0.3
@@ -99,6 +101,19 @@ def _as_complete(trial: FrozenTrial, worst: float) -> FrozenTrial:
     trial = copy.copy(trial)  # the original is shared
     trial.state, trial.value = TrialState.COMPLETE, worst
     return trial
+
+
+def free_number(trials: Sequence[FrozenTrial]) -> int:
+    """The number of the next sampler: the least that no trial has which counts or may yet.
+
+    A trial that was lost gives its number to the one that repeats it or, if it died before it had
+    all its parameters, to the next: never the number of another trial, whose sampler would propose
+    the same point. Trials without a number, such as the default, come before all others.
+    """
+    kept = [trial for trial in trials if trial.user_attrs.get("reason") not in LOST]
+    numbers = {trial.user_attrs.get(PROPOSAL) for trial in kept}
+    unnumbered = sum(PROPOSAL not in trial.user_attrs for trial in kept)
+    return next(number for number in count(unnumbered) if number not in numbers)
 
 
 class SharedStudy:
@@ -220,12 +235,12 @@ class SharedStudy:
                 running = sum(trial.state is TrialState.RUNNING for trial in trials)
                 if counted + running >= self.n_trials:
                     return None, counted >= self.n_trials
-                number = sum(trial.user_attrs.get("reason") not in LOST for trial in trials)
-                return self._ask(number), False
+                proposes = all(trial.state is not TrialState.WAITING for trial in trials)
+                return self._ask(free_number(trials), proposes), False
         except optuna.exceptions.UpdateFinishedTrialError:
             return None, False  # the lock was lost, and another process gave the trial up: retry
 
-    def _ask(self, number: int) -> Trial:
+    def _ask(self, number: int, proposes: bool) -> Trial:
         study, sampler = self.study, self.sampler(number)
         study.sampler = sampler
         if not isinstance(sampler, optuna.samplers.TPESampler):  # which ranks pruned trials, too
@@ -235,6 +250,8 @@ class SharedStudy:
             trial = study.ask()
         # This comes first, so that a running trial without an owner is known to be an orphan.
         trial.set_user_attr("owner", db.me())
+        if proposes:
+            trial.set_user_attr(PROPOSAL, number)
         self.storage.record_heartbeat(trial._trial_id)
         return trial
 
@@ -295,13 +312,14 @@ class SharedStudy:
             return
         if begun and not queued:
             attributes = dict(trial.system_attrs)  # the point of a grid, say
+            kept = {key: trial.user_attrs[key] for key in (PROPOSAL,) if key in trial.user_attrs}
             for key in self._rungs_to_climb(trial):
                 del attributes[key]
             self.study.add_trial(
                 optuna.trial.create_trial(
                     state=TrialState.WAITING,
                     system_attrs={**attributes, "fixed_params": params},
-                    user_attrs={"retries": trial.number, "deaths": deaths},
+                    user_attrs={"retries": trial.number, "deaths": deaths, **kept},
                 )
             )
         self._end(trial, reason)

@@ -13,7 +13,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import Trial, TrialState
+from optuna.trial import Trial, TrialState, create_trial
 
 from src.config import flatten
 from src.errors import InputError
@@ -25,9 +25,11 @@ from src.sweeping.study import (
     GIVEN_UP,
     INTERRUPTED,
     MAX_DEATHS,
+    PROPOSAL,
     Lease,
     Outcome,
     SharedStudy,
+    free_number,
     inside,
     is_failed,
 )
@@ -311,7 +313,7 @@ def test_a_process_gives_back_its_own_trial_and_no_other(url: str) -> None:
     ]
     again = study.trials()[-1]
     assert again.system_attrs["fixed_params"] == own.params
-    assert again.user_attrs == {"retries": own.number, "deaths": 0}
+    assert again.user_attrs == {"retries": own.number, "deaths": 0, PROPOSAL: 2}
 
 
 def test_deaths_add_up_and_interruptions_do_not(url: str) -> None:
@@ -762,3 +764,45 @@ def test_one_that_died_before_it_had_parameters_is_not_queued(url: str) -> None:
     trial = study.study.ask()
     study._give_up(study.trials()[trial.number], DIED)
     assert states(study.trials()) == {"COMPLETE": 1, "FAIL": 1}
+
+
+def test_one_that_died_before_it_had_parameters_leaves_its_number_to_the_next(
+    url: str, tmp_path: Path
+) -> None:
+    """Another worker's trial was claimed meanwhile: the next one proposes another point than it."""
+    undisturbed = [one.params for one in finish_all(open_study(f"sqlite:///{tmp_path}/u.db", 4))]
+    study = open_study(url, 4)
+    default = study.next_trial()
+    assert default is not None
+    study.finish(default, Outcome(TrialState.COMPLETE, 0.1, {}))
+    cut_off, _ = study._claim()  # it has no parameters yet
+    assert cut_off is not None
+    study.storage.set_trial_user_attr(
+        cut_off._trial_id, "owner", {**storage.me(), "host": "another"}
+    )
+    second = study.next_trial()
+    assert second is not None and second.params == undisturbed[2]
+    study._give_up(study.trials()[cut_off.number], DIED)
+    study.finish(second, Outcome(TrialState.COMPLETE, 0.5, {}))
+    rest = [one.params for one in finish_all(study)]
+    assert rest == [undisturbed[1], undisturbed[3]]
+
+
+@pytest.mark.parametrize(
+    ("kept", "number"),
+    [
+        ([], 0),
+        ([{}], 1),  # the default, say
+        ([{}, {PROPOSAL: 1}], 2),
+        ([{}, {PROPOSAL: 2}], 1),
+        ([{}, {PROPOSAL: 1, "reason": DIED}], 1),
+        ([{}, {PROPOSAL: 1, "reason": DIED}, {PROPOSAL: 1, "retries": 1}, {PROPOSAL: 2}], 3),
+        ([{}, {PROPOSAL: 1, "reason": INTERRUPTED}, {PROPOSAL: 2}], 1),
+        ([{}, {PROPOSAL: 1, "reason": GIVEN_UP}], 2),
+        ([{}, {}, {}, {PROPOSAL: 3}], 4),  # of a study that an earlier version began
+        ([{"reason": DIED}, {"retries": 0}, {PROPOSAL: 1}], 2),
+    ],
+)
+def test_the_number_of_the_next_sampler(kept: list[dict[str, Any]], number: int) -> None:
+    trials = [create_trial(value=1.0, user_attrs=attributes) for attributes in kept]
+    assert free_number(trials) == number
