@@ -35,6 +35,7 @@ def draw(rng, losses, shift=0.0):
     return {"a": chosen[None, :10], "b": chosen[None, 10:] + shift}
 
 
+@pytest.mark.slow
 def test_a_against_a(losses):
     """200 comparisons of a method with itself call a difference in at most 7% of cases."""
     rng = np.random.default_rng(0)
@@ -42,6 +43,7 @@ def test_a_against_a(losses):
     assert sum(call != "undecided" for call in calls) <= 0.07 * 200
 
 
+@pytest.mark.slow
 def test_two_standard_deviations(losses):
     """... and a difference of two standard deviations is found in at least 90% of cases."""
     rng = np.random.default_rng(1)

@@ -697,7 +697,8 @@ def test_what_the_study_keeps_of_a_trial(sweep: Sweep) -> None:
         rate = trial.params["optimizer.lr"]
         lines = ["data.batch_size=64", f"optimizer.lr={rate!r}"]
         assert kept["overrides"][-2:] == lines
-        assert {*kept} == {"owner", "folder", "overrides", "status", "steps", "seconds"}
+        names = {"owner", "folder", "overrides", "status", "steps", "seconds"}
+        assert {*kept} == names | ({"proposal"} if trial.number else set())  # not of the default
         shown = [OmegaConf.load(folder / ".hydra" / f"{name}.yaml")
                  for name in ("config", "hydra", "overrides")]  # fmt: skip
         assert shown[0] == OmegaConf.load(folder / ".hydra" / "config.yaml")
