@@ -7,7 +7,7 @@ from src.optimizers.formulas import (
     Scalar,
     average_square_,
     cast,
-    epsilon,
+    corrected_root,
     power,
     real_zeros,
     zeros,
@@ -29,8 +29,7 @@ def adam(
     beta1, beta2 = betas
     exp_avg.lerp_(grad, cast(1 - beta1, grad))
     average_square_(exp_avg_sq, grad, beta2)
-    correction = cast(1 - power(beta2, step), grad)
-    denom = (exp_avg_sq / correction).sqrt_().add_(epsilon(eps, grad))
+    denom = corrected_root(exp_avg_sq, beta2, step, eps)
     return Quotient(exp_avg, denom, 1 - power(beta1, step))
 
 

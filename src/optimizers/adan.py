@@ -8,7 +8,7 @@ from src.optimizers.formulas import (
     add_scaled,
     average_square_,
     cast,
-    epsilon,
+    corrected_root,
     power,
     real_zeros,
     zeros,
@@ -39,8 +39,7 @@ def adan(
     exp_avg.lerp_(grad, cast(1 - beta1, grad))
     exp_avg_diff.lerp_(diff, cast(1 - beta2, grad))
     average_square_(exp_avg_sq, add_scaled(grad, beta2, diff), beta3)
-    correction = cast(1 - power(beta3, step), grad)
-    denom = (exp_avg_sq / correction).sqrt_().add_(epsilon(eps, grad))
+    denom = corrected_root(exp_avg_sq, beta3, step, eps)
     shrink = 1 + lr * weight_decay
     if isinstance(shrink, Tensor) or shrink != 1:
         param.div_(cast(shrink, param))

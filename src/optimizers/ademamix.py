@@ -9,8 +9,8 @@ from src.optimizers.formulas import (
     Scalar,
     average_square_,
     cast,
+    corrected_root,
     each,
-    epsilon,
     power,
     real_zeros,
     zeros,
@@ -45,8 +45,7 @@ def ademamix(
     exp_avg.lerp_(grad, cast(1 - beta1, grad))
     exp_avg_slow.lerp_(grad, cast(1 - beta3, grad))
     average_square_(exp_avg_sq, grad, beta2)
-    correction = cast(1 - power(beta2, step), grad)
-    denom = (exp_avg_sq / correction).sqrt_().add_(epsilon(eps, grad))
+    denom = corrected_root(exp_avg_sq, beta2, step, eps)
     fast = Quotient(exp_avg, denom, 1 - power(beta1, step))
     return [fast, Quotient(exp_avg_slow, denom, factor=alpha)]
 

@@ -8,7 +8,7 @@ from src.optimizers.formulas import (
     Scalar,
     average_square_,
     cast,
-    epsilon,
+    corrected_root,
     power,
     real_zeros,
     zeros,
@@ -32,8 +32,7 @@ def amsgrad(
     exp_avg.lerp_(grad, cast(1 - beta1, grad))
     average_square_(exp_avg_sq, grad, beta2)
     torch.maximum(max_exp_avg_sq, exp_avg_sq, out=max_exp_avg_sq)
-    correction = cast(1 - power(beta2, step), grad)
-    denom = (max_exp_avg_sq / correction).sqrt_().add_(epsilon(eps, grad))
+    denom = corrected_root(max_exp_avg_sq, beta2, step, eps)
     return Quotient(exp_avg, denom, 1 - power(beta1, step))
 
 

@@ -121,6 +121,11 @@ def average_square_(avg: Tensor, grad: Tensor, beta: Scalar) -> None:
         avg.mul_(beta).addcmul_(size, size, value=1 - beta)
 
 
+def corrected_root(avg: Tensor, beta: Scalar, step: int, eps: Scalar) -> Tensor:
+    """√(avg / (1−βᵗ)) + ε: the root of an average of squares that started at 0."""
+    return (avg / cast(1 - power(beta, step), avg)).sqrt_().add_(epsilon(eps, avg))
+
+
 def not_zero(scalar: Scalar, tensor: Tensor) -> Scalar:
     """At least the smallest normal number of the tensor's precision."""
     least = smallest_normal(tensor.dtype)

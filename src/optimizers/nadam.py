@@ -7,7 +7,7 @@ from src.optimizers.formulas import (
     Scalar,
     average_square_,
     cast,
-    epsilon,
+    corrected_root,
     power,
     real_zeros,
     zeros,
@@ -38,8 +38,7 @@ def nadam(
     mu_next = momentum_at(step + 1, beta1, momentum_decay)
     exp_avg.lerp_(grad, cast(1 - beta1, grad))
     average_square_(exp_avg_sq, grad, beta2)
-    correction = cast(1 - power(beta2, step), grad)
-    denom = (exp_avg_sq / correction).sqrt_().add_(epsilon(eps, grad))
+    denom = corrected_root(exp_avg_sq, beta2, step, eps)
     return [
         Quotient(exp_avg, denom, 1 - mu_product * mu_next, factor=mu_next),
         Quotient(grad, denom, 1 - mu_product, factor=1 - mu),

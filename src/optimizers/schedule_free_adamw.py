@@ -7,9 +7,7 @@ from src.optimizers.formulas import (
     Scalar,
     add_scaled_,
     average_square_,
-    cast,
-    epsilon,
-    power,
+    corrected_root,
     real_zeros,
 )
 from src.optimizers.kernels import Group
@@ -34,8 +32,7 @@ def schedule_free_adamw(
     """z moves by Adam's step without momentum, and the parameter to where x and z lead."""
     beta1, beta2 = betas
     average_square_(exp_avg_sq, grad, beta2)
-    correction = cast(1 - power(beta2, k), grad)
-    denom = (exp_avg_sq / correction).sqrt_().add_(epsilon(eps, grad))
+    denom = corrected_root(exp_avg_sq, beta2, k, eps)
     if isinstance(weight_decay, Tensor) or weight_decay:
         add_scaled_(z, -lr * weight_decay, param)
     descend(z, Quotient(grad, denom), lr)

@@ -312,7 +312,8 @@ class SharedStudy:
             return
         if begun and not queued:
             attributes = dict(trial.system_attrs)  # the point of a grid, say
-            kept = {key: trial.user_attrs[key] for key in (PROPOSAL,) if key in trial.user_attrs}
+            number = trial.user_attrs.get(PROPOSAL)
+            kept = {} if number is None else {PROPOSAL: number}
             for key in self._rungs_to_climb(trial):
                 del attributes[key]
             self.study.add_trial(
