@@ -117,8 +117,8 @@ def parse(cfg: DictConfig) -> Config:
         values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         config = Config.model_validate(values)
     except MissingMandatoryValue as error:
-        key = str(error).splitlines()[0].rpartition(" ")[2]
-        raise InputError(f"{key} is missing: {key}=...") from error
+        key = error.full_key
+        raise InputError(f"{key} is missing: {key}=...") from None
     except OmegaConfBaseException as error:
         raise InputError(str(error).splitlines()[0]) from error
     except ValidationError as error:
