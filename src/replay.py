@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -23,19 +23,23 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="the run's folder")
     parser.add_argument("--into", type=Path, help="where to train (default: outputs/replays/...)")
     parser.add_argument("--data-root", help="where the data set is now (default: where it was)")
+    parser.add_argument("--data-path", help="where the data's file is now (default: where it was)")
     arguments = parser.parse_args()
+    moved = {"root": arguments.data_root, "path": arguments.data_path}
     with one_line_errors():
-        identical = replay(arguments.run.absolute(), arguments.into, arguments.data_root)
+        identical = replay(arguments.run.absolute(), arguments.into, moved)
     sys.exit(0 if identical else 1)
 
 
-def replay(folder: Path, into: Path | None = None, data_root: str | None = None) -> bool:
+def replay(
+    folder: Path, into: Path | None = None, moved: Mapping[str, str | None] | None = None
+) -> bool:
     """Train again in a new folder, print what differs; return whether rows and weights are equal.
 
     Args:
         folder: the run's; nothing is written there.
         into: the new folder; None makes one in `outputs/replays/`.
-        data_root: where the data set is now; None takes it from where it was.
+        moved: where the data are now, by `root` or `path`; None takes them from where they were.
 
     Raises:
         InputError: the folder holds no run that can be repeated.
@@ -47,8 +51,11 @@ def replay(folder: Path, into: Path | None = None, data_root: str | None = None)
     from src.training.run import run, snapshot
 
     cfg = OmegaConf.create({**load_config(folder), "trial": None, "resume": None, "logger": {}})
-    if data_root is not None:
-        OmegaConf.update(cfg, "data.root", data_root)
+    for key, place in (moved or {}).items():
+        if place is not None and key not in cfg.data:
+            raise InputError(f"--data-{key}={place}: the run's data have no data.{key}")
+        if place is not None:
+            OmegaConf.update(cfg, f"data.{key}", place)
     config, recorded = parse(cfg), _read(folder)
     if not recorded["rows"] and not recorded["result"]:
         raise InputError(f"{folder}: the run left no row and no result to compare with")

@@ -204,19 +204,42 @@ def test_the_threads_are_those_that_the_run_had(session: Session) -> None:
 
 
 def test_what_a_repetition_changes(session: Session) -> None:
-    """Where the data lie, if that is said; a trial is no trial any more, and nothing is logged."""
+    """A trial is no trial any more, and nothing is logged."""
     folder = made(session)
     own = {"tensorboard": {"_target_": "src.loggers.tensorboard.TensorBoard"}}
     edit(folder / "config.yaml", lambda values: values.update(trial=3, logger=own))
     answer = replay(session, folder, "--into", session.folder / "new", "--data-root", "elsewhere")
+    assert answer.status == 1
+    assert answer.err == "error: --data-root=elsewhere: the run's data have no data.root\n"
+    answer = replay(session, folder, "--into", session.folder / "new")
     assert (answer.status, answer.err) == (0, "")
     recorded, repeated = (
         yaml.safe_load((place / "config.yaml").read_text())
         for place in (folder, session.folder / "new")
     )
-    assert repeated["data"].pop("root") == "elsewhere"
     assert repeated == {**recorded, "trial": None, "logger": {}}
     assert not (session.folder / "new" / "tensorboard").exists()
+
+
+def test_data_that_were_moved(session: Session) -> None:
+    """They are where one says, and must be the same."""
+    import numpy as np
+
+    from src.data import splits
+
+    x = np.random.default_rng(0).normal(size=(90, 3))
+    np.savez("first.npz", x=x, y=np.arange(90) % 3)
+    folder = session.folder / "run"
+    words = ("data=arrays", "data.path=first.npz", "trainer.epochs=1", f"hydra.run.dir={folder}")
+    assert session.train(*words).status == 0
+    Path("first.npz").rename("second.npz")
+    splits._load.cache_clear()  # as in another process
+    answer = replay(session, folder)
+    assert (answer.status, answer.err) == (
+        1, "error: data.path=first.npz: No such file or directory\n",
+    )  # fmt: skip
+    answer = replay(session, folder, "--data-path", "second.npz")
+    assert (answer.status, answer.err) == (0, "")
 
 
 def difference(**changes: Any) -> list[tuple[str, Any, Any]]:
