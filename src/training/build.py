@@ -134,10 +134,11 @@ def _asked(settings: dict[str, Any], known: dict[str, Any]) -> tuple[list[Any], 
         raise InputError(f"model: {settings['_target_']} needs tokens; the data have no vocabulary")
     given = {*named, *settings}
     by_place = [each for each in parameters.values() if each.kind in PLACED][:2]
-    if any(each.default is each.empty and each.name not in given for each in by_place):
+    kinds = {each.kind for each in parameters.values()}
+    lacks = any(each.default is each.empty and each.name not in given for each in by_place)
+    if lacks or (not named and inspect.Parameter.VAR_POSITIONAL in kinds):
         return [known["in_features"], known["out_features"]], {}
-    by_name = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
-    if not named and by_name and not by_place:
+    if not named and not by_place and inspect.Parameter.VAR_KEYWORD in kinds:
         return [], {"num_classes": known["num_classes"]}
     return [], named
 

@@ -126,6 +126,14 @@ class Everything(nn.Module):
         self.asked = named
 
 
+class Any2(nn.Module):
+    """Passes on whatever it gets."""
+
+    def __init__(self, *sizes: int, **named: Any) -> None:
+        super().__init__()
+        self.asked = (sizes, named)
+
+
 class Half(nn.Module):
     """Names the first of the two that models always got, and calls the second otherwise."""
 
@@ -148,6 +156,7 @@ def test_a_model_asks_for_shapes_by_name() -> None:
     assert built("Asks", IMAGES, depth=3).asked == ((3, 8, 8), (10,), 10, 3)
     assert built("Asks", TOKENS, out_features=1).asked == ((5,), (5, 7), 1, 2)
     assert built("Everything", TOKENS, x=1).asked == {"num_classes": 7, "x": 1}
+    assert built("Any2", IMAGES, x=1).asked == ((192, 10), {"x": 1})
     assert built("Half", IMAGES).asked == (192, 10)
     assert built("Reader", TOKENS).embedding.weight.shape == (9, 6)
 
