@@ -6,7 +6,7 @@ from src.data.dataset import Dataset
 from src.data.generated import Draws, made
 
 
-def load(modulus: int = 31, observed: float = 0.5, seed: int = 0) -> Dataset:
+def load(modulus: int = 31, observed: float = 0.8, seed: int = 0) -> Dataset:
     """The tokens a, b and "=", and the class (a + b) mod p, for all a and b below p.
 
     Args:
