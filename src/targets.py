@@ -59,7 +59,7 @@ def build(group: str, settings: dict[str, Any], kind: type[T], *args: Any, **kwa
         InputError: the target isn't allowed or makes no `kind`, or refuses a setting.
     """
     target = resolve(group, settings)
-    if not (issubclass(target, kind) if isinstance(target, type) else group in FUNCTIONS):
+    if not (issubclass(target, kind) if isinstance(target, type) else _may_call(group, target)):
         raise InputError(_wrong(group, settings, kind, "not a"))
     with blaming(group, settings):
         given = arguments(settings)
@@ -68,6 +68,13 @@ def build(group: str, settings: dict[str, Any], kind: type[T], *args: Any, **kwa
     if not isinstance(made, kind):
         raise InputError(_wrong(group, settings, kind, f"returns a {type(made).__name__}, not a"))
     return made
+
+
+def _may_call(group: str, function: Callable[..., Any]) -> bool:
+    """Whether a function is one that makes what the group needs; here only sources of data do."""
+    return group in FUNCTIONS and (
+        not function.__module__.startswith("src.") or function.__name__ == "load"
+    )
 
 
 def resolve(group: str, settings: dict[str, Any]) -> Callable[..., Any]:
@@ -87,8 +94,6 @@ def resolve(group: str, settings: dict[str, Any]) -> Callable[..., Any]:
     _check_allowed(group, path, f"{module}.{name}")
     if not callable(target):
         raise InputError(f"{group}._target_={path}: neither a class nor a function")
-    if module.startswith("src.") and not isinstance(target, type) and name != "load":
-        raise InputError(f"{group}._target_={path}: a config may name only a function `load` here")
     function: Callable[..., Any] = target
     return function
 
@@ -114,6 +119,8 @@ def blaming(group: str, settings: dict[str, Any]) -> Iterator[None]:
     """Turn what a class says against its settings into an InputError of one line."""
     try:
         yield
+    except InputError:  # which names the setting itself
+        raise
     except Exception as error:
         shown = ", ".join(f"{key}={value}" for key, value in settings.items() if key != "_target_")
         raise InputError(f"{group}: {settings['_target_']}({shown}): {_reason(error)}") from error

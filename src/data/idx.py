@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from src.data.dataset import Dataset, Split
+from src.data.pixels import scaled
 from src.errors import InputError
 from src.shapes import Shapes
 
@@ -57,7 +58,7 @@ def read(class_name: str, root: str | None, mean: float, std: float) -> Dataset:
         _download(dataset, Path(root))
     digest = _verify(Path(root) / class_name / "raw", class_name)
     train, test = (
-        Split(((part.data.float() / 255 - mean) / std).unsqueeze(1), part.targets)
+        Split(scaled(part.data.float() / 255, mean, std), part.targets)
         for part in (dataset(root, train=True), dataset(root, train=False))
     )
     return Dataset(train, test, classes=SHAPES.classes, sha256=digest)

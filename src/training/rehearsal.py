@@ -119,10 +119,10 @@ def _check_last_batch(config: Config, data: Splits, model: nn.Module, loss: Loss
 
 def _cure(batches: Batches, parts: int) -> str:
     """What leaves no batch of one sample."""
-    size = len(batches.split)
-    for batch_size in range(batches.batch_size, size + 1):
+    drop = smallest_part(replace(batches, drop_last=True), parts) > 1
+    for batch_size in range(batches.batch_size, len(batches.split) + 1):
         if smallest_part(replace(batches, batch_size=batch_size), parts) > 1:
-            return f"choose data.batch_size={batch_size}, say, or data.drop_last=true"
+            return f"choose data.batch_size={batch_size}, say{', or data.drop_last=true' * drop}"
     return "train on more"
 
 
