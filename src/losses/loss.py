@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from src.metrics import Direction
+from src.metrics import LOSS, Direction
 from src.shapes import Shapes
 
 
@@ -19,6 +19,10 @@ class Loss:
 
     kind: ClassVar[Literal["numbers", "classes"]] = "numbers"  # of targets
     metrics: ClassVar[Mapping[str, Direction | str]] = {}  # besides the loss: minimize or maximize
+
+    def directions(self) -> dict[str, str]:
+        """Which way each of what is measured is better, the loss first."""
+        return {LOSS: "minimize", **{name: str(way) for name, way in self.metrics.items()}}
 
     def values(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The loss of each sample, shape (n,).
