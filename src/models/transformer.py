@@ -62,6 +62,8 @@ class Transformer(nn.Module):
     branch, the initial weights).
     """
 
+    outer_layers = ("tokens", "positions", "head")
+
     def __init__(
         self,
         vocabulary: int,
