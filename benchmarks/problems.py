@@ -23,6 +23,7 @@ from hydra import compose, initialize_config_dir  # noqa: E402
 
 from src.composing import register  # noqa: E402
 from src.config import CONF, Config, parse  # noqa: E402
+from src.problems import kinds  # noqa: E402
 from src.training.build import Parts, assemble  # noqa: E402
 from src.training.device import set_threads  # noqa: E402
 from src.training.evaluation import Evaluator  # noqa: E402
@@ -142,29 +143,14 @@ def table(known: dict[str, Any]) -> str:
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     for name, facts in known.items():
         cells = (
-            f"`{name}`", ", ".join(f"{each:,}" for each in facts["rows"]), kinds(facts),
+            f"`{name}`", ", ".join(f"{each:,}" for each in facts["rows"]),
+            kinds(facts["input"], facts["vocabulary"], facts["target"], facts["classes"]),
             f"{facts['parameters']:,}", facts["loss"],
             f"{facts['batch_size']}, {facts['epochs']}", f"{facts['seconds']:g}",
             shown(facts["default"]), f"{shown(facts['tuned'])} (lr {facts['tuned']['lr']:g})",
         )  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
-
-
-def kinds(facts: dict[str, Any]) -> str:
-    """(64,) → 10 classes, say."""
-    return f"{shape(facts['input'], facts['vocabulary'])} → {aim(facts)}"
-
-
-def shape(sizes: list[int], vocabulary: int | None) -> str:
-    text = "×".join(map(str, sizes)) or "1"
-    return f"{text} of {vocabulary} tokens" if vocabulary else text
-
-
-def aim(facts: dict[str, Any]) -> str:
-    each = f"{facts['classes']} classes" if facts["classes"] else ""
-    size = "×".join(map(str, facts["target"]))
-    return " of ".join(part for part in (size, each) if part) or "1"
 
 
 def shown(values: dict[str, Any]) -> str:
