@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 from src.comparing.record import Run, Search
 from tests.helpers import Session
@@ -71,7 +72,7 @@ def runs_of(folder: Path) -> list[dict[str, Any]]:
 
 def made_plan(metric: str = "test_loss", **changes: Any) -> Any:
     """A plan of three methods for what judges it, composed of nothing."""
-    choices = SimpleNamespace(data="digits", model="mlp")
+    choices = OmegaConf.create({"data": "digits", "model": "mlp", "loss": "cross_entropy"})
     hydra = SimpleNamespace(runtime=SimpleNamespace(choices=choices))
     settings = {"objective.metric": "val_loss"}
     protocol = {
@@ -82,7 +83,7 @@ def made_plan(metric: str = "test_loss", **changes: Any) -> Any:
     return SimpleNamespace(
         methods=methods, protocol=SimpleNamespace(**{**protocol, **changes}), name="n",
         configs={methods[0]: SimpleNamespace(hydra=hydra)}, hash=lambda: "h",
-        settings=lambda: settings,
+        settings=lambda: settings, directions={"loss": "minimize", "accuracy": "maximize"},
     )  # fmt: skip
 
 

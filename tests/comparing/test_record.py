@@ -126,7 +126,8 @@ def test_a_damaged_part_is_named(tmp_path: Path, part: dict[str, Any], said: str
 
 FACTS: dict[str, Any] = {
     "name": "n", "created": "2026-01-02T03:04:05", "hash": "h", "metric": "test_loss",
-    "direction": "minimize", "selection_metric": "val_loss", "sentence": "s",
+    "direction": "minimize", "directions": {"loss": "minimize"}, "selection_metric": "val_loss",
+    "sentence": "s",
     "withheld": [{"check": "edge", "method": None, "text": "t"}], "reference": "a",
     "target": {"metric": "val_loss", "value": 0.5, "given": False},
     "timing": {"valid": True, "text": "t"}, "protocol": {"seeds": 2, "methods": ["a"]},
