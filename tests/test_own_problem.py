@@ -127,8 +127,8 @@ def here(mine: Path, session: Session, monkeypatch: pytest.MonkeyPatch) -> Sessi
         ("data=squares loss=mse +data.rows=3", "got an unexpected keyword argument 'rows'"),
         ("loss=focal loss.gamma=-1", "gamma must be >= 0, got -1"),
         ("loss=focal objective.metric=val_accuracy", "my_losses.Focal measures loss, confidence"),
-        ("data=own", "data._target_ is missing: data._target_=..."),
-        ("data=own data._target_=my_data.load", "missing 1 required positional argument: 'path'"),
+        ("data=bare", "data._target_ is missing: data._target_=..."),
+        ("data=bare data._target_=my_data.load", "missing 1 required positional argument: 'path'"),
     ],
 )
 def test_what_does_not_fit_is_one_line(

@@ -175,7 +175,9 @@ def sentence(
     config = plan.configs[plan.methods[0]]
     choices = config.hydra.runtime.choices
     what = f"{choices.data} with {choices.model}"
-    if choices.get("problem") or choices.get("loss") != "cross_entropy":
+    if choices.get("loss") != "cross_entropy":
+        what += f" and {choices.get('loss')}"
+    if choices.get("problem"):
         what = problem_name(config)
     count = plan.protocol.searches
     searched = "one search" if count == 1 else f"{count} searches"

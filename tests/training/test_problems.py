@@ -56,9 +56,9 @@ def allowed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
-TEXT = ("data=own", f"data._target_={HERE}.words", "data.batch_size=16", "model=own",
+TEXT = ("data=bare", f"data._target_={HERE}.words", "data.batch_size=16", "model=bare",
         f"model._target_={HERE}.Reader", "trainer.evaluate_every=20")  # fmt: skip
-REAL = ("data=own", f"data._target_={HERE}.numbers", "data.batch_size=16", "loss=mse")
+REAL = ("data=bare", f"data._target_={HERE}.numbers", "data.batch_size=16", "loss=mse")
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def wrong(how: str) -> Dataset:
 )
 def test_data_that_are_not_what_they_say(how: str, says: str) -> None:
     with pytest.raises(InputError) as error:
-        check(parse(composed("data=own", f"data._target_={HERE}.wrong", f"+data.how={how}")))
+        check(parse(composed("data=bare", f"data._target_={HERE}.wrong", f"+data.how={how}")))
     assert says in str(error.value)
     assert str(error.value).startswith(f"data: {HERE}.wrong(how={how}): ")
 
@@ -224,17 +224,17 @@ class Odd(CrossEntropy):
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
-        ("loss=own loss._target_={}.Odd +loss.how=scalar", "its loss must be a value per sample"),
-        ("loss=own loss._target_={}.Odd +loss.how=less", "it says metrics=['accuracy'], but meas"),
-        ("loss=own loss._target_={}.Odd +loss.how=name", "no metric can be named 'seconds'"),
-        ("loss=own loss._target_={}.Reader", "not a src.losses.loss.Loss"),
+        ("loss=bare loss._target_={}.Odd +loss.how=scalar", "its loss must be a value per sample"),
+        ("loss=bare loss._target_={}.Odd +loss.how=less", "it says metrics=['accuracy'], but meas"),
+        ("loss=bare loss._target_={}.Odd +loss.how=name", "no metric can be named 'seconds'"),
+        ("loss=bare loss._target_={}.Reader", "not a src.losses.loss.Loss"),
         ("loss=mse", "needs numbers as targets, but those of the data are 10 classes; choose"),
         ("loss=cross_entropy loss.class_weights=[1,2]", "class_weights has 2 numbers for 10"),
-        ("model=own model._target_={}.Reader", "Reader needs tokens; the data have no vocabulary"),
-        ("model=own model._target_={}.numbers", "returns a Dataset, not a torch.nn"),
-        ("data=own data._target_={}.Reader", "not a src.data.dataset.Dataset"),
-        ("data=own data._target_=src.data.idx.read", "not a src.data.dataset.Dataset"),
-        ("data=own data._target_=torch.optim.Adam", "not a src.data.dataset.Dataset"),
+        ("model=bare model._target_={}.Reader", "Reader needs tokens; the data have no vocabulary"),
+        ("model=bare model._target_={}.numbers", "returns a Dataset, not a torch.nn"),
+        ("data=bare data._target_={}.Reader", "not a src.data.dataset.Dataset"),
+        ("data=bare data._target_=src.data.idx.read", "not a src.data.dataset.Dataset"),
+        ("data=bare data._target_=torch.optim.Adam", "not a src.data.dataset.Dataset"),
     ],
 )  # fmt: skip
 def test_parts_that_do_not_fit(overrides: str, says: str) -> None:
@@ -246,8 +246,8 @@ def test_parts_that_do_not_fit(overrides: str, says: str) -> None:
 def test_parts_of_one_sample_are_refused_with_batch_norm() -> None:
     """70 samples to train on less 14: batches of 16, the last of 8, in 8 parts of 1."""
     with pytest.raises(InputError) as error:
-        check(parse(composed("data=own", f"data._target_={HERE}.numbers", "loss=mse",
-                             "data.batch_size=16", "trainer.accumulate=8", "model=own",
+        check(parse(composed("data=bare", f"data._target_={HERE}.numbers", "loss=mse",
+                             "data.batch_size=16", "trainer.accumulate=8", "model=bare",
                              f"model._target_={HERE}.Normed")))  # fmt: skip
     says = str(error.value)
     assert says.startswith("data.batch_size=16 trainer.accumulate=8: leaves a batch of 1 of the 56")
