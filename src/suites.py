@@ -54,6 +54,8 @@ def check_problem(name: str, where: str = "") -> None:
 
 def measured() -> dict[str, Any]:
     """Sizes, seconds and AdamW's losses of the problems that were measured."""
+    if not MEASURED.is_file():
+        return {}
     known: dict[str, Any] = json.loads(MEASURED.read_text(encoding="utf-8"))
     return known
 
