@@ -92,7 +92,11 @@ class Config(Section):
     optimizer: dict[str, Any]
     scheduler: dict[str, Any]
     model: dict[str, Any]
-    loss: dict[str, Any] = {"_target_": "src.losses.CrossEntropy"}
+    loss: dict[str, Any] = {  # of configs from before there were others
+        "_target_": "src.losses.CrossEntropy",
+        "class_weights": None,
+        "label_smoothing": 0.0,
+    }
     data: Data
     trainer: Trainer
     objective: Objective

@@ -59,11 +59,15 @@ def config_digest(config: Config) -> str:
 
 def settings(config: Mapping[Any, Any], without: Iterable[str]) -> dict[str, Any]:
     """A config, flat, without some of its keys and the keys below them."""
+    return _without(flatten(canonical(config)), without)
+
+
+def _without(values: Mapping[str, Any], without: Iterable[str]) -> dict[str, Any]:
     left_out = tuple(without)
     below = tuple(f"{key}." for key in left_out)
     return {
         key: value
-        for key, value in flatten(canonical(config)).items()
+        for key, value in values.items()
         if key not in left_out and not key.startswith(below)
     }
 
@@ -90,7 +94,8 @@ def check_config(recorded: Config, now: Config) -> None:
     if reason := another_length(recorded, now.trainer.epochs):
         raise ValueError(reason)
     old, new = (
-        settings(config.model_dump(), (*CHANGEABLE, *STARTED)) for config in (recorded, now)
+        _without(flatten(config.model_dump()), (*CHANGEABLE, *STARTED))
+        for config in (recorded, now)
     )
     for key in sorted({*old, *new}):
         _check_setting(key, old.get(key, ABSENT), new.get(key, ABSENT))
