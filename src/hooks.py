@@ -13,6 +13,8 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from src.composing import check_choices
 from src.config import job_config, parse
 from src.errors import InputError
+from src.launching import local  # noqa: F401, registers it
+from src.launching.choices import LOCAL, kind_of
 from src.overrides import command, override, parsed, search_path
 from src.results import claim
 from src.resuming import prepare
@@ -35,6 +37,7 @@ class Check(Callback):
                 _check(config)
                 return
             check_choices(config)
+            _refuse_launcher(config)
             _refuse_search(config)
             _check(config)
             _claim(config, "run")
@@ -47,6 +50,7 @@ class Check(Callback):
                 raise InputError("resume: not with -m; a sweep goes on when it is started again")
             check_choices(config)
             _refuse_environment(config)
+            kind_of(config)
             sweeper = OmegaConf.select(config, "hydra.sweeper._target_")
             if not str(sweeper).endswith(".StudySweeper"):
                 _refuse_searches(config)
@@ -94,6 +98,13 @@ def _refuse_environment(config: DictConfig) -> None:
     for name in OmegaConf.select(config, "hydra.job.env_set", default={}):
         if str(name).startswith("FAIRSTEP_"):
             raise InputError(f"hydra.job.env_set.{name}: only the environment itself sets it")
+
+
+def _refuse_launcher(config: DictConfig) -> None:
+    """Refuse a launcher of workers without -m: there is nothing to launch."""
+    choice = config.hydra.runtime.choices.get("hydra/launcher")
+    if kind_of(config) != LOCAL:
+        raise InputError(f"hydra/launcher={choice}: nothing is launched without -m; add it")
 
 
 def _refuse_search(config: DictConfig) -> None:

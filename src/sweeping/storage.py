@@ -19,6 +19,7 @@ from sqlalchemy.engine import make_url
 
 from src.errors import InputError
 from src.files import full_disk, no_room
+from src.results.place import place
 
 T = TypeVar("T")
 BUSY_SECONDS = 30  # how long a writer waits for other writers of an SQLite file
@@ -51,6 +52,19 @@ def absolute(url: str) -> str:
         raise InputError(f"hydra.sweeper.storage={shown(url)}: {ALLOWED}")
     path = Path(str(parsed.database)).absolute()
     return parsed.set(database=str(path)).render_as_string(hide_password=False)
+
+
+def refuse_password(url: str) -> None:
+    """The command line is recorded with each run, so a password doesn't belong there.
+
+    Raises:
+        InputError: the URL holds one; the message doesn't.
+    """
+    if make_url(url).password is not None:
+        raise InputError(
+            f"hydra.sweeper.storage={shown(url)}: leave the password to ~/.pgpass or PGPASSWORD, "
+            "because commands are recorded"
+        )
 
 
 def shown(url: str) -> str:
@@ -225,8 +239,9 @@ def _read_only(reason: str) -> bool:
 
 
 def me() -> dict[str, object]:
-    """What identifies this process among all processes on all machines."""
-    return {"host": _host(), "pid": os.getpid(), "started": _started(os.getpid())}
+    """What identifies this process among all processes on all machines, and where it runs."""
+    own = {"host": _host(), "pid": os.getpid(), "started": _started(os.getpid())}
+    return {**own, **place()}
 
 
 def is_dead(owner: Mapping[str, object]) -> bool:

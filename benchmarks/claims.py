@@ -1,0 +1,123 @@
+"""How many trials a second PostgreSQL hands out, by the number of workers.
+
+    python benchmarks/claims.py postgresql://USER@HOST/DATABASE
+
+Each worker is a process that takes trials of one study as a sweep's worker does, notes a folder,
+and reports a value at once: trials without training. The study is new for each row. Connections
+are the most that the server had for these workers, read from `pg_stat_activity`.
+"""
+
+import argparse
+import multiprocessing
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import optuna
+import sqlalchemy
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState
+
+from src.metrics import Direction
+from src.sweeping.storage import absolute
+from src.sweeping.study import Outcome, SharedStudy
+
+FORK = multiprocessing.get_context("fork")
+SPACE = {name: FloatDistribution(1e-4, 1.0, log=True) for name in ("a", "b", "c")}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("url", help="of a database that may be filled")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
+    parser.add_argument("--seconds", type=float, default=10.0, help="for which each row claims")
+    parser.add_argument("--before", type=int, default=0, help="trials that the study has already")
+    arguments = parser.parse_args()
+    print(f"{'workers':>7} {'claims/s':>9} {'ms each':>8} {'slowest ms':>10} {'connections':>11}")
+    for count in arguments.workers:
+        name = f"claims-{count}-{time.time_ns()}"
+        row = measure(arguments.url, name, count, arguments.seconds, arguments.before)
+        print("{:7} {:9.1f} {:8.1f} {:10.0f} {:11}".format(count, *row), flush=True)
+
+
+def open_study(url: str, name: str) -> SharedStudy:
+    return SharedStudy(
+        url=absolute(url), name=name, direction=Direction.MINIMIZE, space=SPACE,
+        default=dict.fromkeys(SPACE, 0.1), signature={"hash": "1"}, n_trials=10**9,
+        lease_seconds=60, sampler=lambda number: optuna.samplers.RandomSampler(seed=number),
+        pruner=optuna.pruners.NopPruner(),
+    )  # fmt: skip
+
+
+def fill(study: SharedStudy, count: int) -> None:
+    """Give a study trials that ended before."""
+    for number in range(count):
+        attributes = {"proposal": number, "seconds": 1.0, "owner": {"host": "h", "pid": 1}}
+        params = dict.fromkeys(SPACE, 0.5)
+        study.study.add_trial(
+            optuna.trial.create_trial(
+                value=1.0, params=params, distributions=dict(SPACE), user_attrs=attributes
+            )
+        )
+
+
+def measure(
+    url: str, name: str, count: int, seconds: float, before: int
+) -> tuple[float, float, float, int]:
+    """Claims per second of all workers, a claim's median and slowest ms, connections."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    maker = FORK.Process(target=lambda: fill(open_study(url, name), before))
+    maker.start()
+    maker.join()
+    ready, go, taken = FORK.Semaphore(0), FORK.Event(), FORK.Queue()
+    processes = [
+        FORK.Process(target=work, args=(url, name, ready.release, go, seconds, taken))
+        for _ in range(count)
+    ]
+    for process in processes:
+        process.start()
+    for _ in processes:
+        ready.acquire()
+    go.set()
+    most, times = 0, list[float]()
+    for _ in processes:
+        most = max(most, connections(url))
+        times += taken.get()
+    for process in processes:
+        process.join()
+    return len(times) / seconds, 1000 * statistics.median(times), 1000 * max(times), most
+
+
+def work(
+    url: str, name: str, ready: Callable[[], None], go: object, seconds: float, taken: object
+) -> None:
+    """Take trials for so many seconds; hand back how long each took to claim."""
+    study, times = open_study(url, name), []
+    study.trials()  # what a worker reads when it starts isn't a claim
+    ready()
+    go.wait()  # type: ignore[attr-defined]
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        started = time.perf_counter()
+        trial = study.next_trial()
+        times.append(time.perf_counter() - started)
+        assert trial is not None
+        study.note(trial, {"folder": "somewhere", "overrides": []})
+        study.finish(trial, Outcome(TrialState.COMPLETE, 1.0, {"seconds": 0.0}))
+    taken.put(times)  # type: ignore[attr-defined]
+
+
+def connections(url: str) -> int:
+    """Connections of the study's workers, without this one."""
+    engine = sqlalchemy.create_engine(absolute(url), poolclass=sqlalchemy.NullPool)
+    question = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    with engine.connect() as connection:
+        return int(connection.exec_driver_sql(question).scalar_one()) - 1
+
+
+if __name__ == "__main__":
+    main()
