@@ -4,8 +4,9 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
 from dataclasses import replace
+from io import StringIO
 from threading import Thread
 from typing import Any
 
@@ -152,8 +153,9 @@ def in_background(action: Callable[[], Any]) -> Future[Any]:
 def end_of(number: int, job: JobReturn, kind: str) -> Ended:
     """How a worker ended whose job returned."""
     try:
-        status, words = job.return_value
-    except Exception as error:  # whatever the job raised
+        with redirect_stderr(StringIO()):  # where Hydra would say that a job raised
+            status, words = job.return_value
+    except Exception as error:  # whatever it raised
         return ended_by(number, error, kind)
     return Ended(number, status, words)
 

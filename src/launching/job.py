@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 
 from src.launching.local import end
 from src.launching.workers import environment_of, log_of
-from src.results.place import JOB
+from src.results.place import JOB, NODE
 
 RESTARTS = 5  # of a worker that was killed, within one job
 INTERRUPTED = (130, 143)  # its exit status after Ctrl-C, SIGTERM
@@ -76,20 +76,24 @@ class WorkerJob:
             return subprocess.Popen(
                 [sys.executable, *self.arguments],
                 cwd=self.directory,
-                env=environment_of(given, os.getpid(), **{JOB: job_name()}),
+                env=environment_of(given, os.getpid(), **whereabouts()),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
 
 
-def job_name() -> str:
-    """The job that this process runs in, by the name that its launcher's own tools know."""
-    array, task = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
-    if job := os.environ.get("SLURM_JOB_ID"):
-        return f"slurm {array}_{task}" if array and task else f"slurm {job}"
-    if "ray" in sys.modules:
-        ray = sys.modules["ray"]
-        if ray.is_initialized():
-            return f"ray {ray.get_runtime_context().get_task_id()[:8]}"
-    return f"process {os.getpid()}"
+def whereabouts() -> dict[str, str]:
+    """This job and its host, by the names that its launcher's own tools know."""
+    slurm = {
+        name: os.environ.get(f"SLURM_{name}_ID") for name in ("JOB", "ARRAY_JOB", "ARRAY_TASK")
+    }
+    if slurm["JOB"]:
+        parts = [slurm["ARRAY_JOB"], slurm["ARRAY_TASK"]] if slurm["ARRAY_JOB"] else [slurm["JOB"]]
+        host = os.environ.get("SLURMD_NODENAME") or os.uname().nodename
+        return {JOB: f"slurm {'_'.join(map(str, parts))}", NODE: host}
+    ray = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized():
+        task = ray.get_runtime_context().get_task_id()
+        return {JOB: f"ray {task}", NODE: ray.util.get_node_ip_address()}
+    return {JOB: f"process {os.getpid()}"}

@@ -8,7 +8,8 @@ import os
 import signal
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -17,6 +18,7 @@ from src.results.place import JOB, WORKER
 
 PARENT = "FAIRSTEP_PARENT"  # the process without which this one ends, after the trial it runs
 PARENT_SECONDS = 1.0  # how often it looks
+ENDING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,23 @@ def obey_job() -> None:
     """
     if JOB not in os.environ:
         return
-    for number in (signal.SIGUSR1, signal.SIGUSR2):
+    for number in ENDING[1:]:
         signal.signal(number, lambda *_: signal.raise_signal(signal.SIGTERM))
     Thread(target=_end_with_parent, daemon=True).start()
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let a worker that was asked to end say so to its study: whoever asks may ask twice."""
+    if WORKER not in os.environ:
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _end_with_parent() -> None:

@@ -9,13 +9,14 @@ from src.results.provenance import cpu
 
 WORKER = "FAIRSTEP_WORKER"  # set in a worker's environment: it prints no results
 JOB = "FAIRSTEP_JOB"  # in one that a launcher started: the launcher's name of its job
+NODE = "FAIRSTEP_NODE"  # and of its host, where that isn't the system's
 
 
 def place() -> dict[str, Any]:
     """The host by the name that its launcher knows, the launcher's job, the processor, and
     whether other workers may be beside this process; None where nobody knows."""
     return {
-        "node": os.environ.get("SLURMD_NODENAME") or os.uname().nodename,
+        "node": os.environ.get(NODE) or os.uname().nodename,
         "job": os.environ.get(JOB),
         "cpu": _cpu(),
         "shared": _shared(),

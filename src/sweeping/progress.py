@@ -104,13 +104,14 @@ class SweepProgress:
         if not starts or len(counted) >= self.study.n_trials:
             return ""
         passed = (datetime.now() - min(starts)).total_seconds()
-        return f", {_duration(passed / len(ended) * (self.study.n_trials - len(counted)))} left"
+        return f", {duration(passed / len(ended) * (self.study.n_trials - len(counted)))} left"
 
 
 def by_host(trials: Sequence[FrozenTrial]) -> str:
     """`, running: 2 on n1, 1 on n2`; empty if none runs."""
     running = [trial for trial in trials if trial.state is TrialState.RUNNING]
-    counts = Counter(str(trial.user_attrs.get("owner", {}).get("node", "?")) for trial in running)
+    owners = [trial.user_attrs["owner"] for trial in running if "owner" in trial.user_attrs]
+    counts = Counter(str(owner.get("node")) for owner in owners)
     parts = [f"{count} on {host}" for host, count in sorted(counts.items())]
     return f", running: {', '.join(parts)}" if parts else ""
 
@@ -120,7 +121,7 @@ def database(url: str) -> list[str]:
     return [] if url == absolute(DEFAULT_STORAGE) else ["--storage", shown(url)]
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
 
 

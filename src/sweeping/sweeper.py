@@ -24,7 +24,7 @@ from src.errors import InputError
 from src.files import check_writable
 from src.launching.choices import LOCAL, kind_of, leaves_machine
 from src.launching.make import make_workers
-from src.launching.workers import is_orphan, obey_job
+from src.launching.workers import is_orphan, obey_job, undisturbed
 from src.metrics import Direction
 from src.overrides import again, override, parsed
 from src.results import digest, refuse_used
@@ -114,7 +114,8 @@ class StudySweeper(OptunaSweeperImpl):
                 self._sweep(is_worker)
         except KeyboardInterrupt:
             if self.study is not None:
-                with suppress(InputError):  # the next start finds what it couldn't be told
+                # The next start finds what it couldn't be told.
+                with undisturbed(), suppress(InputError):
                     self.study.release()
             if not is_worker:
                 print(f"interrupted; this goes on: {again()}", file=sys.stderr)
