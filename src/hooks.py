@@ -10,7 +10,7 @@ from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from src.composing import check_choices
+from src.composing import check_choices, find
 from src.config import job_config, parse
 from src.errors import InputError
 from src.launching import local  # noqa: F401, registers it
@@ -50,12 +50,16 @@ class Check(Callback):
                 raise InputError("resume: not with -m; a sweep goes on when it is started again")
             check_choices(config)
             _refuse_environment(config)
-            kind_of(config)
+            _refuse_hidden_launcher(config)
             sweeper = OmegaConf.select(config, "hydra.sweeper._target_")
             if not str(sweeper).endswith(".StudySweeper"):
                 _refuse_searches(config)
                 _claim(config, "sweep")
                 self.plan = _planned(config)
+                if kind_of(config) != LOCAL:
+                    from src.launching.make import cancel_at_exit
+
+                    cancel_at_exit(config)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         if self.plan is not None:
@@ -98,6 +102,17 @@ def _refuse_environment(config: DictConfig) -> None:
     for name in OmegaConf.select(config, "hydra.job.env_set", default={}):
         if str(name).startswith("FAIRSTEP_"):
             raise InputError(f"hydra.job.env_set.{name}: only the environment itself sets it")
+
+
+def _refuse_hidden_launcher(config: DictConfig) -> None:
+    """A file may be from somebody else: it starts nothing elsewhere, with lines for a shell."""
+    kind, given = kind_of(config), config.hydra.overrides.hydra
+    if kind != LOCAL and not any(line.startswith("hydra/launcher=") for line in given):
+        raise InputError(f"hydra/launcher={kind}: only the command line chooses a launcher")
+    for group in ("experiment", "sweeps"):
+        choice = config.hydra.runtime.choices.get(group)
+        if "launcher" in (find(config, group, choice).get("hydra") or {}):
+            raise InputError(f"{group}={choice}: sets hydra.launcher; only the command line does")
 
 
 def _refuse_launcher(config: DictConfig) -> None:

@@ -1,5 +1,6 @@
 """From a composed config to the workers of its launcher."""
 
+import atexit
 import os
 import sys
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from src.launching.batch import BatchWorkers, QueuedWorkers
 from src.launching.choices import JOBLIB, LOCAL, SLURM, SUBMITIT_LOCAL, kind_of
 from src.launching.job import WorkerJob
 from src.launching.local import LocalWorkers
-from src.launching.queues import Processes, Slurm
+from src.launching.queues import Processes, Queue, Slurm
 from src.launching.workers import Workers
 from src.overrides import ENVIRONMENT
 
@@ -60,6 +61,25 @@ def make_workers(
     job = WorkerJob((), sys.orig_argv[1:], os.getcwd(), str(folder), environment)
     if kind not in (SLURM, SUBMITIT_LOCAL):
         return BatchWorkers(kind, launch, job)
-    submitted = str(config.hydra.launcher.submitit_folder)
-    queue = Slurm(submitted) if kind == SLURM else Processes(submitted)
+    queue = _queue(config)
+    assert queue is not None
     return QueuedWorkers(kind, launch, job, queue)
+
+
+def _queue(config: DictConfig) -> Queue | None:
+    """The queue that a launcher's jobs wait in; None if they end with this process."""
+    kinds = {SLURM: Slurm, SUBMITIT_LOCAL: Processes}
+    kind = kind_of(config)
+    return kinds[kind](str(config.hydra.launcher.submitit_folder)) if kind in kinds else None
+
+
+def cancel_at_exit(config: DictConfig) -> None:
+    """Let no job of a plain multirun outlive this process: after Ctrl-C nobody asks for it."""
+    queue = _queue(config)
+    if queue is not None:
+        atexit.register(_cancel, queue)
+
+
+def _cancel(queue: Queue) -> None:
+    if left := queue.alive(queue.submitted()):
+        queue.cancel(left)
