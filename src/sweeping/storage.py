@@ -200,6 +200,12 @@ def _lock_engine(url: str) -> sqlalchemy.Engine:
     return sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, **_engine_arguments(url))
 
 
+def renew(storage: optuna.storages.RDBStorage) -> None:
+    """Replace a server's connection, which what was interrupted just now may still hold."""
+    if storage.engine.url.drivername != "sqlite":
+        storage.engine.dispose()
+
+
 @contextmanager
 def alone(storage: optuna.storages.RDBStorage, study: str) -> Iterator[None]:
     """Let one process at a time decide about a study; on a server, in one transaction."""

@@ -334,6 +334,7 @@ class SharedStudy:
                     if trial.state is TrialState.RUNNING and owner == db.me():
                         self._give_up(trial, INTERRUPTED)
 
+        db.renew(self.storage)
         self._patiently(action, seconds=5)
 
     def _give_up(self, trial: FrozenTrial, reason: str) -> None:

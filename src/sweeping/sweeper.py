@@ -114,9 +114,8 @@ class StudySweeper(OptunaSweeperImpl):
                 self._sweep(is_worker)
         except KeyboardInterrupt:
             if self.study is not None:
-                # The next start finds what it couldn't be told.
-                with undisturbed(), suppress(InputError):
-                    self.study.release()
+                with undisturbed():
+                    self._put_back(self.study)
             if not is_worker:
                 print(f"interrupted; this goes on: {again()}", file=sys.stderr)
             raise
@@ -142,6 +141,14 @@ class StudySweeper(OptunaSweeperImpl):
             with suppress(InputError):  # the next start finds what it couldn't be told
                 study.release()
             raise cannot_go_on(error, self.folder, study.url) from error
+
+    def _put_back(self, study: SharedStudy) -> None:
+        """The trial of this process; the next start finds what couldn't be told."""
+        try:
+            study.release()
+        except InputError as error:
+            if WORKER in os.environ:  # for its log
+                print(f"its trial couldn't be put back: {error}", file=sys.stderr)
 
     def _launch(self, study: SharedStudy) -> None:
         """Let workers run the trials; after Ctrl-C all trials are put back when this returns."""

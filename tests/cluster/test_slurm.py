@@ -91,7 +91,7 @@ def test_faults(slurm: Slurm, server: Server, sweep: Callable[..., Sweep]) -> No
     out = interrupt(process)
     assert "this goes on: " in out
     mine.until(lambda: not slurm.jobs(), "jobs are cancelled")
-    assert not mine.running(), "trials are put back"
+    assert not mine.running(), f"trials are put back\n{mine.logs()}"
 
     mine.finish(mine.start())
     mine.check(14)
