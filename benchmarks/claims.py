@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import optuna
 import sqlalchemy
-from optuna.distributions import FloatDistribution
+from optuna.distributions import FloatDistribution, distribution_to_json
 from optuna.trial import TrialState
 
 from src.metrics import Direction
@@ -53,16 +53,32 @@ def open_study(url: str, name: str) -> SharedStudy:
     )  # fmt: skip
 
 
+FILL = """
+WITH made AS (
+    INSERT INTO trials (number, study_id, state, datetime_start, datetime_complete)
+    SELECT n, :study, 'COMPLETE', now(), now() FROM generate_series(1, :count) n
+    RETURNING trial_id, number
+), valued AS (
+    INSERT INTO trial_values (trial_id, objective, value, value_type)
+    SELECT trial_id, 0, 1.0, 'FINITE' FROM made
+), noted AS (
+    INSERT INTO trial_user_attributes (trial_id, key, value_json)
+    SELECT trial_id, 'proposal', number::text FROM made
+)
+INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json)
+SELECT trial_id, name, 0.5, :distribution FROM made, unnest(ARRAY['a', 'b', 'c']) name
+"""
+
+
 def fill(study: SharedStudy, count: int) -> None:
     """Give a study trials that ended before."""
-    for number in range(count):
-        attributes = {"proposal": number, "seconds": 1.0, "owner": {"host": "h", "pid": 1}}
-        params = dict.fromkeys(SPACE, 0.5)
-        study.study.add_trial(
-            optuna.trial.create_trial(
-                value=1.0, params=params, distributions=dict(SPACE), user_attrs=attributes
-            )
-        )
+    values = {
+        "study": study.study._study_id,
+        "count": count,
+        "distribution": distribution_to_json(SPACE["a"]),
+    }
+    with study.storage.engine.begin() as connection:
+        connection.execute(sqlalchemy.text(FILL), values)
 
 
 def measure(

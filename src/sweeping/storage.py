@@ -21,6 +21,7 @@ from src.errors import InputError
 from src.files import full_disk, no_room
 from src.results.place import place
 from src.sweeping import transactions
+from src.sweeping.server import ServerStorage
 from src.sweeping.transactions import HELD_SECONDS
 
 T = TypeVar("T")
@@ -146,7 +147,12 @@ def _with_tables(url: str, lease_seconds: int) -> optuna.storages.RDBStorage:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                return optuna.storages.RDBStorage(
+                kind = (
+                    optuna.storages.RDBStorage
+                    if make_url(url).drivername == "sqlite"
+                    else ServerStorage
+                )
+                return kind(
                     url,
                     engine_kwargs=_engine_arguments(url),
                     heartbeat_interval=max(1, lease_seconds // 6),

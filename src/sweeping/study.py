@@ -414,12 +414,12 @@ class SharedStudy:
     def _tell(self, trial: Trial, outcome: Outcome) -> None:
         finished_elsewhere = optuna.exceptions.UpdateFinishedTrialError
         with suppress(finished_elsewhere), db.telling(self.storage):
-            frozen = self.storage.get_trial(trial._trial_id)
-            if frozen.state is not TrialState.RUNNING:
-                return
-            if outcome.bad:
-                self._forget_value(frozen)
-            value = value_of(frozen, outcome)
+            value = outcome.value
+            if outcome.state is TrialState.PRUNED:  # its value is in the database
+                frozen = self.storage.get_trial(trial._trial_id)
+                if outcome.bad:
+                    self._forget_value(frozen)
+                value = value_of(frozen, outcome)
             values = None if value is None else [value]
             self.storage.set_trial_state_values(trial._trial_id, outcome.state, values)
 

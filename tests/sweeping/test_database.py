@@ -316,6 +316,25 @@ def test_a_server_gives_each_process_one_connection(
     assert seen == {"1"}
 
 
+def test_a_server_holds_what_optuna_would_write(postgres_url: str) -> None:
+    """Our storage writes with fewer questions; Optuna's own reads the same trials from it."""
+    study = open_study(postgres_url, 4)
+    finish_all(study)
+    first, storage_of = study.trials()[0], study.storage
+    with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
+        storage_of.set_trial_user_attr(first._trial_id, "late", 1)
+    trial = open_study(postgres_url, 5).next_trial()
+    assert trial is not None
+    for value in (1, {"a": [2]}):  # the second replaces the first
+        trial.set_user_attr("kept", value)
+        storage_of.set_trial_system_attr(trial._trial_id, "system", value)
+    plain = optuna.storages.RDBStorage(absolute(postgres_url))
+    theirs = optuna.load_study(study_name="test", storage=plain).get_trials()
+    assert theirs == study.study.get_trials() and len(theirs) == 5
+    assert theirs[-1].user_attrs["kept"] == {"a": [2]} == theirs[-1].system_attrs["system"]
+    assert theirs[-1].params == trial.params and {*theirs[-1].params} == {"x"}
+
+
 def test_what_fails_in_a_transaction_leaves_nothing(postgres_url: str) -> None:
     """Neither a trial nor its lock; what the process remembered of it is forgotten."""
     study = open_study(postgres_url)
