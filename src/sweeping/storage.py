@@ -206,6 +206,21 @@ def _lock_engine(url: str) -> sqlalchemy.Engine:
     return sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, **_engine_arguments(url))
 
 
+def set_attributes(
+    storage: optuna.storages.RDBStorage, trial_id: int, attributes: Mapping[str, Any]
+) -> None:
+    """Set a trial's attributes; on a server at once.
+
+    Raises:
+        UpdateFinishedTrialError: the trial has ended.
+    """
+    if isinstance(storage, ServerStorage) and attributes:
+        storage.set_trial_user_attrs(trial_id, attributes)
+        return
+    for key, value in attributes.items():
+        storage.set_trial_user_attr(trial_id, key, value)
+
+
 def renew(storage: optuna.storages.RDBStorage) -> None:
     """Replace a server's connection, which what was interrupted just now may still hold."""
     if storage.engine.url.drivername != "sqlite":

@@ -400,9 +400,8 @@ class SharedStudy:
         """Store facts about a running trial, unless it was taken for dead meanwhile."""
 
         def action() -> None:
-            with suppress(optuna.exceptions.UpdateFinishedTrialError), db.together(self.storage):
-                for key, value in attributes.items():
-                    trial.set_user_attr(key, value)
+            with suppress(optuna.exceptions.UpdateFinishedTrialError):
+                db.set_attributes(self.storage, trial._trial_id, attributes)
 
         self._patiently(action)
 

@@ -73,9 +73,10 @@ def together(storage: optuna.storages.RDBStorage, lock: str | None = None) -> It
     shared = sessions.local.shared = Shared(session)
     try:
         if lock is not None:
-            silence = f"SET LOCAL idle_in_transaction_session_timeout = '{HELD_SECONDS}s'"
-            session.execute(sqlalchemy.text(silence))
-            session.execute(sqlalchemy.text(f"SELECT pg_advisory_xact_lock({key_of(lock)})"))
+            silence = f"set_config('idle_in_transaction_session_timeout', '{HELD_SECONDS}s', true)"
+            session.execute(
+                sqlalchemy.text(f"SELECT {silence}, pg_advisory_xact_lock({key_of(lock)})")
+            )
         yield
         if shared.lost:
             raise optuna.exceptions.StorageInternalError("the transaction was lost")

@@ -164,6 +164,16 @@ class Sweep:
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
 
+    def workers(self) -> list[int]:
+        """The processes that pull trials of this study."""
+        pids = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                mine = f"storage={self.url}" in process.cmdline()
+                if mine and "FAIRSTEP_WORKER" in process.environ():
+                    pids.append(process.pid)
+        return pids
+
     def again(self) -> list[FrozenTrial]:
         """Trials that counted after another worker had lost them."""
         return [t for t in self.trials() if t.state in COUNTED and "retries" in t.user_attrs]

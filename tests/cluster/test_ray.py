@@ -26,11 +26,12 @@ def sweep(
 
 
 def test_a_sweep(sweep: Callable[..., Sweep]) -> None:
-    mine = sweep("n_jobs=4", "n_trials=12", "trainer.epochs=60")
+    mine = sweep("n_jobs=4", "n_trials=12", "trainer.epochs=100")
     out = mine.finish(mine.start())
     mine.check(12)
     owners = [trial.user_attrs["owner"] for trial in mine.trials()]
-    assert {owner["node"] for owner in owners} == {"127.0.0.1", "127.0.0.2"}
+    nodes = {owner["node"] for owner in owners}
+    assert len(nodes) == 2 and "127.0.0.2" in nodes, "Ray knows the head by the machine's address"
     assert all(owner["job"].startswith("ray ") and owner["shared"] for owner in owners)
     assert "best: trial" in out
 
@@ -62,12 +63,13 @@ def test_faults(ray: Ray, sweep: Callable[..., Sweep]) -> None:
 
     process.kill()
     process.communicate()
-    mine.until(lambda: not mine.running(), "Ray ends the jobs of a driver that is gone")
+    mine.until(lambda: not mine.workers(), "Ray ends the jobs of a driver that is gone")
     ray.start_node()
     process = mine.start()
-    mine.until(mine.running, "a trial runs")
+    before = mine.counted()
+    mine.until(lambda: mine.counted() > before, "it goes on")
     interrupt(process)
-    mine.until(lambda: not mine.running(), "trials are put back")
+    mine.until(lambda: not mine.workers(), "workers end with their jobs")
 
     mine.finish(mine.start())
     mine.check(10)

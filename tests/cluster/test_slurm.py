@@ -90,8 +90,8 @@ def test_faults(slurm: Slurm, server: Server, sweep: Callable[..., Sweep]) -> No
     mine.until(mine.running, "a trial runs")
     out = interrupt(process)
     assert "this goes on: " in out
-    mine.until(lambda: not slurm.jobs(), "jobs are cancelled")
-    assert not mine.running(), f"trials are put back\n{mine.logs()}"
+    mine.until(lambda: not slurm.jobs() and not mine.workers(), "jobs are cancelled")
+    assert not mine.running(), f"trials are put back\n{mine.running()}\n{mine.logs()}"
 
     mine.finish(mine.start())
     mine.check(14)

@@ -181,6 +181,13 @@ def test_failures_do_not_count(url: str) -> None:
     assert states(study.trials()) == {"COMPLETE": 2, "FAIL": 1}
 
 
+def die_at_the_end(
+    self: optuna.storages.RDBStorage, trial_id: int, state: TrialState, values: object = None
+) -> bool:
+    return die() if state.is_finished() else START(self, trial_id, state)
+
+
+START = optuna.storages.RDBStorage.set_trial_state_values
 # Where a process can be killed, and what is then left for the next one to find.
 KILLS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "before it says whose the trial is": lambda patch: patch.setattr(storage, "me", die),
@@ -190,7 +197,9 @@ KILLS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "before the parameters are known": lambda patch: patch.setattr(
         optuna.Trial, "_suggest", lambda *_: die()
     ),
-    "before it is told": lambda patch: patch.setattr(study_module, "value_of", lambda *_: die()),
+    "before it is told": lambda patch: patch.setattr(
+        optuna.storages.RDBStorage, "set_trial_state_values", die_at_the_end
+    ),
 }
 
 
