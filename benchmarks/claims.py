@@ -1,6 +1,7 @@
 """How many trials a second PostgreSQL hands out, by the number of workers.
 
     python benchmarks/claims.py postgresql://USER@HOST/DATABASE
+    python benchmarks/claims.py postgresql://USER@HOST/DATABASE --cpu
 
 Each worker is a process that takes trials of one study as a sweep's worker does, notes a folder,
 and reports a value at once: trials without training. The study is new for each row. Connections
@@ -36,7 +37,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
     parser.add_argument("--seconds", type=float, default=10.0, help="for which each row claims")
     parser.add_argument("--before", type=int, default=0, help="trials that the study has already")
+    parser.add_argument("--cpu", action="store_true", help="processor time by the study's size")
     arguments = parser.parse_args()
+    if arguments.cpu:
+        measure_cpu(arguments.url)
+        return
     print(f"{'workers':>7} {'claims/s':>9} {'ms each':>8} {'slowest ms':>10} {'connections':>11}")
     for count in arguments.workers:
         name = f"claims-{count}-{time.time_ns()}"
@@ -125,6 +130,29 @@ def work(
         study.note(trial, {"folder": "somewhere", "overrides": []})
         study.finish(trial, Outcome(TrialState.COMPLETE, 1.0, {"seconds": 0.0}))
     taken.put(times)  # type: ignore[attr-defined]
+
+
+def measure_cpu(url: str) -> None:
+    """Print what a worker computes itself: to read a study, to claim a trial, and to end one."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    print(f"{'trials':>7} {'reading s':>9} {'claim ms':>8} {'rest ms':>7}")
+    for before in (0, 1_000, 10_000, 100_000):
+        study = open_study(url, f"cpu-{time.time_ns()}")
+        fill(study, before)
+        started = time.process_time()
+        study.trials()
+        reading, claim, rest = time.process_time() - started, list[float](), list[float]()
+        for _ in range(12):
+            started = time.process_time()
+            trial, _ = study._claim()
+            claimed = time.process_time()
+            assert trial is not None and study._suggest(trial)
+            study.note(trial, {"folder": "somewhere", "overrides": []})
+            study.finish(trial, Outcome(TrialState.COMPLETE, 1.0, {"seconds": 0.0}))
+            claim.append(1000 * (claimed - started))
+            rest.append(1000 * (time.process_time() - claimed))
+        row = (before, reading, statistics.median(claim), statistics.median(rest))
+        print("{:7} {:9.1f} {:8.1f} {:7.1f}".format(*row), flush=True)
 
 
 def connections(url: str) -> int:
