@@ -24,6 +24,7 @@ from tests.cluster.clusters import Cluster, Ray, Slurm, wait_for
 from tests.sweeping.conftest import Server, postgres_programs, trials_of
 
 SECONDS = 240  # the longest wait for anything: the machine may be busy
+SECRET = "nobody-may-read-this"  # the server asks for no password
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -50,6 +51,7 @@ def marked(mark: str) -> list[str]:
 def need(*, programs: tuple[str, ...] = (), modules: tuple[str, ...] = ()) -> None:
     missing = [name for name in programs if shutil.which(name) is None]
     missing += [name for name in modules if find_spec(name) is None]
+    missing += ["root's rights"] * (os.geteuid() != 0)
     if missing and os.environ.get("CI"):
         pytest.fail(f"missing: {', '.join(missing)}")
     if missing:
@@ -105,7 +107,7 @@ class Sweep:
         ]  # fmt: skip
         self.environment = {
             **os.environ, **cluster.environment, "FAIRSTEP_OUTPUTS": str(folder),
-            "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", "PGPASSWORD": SECRET,
         }  # fmt: skip
 
     def start(self) -> subprocess.Popen[str]:
@@ -153,6 +155,8 @@ class Sweep:
             if (first := trial.user_attrs.get("retries")) is not None:
                 ended, began = trials[first].datetime_complete, trial.datetime_start
                 assert ended and began and ended <= began, "a trial ran twice at the same time"
+        for file in self.folder.rglob("*"):
+            assert not file.is_file() or SECRET.encode() not in file.read_bytes(), file
         points = [tuple(trial.params.values()) for trial in trials if trial.state in COUNTED]
         assert len({*points}) == len(points)
 
