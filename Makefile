@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: train test test-slow coverage mutants mutants-fixed mutants-methods lint types clean
+.PHONY: train test test-slow test-cluster coverage mutants mutants-fixed mutants-methods lint types clean
 .DEFAULT_GOAL := train
 
 # Made again whenever what it is made from changes.
@@ -21,6 +21,16 @@ test: $(VENV)/.installed
 
 test-slow: $(VENV)/.installed
 	$(RUN) -m pytest -n 2 --dist loadfile -m slow
+
+# Slurm, Ray and PostgreSQL on loopback; skipped where they are missing, an error where CI is set.
+# Without dependencies: those of Ray's launcher on Amazon's cloud want an older python-dateutil.
+LAUNCHERS := hydra-(joblib|ray|submitit)-launcher|msgpack|ray|submitit
+$(VENV)/.cluster: $(VENV)/.installed
+	grep -E "^($(LAUNCHERS))==" constraints.txt | xargs $(RUN) -m pip install --quiet --no-deps
+	touch $@
+
+test-cluster: $(VENV)/.cluster
+	$(RUN) -m pytest -m cluster tests/cluster
 
 # What the tests run, by branch; which test runs which line is what `make mutants` reads.
 # After some tests were changed: make coverage TESTS=tests/comparing adds those.

@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from src.config import CONF, PROJECT
 from src.errors import InputError, Terminated
+from src.launching.choices import refusal
 from src.overrides import again, override
 
 
@@ -88,6 +89,8 @@ def describe(error: BaseException) -> str:
     """A config error in one line, with the nearest allowed name where one was misspelt."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, choice, nested = _choice(error.missing_cfg_file)
+        if group == "hydra/launcher":
+            return f"{group}={choice}: {refusal(choice)}"
         options = [*(error.options or []), *nested]
         return f"{group}={choice}: no such choice{nearest(choice, options)}"
     if isinstance(error, OverrideParseException):

@@ -10,9 +10,11 @@ from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from src.composing import check_choices
+from src.composing import check_choices, find
 from src.config import job_config, parse
 from src.errors import InputError
+from src.launching import local  # noqa: F401, registers it
+from src.launching.choices import LOCAL, kind_of
 from src.overrides import command, override, parsed, search_path
 from src.results import claim
 from src.resuming import prepare
@@ -35,6 +37,7 @@ class Check(Callback):
                 _check(config)
                 return
             check_choices(config)
+            _refuse_launcher(config)
             _refuse_search(config)
             _check(config)
             _claim(config, "run")
@@ -47,11 +50,16 @@ class Check(Callback):
                 raise InputError("resume: not with -m; a sweep goes on when it is started again")
             check_choices(config)
             _refuse_environment(config)
+            _refuse_hidden_launcher(config)
             sweeper = OmegaConf.select(config, "hydra.sweeper._target_")
             if not str(sweeper).endswith(".StudySweeper"):
                 _refuse_searches(config)
                 _claim(config, "sweep")
                 self.plan = _planned(config)
+                if kind_of(config) != LOCAL:
+                    from src.launching.make import cancel_at_exit
+
+                    cancel_at_exit(config)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         if self.plan is not None:
@@ -94,6 +102,24 @@ def _refuse_environment(config: DictConfig) -> None:
     for name in OmegaConf.select(config, "hydra.job.env_set", default={}):
         if str(name).startswith("FAIRSTEP_"):
             raise InputError(f"hydra.job.env_set.{name}: only the environment itself sets it")
+
+
+def _refuse_hidden_launcher(config: DictConfig) -> None:
+    """A file may be from somebody else: it starts nothing elsewhere, with lines for a shell."""
+    kind, given = kind_of(config), config.hydra.overrides.hydra
+    if kind != LOCAL and not any(line.startswith("hydra/launcher=") for line in given):
+        raise InputError(f"hydra/launcher={kind}: only the command line chooses a launcher")
+    for group in ("experiment", "sweeps"):
+        choice = config.hydra.runtime.choices.get(group)
+        if "launcher" in (find(config, group, choice).get("hydra") or {}):
+            raise InputError(f"{group}={choice}: sets hydra.launcher; only the command line does")
+
+
+def _refuse_launcher(config: DictConfig) -> None:
+    """Refuse a launcher of workers without -m: there is nothing to launch."""
+    choice = config.hydra.runtime.choices.get("hydra/launcher")
+    if kind_of(config) != LOCAL:
+        raise InputError(f"hydra/launcher={choice}: nothing is launched without -m; add it")
 
 
 def _refuse_search(config: DictConfig) -> None:

@@ -15,6 +15,8 @@ SEARCHED = ("sampler", "pruner", "search")  # how its settings were searched
 WHERE = ("data.root", "trainer.threads", "trainer.checkpoint_every")  # where it ran, and how fast
 # What may be given when a run is resumed; any other change makes it another run.
 CHANGEABLE = ("trainer.epochs", "trainer.checkpoint_every", "data.root", "data.path", "logger")
+# Provenance that says nothing about the numbers.
+PROCESS = {"command", "working_directory", "resumed", "node", "job", "shared"}
 Difference = tuple[str, Any, Any]  # what, recorded, now
 ABSENT = object()
 
@@ -191,6 +193,6 @@ def check_environment(folder: Path, recorded: Mapping[str, Any], now: Mapping[st
 def environment(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
     """The differences in provenance, except for those that every process has."""
     old, new = flatten(recorded), flatten(now)
-    for key in sorted({*old, *new} - {"command", "working_directory", "resumed"}):
+    for key in sorted({*old, *new} - PROCESS):
         if old.get(key) != new.get(key):
             yield key, old.get(key, "absent"), new.get(key, "absent")

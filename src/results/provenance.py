@@ -28,7 +28,7 @@ def provenance(project: Path) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": _packages(),
         "platform": platform.platform(),
-        "cpu": _cpu(),
+        "cpu": cpu(),
         "cpu_count": os.cpu_count(),
         "command": shlex.join(sys.orig_argv),
         "working_directory": str(Path.cwd()),
@@ -95,7 +95,7 @@ def _packages() -> dict[str, str]:
     return versions
 
 
-def _cpu() -> str:
+def cpu() -> str:
     """The processor's model, where the system names it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import takewhile
@@ -38,10 +38,16 @@ def trials_bar(console: Console) -> Progress:
 
 
 class SweepProgress:
-    """A bar on a terminal, a line per trial elsewhere; nothing when quiet."""
+    """A bar on a terminal, a line per trial elsewhere; nothing when quiet.
 
-    def __init__(self, study: SharedStudy, quiet: bool = False) -> None:
-        self.study, self.quiet = study, quiet
+    Args:
+        study: whose trials are shown.
+        quiet: show nothing.
+        hosts: say how many trials run on each host.
+    """
+
+    def __init__(self, study: SharedStudy, quiet: bool = False, hosts: bool = False) -> None:
+        self.study, self.quiet, self.hosts = study, quiet, hosts
         self.console = stdout(quiet=quiet)
         self.bar = trials_bar(self.console)
         self.task = self.bar.add_task("trials", total=study.n_trials, state="")
@@ -88,7 +94,7 @@ class SweepProgress:
         text = f"({pruned} pruned, {failed} failed)"
         if best := best_trial(trials, self.study.direction):
             text += f", best {best.value:.4g}"
-        return text + self._time_left(trials)
+        return text + self._time_left(trials) + (by_host(trials) if self.hosts else "")
 
     def _time_left(self, trials: list[FrozenTrial]) -> str:
         """Time left, from the trials that ended meanwhile; the workers' start isn't counted."""
@@ -98,10 +104,24 @@ class SweepProgress:
         if not starts or len(counted) >= self.study.n_trials:
             return ""
         passed = (datetime.now() - min(starts)).total_seconds()
-        return f", {_duration(passed / len(ended) * (self.study.n_trials - len(counted)))} left"
+        return f", {duration(passed / len(ended) * (self.study.n_trials - len(counted)))} left"
 
 
-def _duration(seconds: float) -> str:
+def by_host(trials: Sequence[FrozenTrial]) -> str:
+    """`, running: 2 on n1, 1 on n2`; empty if none runs."""
+    running = [trial for trial in trials if trial.state is TrialState.RUNNING]
+    owners = [trial.user_attrs["owner"] for trial in running if "owner" in trial.user_attrs]
+    counts = Counter(str(owner.get("node")) for owner in owners)
+    parts = [f"{count} on {host}" for host, count in sorted(counts.items())]
+    return f", running: {', '.join(parts)}" if parts else ""
+
+
+def database(url: str) -> list[str]:
+    """The words by which `python -m src.studies` finds a database; none for the default one."""
+    return [] if url == absolute(DEFAULT_STORAGE) else ["--storage", shown(url)]
+
+
+def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
 
 
@@ -156,9 +176,8 @@ def report_result(
     hints = {"train it:": command(*search_path(), *overrides)}
     if folder == OUTPUTS / "sweeps" / study.name:
         hints["or:"] = command(*search_path(), override("experiment", f"{study.name}/best"))
-    where = [] if study.url == absolute(DEFAULT_STORAGE) else ["--storage", shown(study.url)]
     hints["as YAML:"] = str(path)
-    hints["look at it:"] = command(study.name, *where, module="src.studies")
+    hints["look at it:"] = command(study.name, *database(study.url), module="src.studies")
     hints["dashboard:"] = shlex.join(["optuna-dashboard", shown(study.url)])
     for label, text in hints.items():
         console.print(f"{label:<11} {text}")

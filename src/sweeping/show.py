@@ -3,19 +3,21 @@
 import shlex
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from datetime import datetime
 from pathlib import Path
 
 import optuna
 import sqlalchemy
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from rich.table import Table
 from sqlalchemy.engine import make_url
 
 from src.config import OUTPUTS
 from src.console import stdout
 from src.errors import InputError
-from src.sweeping.progress import best_trial, top_table
+from src.results.place import not_comparable
+from src.sweeping.progress import best_trial, duration, top_table
 from src.sweeping.storage import absolute, shown
 from src.sweeping.study import is_failed, study_direction
 
@@ -54,12 +56,30 @@ def show_study(
     counts = dict(zip(("complete", "pruned", "failed", "running"), _counts(trials), strict=True))
     console.print(f"study {name}: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
     console.print(top_table(trials, study_direction(study), top))
+    if reason := not_comparable(trial.user_attrs.get("owner", {}) for trial in trials):
+        console.print(f"seconds can't be compared: they are of {reason}")
+    running = [trial for trial in trials if trial.state is TrialState.RUNNING]
+    if running:
+        console.print(running_table(running, datetime.now()))
     for parameter, share in importances(study).items():
         console.print(f"importance of {parameter}: {share:.2f}")
     path = OUTPUTS / "sweeps" / name / "study.html"
     write_page(study, path)
     console.print(f"page:      {path}")
     console.print(f"dashboard: {shlex.join(['optuna-dashboard', shown(absolute(url))])}")
+
+
+def running_table(trials: Iterable[FrozenTrial], now: datetime) -> Table:
+    """The trials that run: where, in which job of a launcher, and for how long."""
+    table = Table(box=None)
+    for heading in ("running", "host", "job", "age"):
+        table.add_column(heading, justify="right" if heading == "age" else "left")
+    for trial in trials:
+        owner = trial.user_attrs.get("owner", {})
+        host = owner.get("node") or str(owner.get("host", "?")).partition("/")[0]
+        age = duration((now - (trial.datetime_start or now)).total_seconds())
+        table.add_row(f"trial {trial.number}", host, owner.get("job") or "", age)
+    return table
 
 
 def load(url: str, name: str) -> optuna.Study:
@@ -86,7 +106,7 @@ def _existing(url: str) -> str:
     return url
 
 
-def _counts(trials: list[optuna.trial.FrozenTrial]) -> list[str]:
+def _counts(trials: list[FrozenTrial]) -> list[str]:
     counts = Counter(trial.state for trial in trials)
     failed = sum(is_failed(trial) for trial in trials)
     bad = sum(is_failed(trial) and trial.state is TrialState.PRUNED for trial in trials)

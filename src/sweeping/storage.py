@@ -6,7 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,11 +19,14 @@ from sqlalchemy.engine import make_url
 
 from src.errors import InputError
 from src.files import full_disk, no_room
+from src.results.place import place
+from src.sweeping import transactions
+from src.sweeping.server import ServerStorage
+from src.sweeping.transactions import HELD_SECONDS
 
 T = TypeVar("T")
 BUSY_SECONDS = 30  # how long a writer waits for other writers of an SQLite file
 PATIENCE_SECONDS = 600.0  # how long a database may be away in mid-sweep
-HELD_SECONDS = 60  # for which a lock's holder may be silent, before a server ends its session
 DRIVER = "postgresql+psycopg"
 LOCK = int.from_bytes(b"fairstp")  # the key of the server's lock: any number of ours
 AWAY = (
@@ -53,6 +56,19 @@ def absolute(url: str) -> str:
     return parsed.set(database=str(path)).render_as_string(hide_password=False)
 
 
+def refuse_password(url: str) -> None:
+    """The command line is recorded with each run, so a password doesn't belong there.
+
+    Raises:
+        InputError: the URL holds one; the message doesn't.
+    """
+    if make_url(url).password is not None:
+        raise InputError(
+            f"hydra.sweeper.storage={shown(url)}: leave the password to ~/.pgpass or PGPASSWORD, "
+            "because commands are recorded"
+        )
+
+
 def shown(url: str) -> str:
     """The URL without its password."""
     return make_url(url).render_as_string(hide_password=True)
@@ -71,7 +87,8 @@ def open_storage(url: str, lease_seconds: int) -> optuna.storages.RDBStorage:
     """
     try:
         parsed = make_url(url)
-        with lock(url):  # two processes must not create the tables at once; it makes the folder
+        # Two processes must not create the tables at once. The lock makes a file's folder.
+        with nullcontext() if _has_tables(url) else lock(url):
             if parsed.drivername == "sqlite":
                 _prepare_sqlite(Path(str(parsed.database)))
             opened = _with_tables(url, lease_seconds)
@@ -81,7 +98,29 @@ def open_storage(url: str, lease_seconds: int) -> optuna.storages.RDBStorage:
     if parsed.drivername == "sqlite":
         sqlalchemy.event.listen(opened.engine, "connect", _relax)
         opened.engine.dispose()  # closes connections from before the event
+    else:
+        transactions.share(opened)
+        opened.engine.dispose()
+        opened.engine.pool = _one_connection(opened.engine)
     return opened
+
+
+def _one_connection(engine: sqlalchemy.Engine) -> sqlalchemy.Pool:
+    """A pool of one: servers take few connections, 100 by default, and there may be more workers.
+
+    Optuna needs a second one only while it makes its tables.
+    """
+    return sqlalchemy.QueuePool(
+        engine.pool._creator, pool_size=1, max_overflow=0, pre_ping=True, dialect=engine.dialect
+    )
+
+
+def _has_tables(url: str) -> bool:
+    """Whether a server has the tables; then a worker needs no second connection for the lock."""
+    if make_url(url).drivername == "sqlite":
+        return False
+    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, **_engine_arguments(url))
+    return bool(sqlalchemy.inspect(engine).has_table("alembic_version"))
 
 
 def _relax(connection: sqlite3.Connection, _: object) -> None:
@@ -108,7 +147,12 @@ def _with_tables(url: str, lease_seconds: int) -> optuna.storages.RDBStorage:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                return optuna.storages.RDBStorage(
+                kind = (
+                    optuna.storages.RDBStorage
+                    if make_url(url).drivername == "sqlite"
+                    else ServerStorage
+                )
+                return kind(
                     url,
                     engine_kwargs=_engine_arguments(url),
                     heartbeat_interval=max(1, lease_seconds // 6),
@@ -159,7 +203,60 @@ def lock(url: str) -> Iterator[None]:
 
 @lru_cache(maxsize=4)
 def _lock_engine(url: str) -> sqlalchemy.Engine:
-    return sqlalchemy.create_engine(url, **_engine_arguments(url))
+    return sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, **_engine_arguments(url))
+
+
+def set_attributes(
+    storage: optuna.storages.RDBStorage, trial_id: int, attributes: Mapping[str, Any]
+) -> None:
+    """Set a trial's attributes; on a server at once.
+
+    Raises:
+        UpdateFinishedTrialError: the trial has ended.
+    """
+    if isinstance(storage, ServerStorage) and attributes:
+        storage.set_trial_user_attrs(trial_id, attributes)
+        return
+    for key, value in attributes.items():
+        storage.set_trial_user_attr(trial_id, key, value)
+
+
+def renew(storage: optuna.storages.RDBStorage) -> None:
+    """Replace a server's connection, which what was interrupted just now may still hold."""
+    if storage.engine.url.drivername != "sqlite":
+        storage.engine.dispose()
+
+
+@contextmanager
+def alone(storage: optuna.storages.RDBStorage, study: str) -> Iterator[None]:
+    """Let one process at a time decide about a study; on a server, in one transaction."""
+    url = storage.engine.url
+    if url.drivername == "sqlite":
+        with lock(url.render_as_string(hide_password=False)):
+            yield
+        return
+    with transactions.together(storage, study):
+        yield
+
+
+@contextmanager
+def together(storage: optuna.storages.RDBStorage) -> Iterator[None]:
+    """Let calls share a transaction on a server; a file takes one writer's calls quickly."""
+    server = storage.engine.url.drivername != "sqlite"
+    with transactions.together(storage) if server else nullcontext():
+        yield
+
+
+@contextmanager
+def telling(storage: optuna.storages.RDBStorage) -> Iterator[None]:
+    """Let a trial be told while nobody gives it up.
+
+    On a server both are one transaction, and of two that end the same trial the second fails.
+    """
+    url = storage.engine.url
+    server = url.drivername != "sqlite"
+    with together(storage) if server else lock(url.render_as_string(hide_password=False)):
+        yield
 
 
 def patiently(
@@ -225,8 +322,9 @@ def _read_only(reason: str) -> bool:
 
 
 def me() -> dict[str, object]:
-    """What identifies this process among all processes on all machines."""
-    return {"host": _host(), "pid": os.getpid(), "started": _started(os.getpid())}
+    """What identifies this process among all processes on all machines, and where it runs."""
+    own = {"host": _host(), "pid": os.getpid(), "started": _started(os.getpid())}
+    return {**own, **place()}
 
 
 def is_dead(owner: Mapping[str, object]) -> bool:

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import count
 from threading import Event, Thread
 from typing import Any, TypeVar
@@ -164,24 +165,42 @@ class SharedStudy:
         signature: Mapping[str, Any],
     ) -> optuna.Study:
         """Create the study, or check that it is the same one."""
-        with db.lock(self.url):
-            study = optuna.create_study(
-                storage=self.storage,
-                study_name=self.name,
-                direction=optuna.study.StudyDirection[direction.name],
-                pruner=pruner,
-                load_if_exists=True,
-            )
-            recorded = study.user_attrs.get("signature")
-            if recorded is None:
-                if any(trial.state is not TrialState.WAITING for trial in study.trials):
-                    raise InputError(f"study {self.name} was not made by fairstep; {ANOTHER}")
-                if self.has_default:
-                    study.enqueue_trial(dict(default), skip_if_exists=True)
-                study.set_user_attr("signature", dict(signature))
+        study, recorded = self._existing(pruner)
+        if recorded is None:
+            with db.lock(self.url):
+                study = optuna.create_study(
+                    storage=self.storage,
+                    study_name=self.name,
+                    direction=optuna.study.StudyDirection[direction.name],
+                    pruner=pruner,
+                    load_if_exists=True,
+                )
+                recorded = self._sign(study, default, signature)
+        assert study is not None
         if recorded is not None and recorded != signature:
             raise InputError(_differs(self.name, recorded, signature))
         return study
+
+    def _existing(self, pruner: optuna.pruners.BasePruner) -> tuple[optuna.Study | None, Any]:
+        """The study and its signature, if another process has made it: that needs no lock."""
+        try:
+            study = optuna.load_study(storage=self.storage, study_name=self.name, pruner=pruner)
+        except KeyError:
+            return None, None
+        return study, study.user_attrs.get("signature")
+
+    def _sign(
+        self, study: optuna.Study, default: Mapping[str, Any], signature: Mapping[str, Any]
+    ) -> Mapping[str, Any] | None:
+        """Sign a new study and queue the default; return the signature that it had before."""
+        recorded: Mapping[str, Any] | None = study.user_attrs.get("signature")
+        if recorded is None:
+            if any(trial.state is not TrialState.WAITING for trial in study.trials):
+                raise InputError(f"study {self.name} was not made by fairstep; {ANOTHER}")
+            if self.has_default:
+                study.enqueue_trial(dict(default), skip_if_exists=True)
+            study.set_user_attr("signature", dict(signature))
+        return recorded
 
     def trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
@@ -218,8 +237,9 @@ class SharedStudy:
 
         def action() -> bool:
             try:
-                for name, distribution in self.space.items():
-                    trial._suggest(name, distribution)
+                with db.together(self.storage):
+                    for name, distribution in self.space.items():
+                        trial._suggest(name, distribution)
             except optuna.exceptions.UpdateFinishedTrialError:
                 return False
             return True
@@ -228,9 +248,8 @@ class SharedStudy:
 
     def _claim(self) -> tuple[Trial | None, bool]:
         try:
-            with db.lock(self.url):
-                self._recover()
-                trials = self.trials()
+            with db.alone(self.storage, self.name):
+                trials = self._recover()
                 counted = sum(trial.state in COUNTED for trial in trials)
                 running = sum(trial.state is TrialState.RUNNING for trial in trials)
                 if counted + running >= self.n_trials:
@@ -238,29 +257,52 @@ class SharedStudy:
                 proposes = all(trial.state is not TrialState.WAITING for trial in trials)
                 return self._ask(free_number(trials), proposes), False
         except optuna.exceptions.UpdateFinishedTrialError:
-            return None, False  # the lock was lost, and another process gave the trial up: retry
+            self._forget()
+            return None, False  # somebody told or gave up the trial at this moment: try again
+        except db.AWAY:
+            self._forget()
+            raise
+
+    def _forget(self) -> None:
+        """Forget what was cached of a transaction that failed: it isn't in the database."""
+        self.study._storage = optuna.storages.get_storage(self.storage)
 
     def _ask(self, number: int, proposes: bool) -> Trial:
         study, sampler = self.study, self.sampler(number)
         study.sampler = sampler
         if not isinstance(sampler, optuna.samplers.TPESampler):  # which ranks pruned trials, too
             study = _Learning(study)
-        with warnings.catch_warnings():  # Optuna renews no lease outside `optimize`: `Lease` does
-            warnings.filterwarnings("ignore", message="Heartbeat of storage")
-            trial = study.ask()
-        # This comes first, so that a running trial without an owner is known to be an orphan.
-        trial.set_user_attr("owner", db.me())
         if proposes:
-            trial.set_user_attr(PROPOSAL, number)
+            trial = self._create(study, {"owner": db.me(), PROPOSAL: number})
+        else:
+            with warnings.catch_warnings():  # Optuna renews no lease outside `optimize`
+                warnings.filterwarnings("ignore", message="Heartbeat of storage")
+                trial = study.ask()
+            # This comes first: a running trial without an owner is known to be an orphan.
+            trial.set_user_attr("owner", db.me())
         self.storage.record_heartbeat(trial._trial_id)
         return trial
 
-    def _recover(self) -> None:
-        """Fail the trials whose process is gone, and queue each again with its parameters."""
-        silent = set(self.storage._get_stale_trial_ids(self.study._study_id))
-        for trial in self.trials():
-            if trial.state is TrialState.RUNNING and self._is_lost(trial, silent):
-                self._give_up(trial, DIED)
+    def _create(self, study: optuna.Study, attributes: Mapping[str, Any]) -> Trial:
+        """A new trial, as `ask` makes it, that has its attributes from the first moment on."""
+        study._thread_local.cached_all_trials = None
+        template = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs=dict(attributes))
+        template.datetime_start = datetime.now()
+        trial_id = study._storage.create_new_trial(study._study_id, template)
+        return Trial(study, trial_id)
+
+    def _recover(self) -> list[FrozenTrial]:
+        """Fail the trials whose process is gone, and queue each again with its parameters.
+
+        Returns:
+            All trials as they are then.
+        """
+        silent, trials = set(self.storage._get_stale_trial_ids(self.study._study_id)), self.trials()
+        running = [trial for trial in trials if trial.state is TrialState.RUNNING]
+        lost = [trial for trial in running if self._is_lost(trial, silent)]
+        for trial in lost:
+            self._give_up(trial, DIED)
+        return self.trials() if lost else trials
 
     def _is_lost(self, trial: FrozenTrial, silent: set[int]) -> bool:
         """Whether nobody runs a trial that is marked as running.
@@ -286,12 +328,13 @@ class SharedStudy:
         """
 
         def action() -> None:
-            with db.lock(self.url):
+            with db.alone(self.storage, self.name):
                 for trial in self.trials():
                     owner = trial.user_attrs.get("owner")
                     if trial.state is TrialState.RUNNING and owner == db.me():
                         self._give_up(trial, INTERRUPTED)
 
+        db.renew(self.storage)
         self._patiently(action, seconds=5)
 
     def _give_up(self, trial: FrozenTrial, reason: str) -> None:
@@ -358,8 +401,7 @@ class SharedStudy:
 
         def action() -> None:
             with suppress(optuna.exceptions.UpdateFinishedTrialError):
-                for key, value in attributes.items():
-                    trial.set_user_attr(key, value)
+                db.set_attributes(self.storage, trial._trial_id, attributes)
 
         self._patiently(action)
 
@@ -370,18 +412,24 @@ class SharedStudy:
 
     def _tell(self, trial: Trial, outcome: Outcome) -> None:
         finished_elsewhere = optuna.exceptions.UpdateFinishedTrialError
-        with suppress(finished_elsewhere), db.lock(self.url):
-            frozen = self.storage.get_trial(trial._trial_id)
-            if frozen.state is not TrialState.RUNNING:
-                return
-            if outcome.bad:
-                self._forget_value(frozen)
-            try:
-                self.study.tell(trial, outcome.value, state=outcome.state)
-            except RuntimeError as error:
-                # An exhausted grid, once told, tries to stop a loop that doesn't exist.
-                if "Study.stop" not in str(error):
-                    raise
+        with suppress(finished_elsewhere), db.telling(self.storage):
+            value = outcome.value
+            if outcome.state is TrialState.PRUNED:  # its value is in the database
+                frozen = self.storage.get_trial(trial._trial_id)
+                if outcome.bad:
+                    self._forget_value(frozen)
+                value = value_of(frozen, outcome)
+            values = None if value is None else [value]
+            self.storage.set_trial_state_values(trial._trial_id, outcome.state, values)
+
+
+def value_of(trial: FrozenTrial, outcome: Outcome) -> float | None:
+    """The value with which a trial is told, as `Study.tell` has it: a pruned one's last report."""
+    last = trial.last_step
+    if outcome.state is not TrialState.PRUNED or last is None or outcome.bad:
+        return outcome.value
+    report = trial.intermediate_values[last]
+    return None if math.isnan(report) else report
 
 
 class Lease:

@@ -22,20 +22,27 @@ from optuna.trial import Trial, TrialState
 from src.config import Config, job_config, parse
 from src.errors import InputError
 from src.files import check_writable
+from src.launching.choices import LOCAL, kind_of, leaves_machine
+from src.launching.make import make_workers
+from src.launching.workers import is_orphan, obey_job, undisturbed
 from src.metrics import Direction
 from src.overrides import again, override, parsed
 from src.results import digest, refuse_used
 from src.results.identity import SEARCHED, STARTED, WHERE, settings
+from src.results.place import WORKER
 from src.results.status import COMPLETE, Status
+from src.sweeping.detaching import detach
 from src.sweeping.failures import cannot_go_on, failure
-from src.sweeping.progress import SweepProgress, report_result
+from src.sweeping.marker import check_marker
+from src.sweeping.progress import SweepProgress, database, report_result
 from src.sweeping.report import TrialReport
 from src.sweeping.samplers import grid_size, make_sampler
 from src.sweeping.space import fixed_lines, read_space
-from src.sweeping.storage import AWAY, absolute
+from src.sweeping.storage import AWAY, absolute, refuse_password, shown
 from src.sweeping.study import Lease, Outcome, SharedStudy, describe_space
-from src.sweeping.workers import WORKER, in_turn, is_orphan, run_workers
+from src.sweeping.workers import in_turn, run_workers
 from src.targets import build
+from src.training.device import visible_gpus
 from src.training.rehearsal import check
 from src.training.run import run, snapshot
 
@@ -55,9 +62,10 @@ class StudySweeper(OptunaSweeperImpl):
         storage: URL of the database.
         study_name: names the study and its folder.
         n_trials: trials in all that count, >= 1.
-        n_jobs: processes on this machine, >= 1.
+        n_jobs: workers, which the launcher starts, >= 1.
         max_failures: failures in a row that end the sweep, >= 1.
         lease_seconds: silence after which a worker counts as dead, >= 6.
+        detach: leave the sweep to a process in the background.
         params: the search space, in Hydra's sweep syntax.
 
     Raises:
@@ -73,6 +81,7 @@ class StudySweeper(OptunaSweeperImpl):
         n_jobs: int,
         max_failures: int,
         lease_seconds: int,
+        detach: bool,
         params: DictConfig | None,
     ) -> None:
         super().__init__(
@@ -87,6 +96,7 @@ class StudySweeper(OptunaSweeperImpl):
             params=params,
         )
         self.max_failures, self.lease_seconds = max_failures, lease_seconds
+        self.detach = detach
         self.study: SharedStudy | None = None
 
     def sweep(self, arguments: list[str]) -> None:
@@ -96,6 +106,7 @@ class StudySweeper(OptunaSweeperImpl):
             arguments: the command line's overrides; a sweep among them replaces the file's.
         """
         is_worker = WORKER in os.environ
+        obey_job()
         try:
             self._check()
             self._read(arguments)
@@ -103,8 +114,8 @@ class StudySweeper(OptunaSweeperImpl):
                 self._sweep(is_worker)
         except KeyboardInterrupt:
             if self.study is not None:
-                with suppress(InputError):  # the next start finds what it couldn't be told
-                    self.study.release()
+                with undisturbed():
+                    self._put_back(self.study)
             if not is_worker:
                 print(f"interrupted; this goes on: {again()}", file=sys.stderr)
             raise
@@ -113,9 +124,15 @@ class StudySweeper(OptunaSweeperImpl):
 
     def _sweep(self, is_worker: bool) -> None:
         self.study = study = self._open()
+        complete = study.counted() >= study.n_trials
         try:
-            if self.n_jobs > 1 and not is_worker and study.counted() < study.n_trials:
-                run_workers(self.n_jobs, study, SweepProgress(study), self.folder)
+            check_marker(study, self.folder)
+            if self.detach and not (is_worker or complete):
+                detach(study.name, self.folder, database(study.url))
+                return
+            launched = self.n_jobs > 1 or self.launches_by != LOCAL
+            if launched and not (is_worker or complete):
+                self._launch(study)
             else:
                 self._work(study)
             if not is_worker:
@@ -125,7 +142,31 @@ class StudySweeper(OptunaSweeperImpl):
                 study.release()
             raise cannot_go_on(error, self.folder, study.url) from error
 
+    def _put_back(self, study: SharedStudy) -> None:
+        """The trial of this process; the next start finds what couldn't be told."""
+        try:
+            study.release()
+        except InputError as error:
+            if WORKER in os.environ:  # for its log
+                print(f"its trial couldn't be put back: {error}", file=sys.stderr)
+
+    def _launch(self, study: SharedStudy) -> None:
+        """Let workers run the trials; after Ctrl-C all trials are put back when this returns."""
+        assert self.hydra_context is not None and self.config is not None
+        workers = make_workers(
+            self.config,
+            self.hydra_context.config_loader,
+            self.fixed,
+            self.folder,
+            visible_gpus(self.device) if self.launches_by == LOCAL else (),
+        )
+        progress = SweepProgress(study, hosts=not workers.here)
+        run_workers(self.n_jobs, workers, study, progress, self.folder)
+
     def _check(self) -> None:
+        if type(self.detach) is not bool:
+            raise InputError(f"hydra.sweeper.detach={self.detach}: must be true or false")
+        self._check_launcher()
         least = {"n_trials": 1, "n_jobs": 1, "max_failures": 1, "lease_seconds": 6}
         for name, low in least.items():
             value = getattr(self, name)
@@ -138,9 +179,23 @@ class StudySweeper(OptunaSweeperImpl):
                 "not beginning with - or ., because it names a folder"
             )
 
+    def _check_launcher(self) -> None:
+        """Refuse a launcher of other hosts beside a database of this one."""
+        assert self.config is not None
+        self.launches_by, url = kind_of(self.config), absolute(str(self.storage))
+        refuse_password(url)
+        settings = self.config.hydra.launcher
+        if leaves_machine(self.launches_by, settings) and url.startswith("sqlite"):
+            raise InputError(
+                f"hydra.sweeper.storage={shown(url)}: SQLite serves one machine, and "
+                f"hydra/launcher={self.launches_by} may use several; give "
+                "storage=postgresql://USER@HOST/DATABASE"
+            )
+
     def _open(self) -> SharedStudy:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         config = parse(self.job)
+        self.device = config.trainer.device
         signature = comparable(config, self.space, check(config).sha256)
         folders = self._folders()
         sampler, pruner = config.sampler, config.pruner

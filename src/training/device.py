@@ -22,6 +22,18 @@ def find_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def visible_gpus(name: str) -> list[str]:
+    """The GPUs that this process may use, by the names that CUDA_VISIBLE_DEVICES has for them.
+
+    Args:
+        name: `trainer.device`; those that it leaves out don't count.
+    """
+    count = torch.cuda.device_count() if name in ("auto", "cuda") else 0
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    named = [word.strip() for word in visible.split(",") if word.strip()]
+    return named[:count] or [str(number) for number in range(count)]
+
+
 def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 

@@ -18,6 +18,7 @@ from src.metrics import Direction
 from src.overrides import override
 from src.results import Record, alone, identity, patch, provenance, refuse_used
 from src.results.folder import load_json
+from src.results.place import place
 from src.results.status import Ended, Status
 from src.training.build import assemble
 from src.training.checkpoints import Checkpoints
@@ -141,6 +142,7 @@ class Session:
         """The provenance of this run."""
         return {
             **provenance(PROJECT),
+            **place(),
             "data_sha256": self.parts.data.sha256,
             "device": device_name(self.parts.device),
             "threads": torch.get_num_threads(),

@@ -14,7 +14,7 @@ import pytest
 
 from src.config import PROJECT
 from src.results import provenance
-from src.results.provenance import _cpu, _git, _packages, patch
+from src.results.provenance import _git, _packages, cpu, patch
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -94,13 +94,13 @@ def test_a_system_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Path, "read_text", read)
     monkeypatch.setattr(platform, "processor", lambda: "a processor")
-    assert _cpu() == "a processor"
+    assert cpu() == "a processor"
 
 
 def test_the_processor_is_the_first_that_the_system_names(monkeypatch: pytest.MonkeyPatch) -> None:
     told = "processor\t: 0\nmodel name\t: A: with 2 cores\nflags\t: x\nmodel name\t: B\n"
     monkeypatch.setattr(Path, "read_text", lambda path: told)
-    assert _cpu() == "A: with 2 cores"
+    assert cpu() == "A: with 2 cores"
     monkeypatch.setattr(Path, "read_text", lambda path: "processor : 0\n")
     monkeypatch.setattr(platform, "processor", lambda: "a processor")
-    assert _cpu() == "a processor"
+    assert cpu() == "a processor"

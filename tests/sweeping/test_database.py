@@ -290,12 +290,86 @@ def test_a_lock_of_a_holder_that_is_silent_is_taken_away(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that is stopped, or a machine without power, must not stop all the others."""
-    monkeypatch.setattr(storage, "HELD_SECONDS", 1)
     study = open_study(postgres_url)
+    monkeypatch.setattr(storage, "HELD_SECONDS", 1)
     with pytest.raises(sqlalchemy.exc.SQLAlchemyError), storage.lock(study.url):
         time.sleep(2.5)
     with storage.lock(study.url):
         pass
+
+
+def test_a_server_gives_each_process_one_connection(
+    running_server: Server, postgres_url: str
+) -> None:
+    """With its lock, its lease and its trial; servers take 100 by default."""
+    study = open_study(postgres_url)
+    database, seen = postgres_url.rpartition("/")[2], set()
+    question = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}'"
+    for _ in range(3):
+        trial = study.next_trial()
+        assert trial is not None
+        with Lease(study, trial):
+            study.note(trial, {"folder": "x"})
+            seen.add(running_server.sql(question))
+        study.finish(trial, Outcome(TrialState.COMPLETE, 1.0, {}))
+        seen.add(running_server.sql(question))
+    assert seen == {"1"}
+
+
+def test_a_server_holds_what_optuna_would_write(postgres_url: str) -> None:
+    """Our storage writes with fewer questions; Optuna's own reads the same trials from it."""
+    study = open_study(postgres_url, 4)
+    finish_all(study)
+    first, storage_of = study.trials()[0], study.storage
+    with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
+        storage_of.set_trial_user_attr(first._trial_id, "late", 1)
+    trial = open_study(postgres_url, 5).next_trial()
+    assert trial is not None
+    for value in (1, {"a": [2]}):  # the second replaces the first
+        trial.set_user_attr("kept", value)
+        storage_of.set_trial_system_attr(trial._trial_id, "system", value)
+    plain = optuna.storages.RDBStorage(absolute(postgres_url))
+    theirs = optuna.load_study(study_name="test", storage=plain).get_trials()
+    assert theirs == study.study.get_trials() and len(theirs) == 5
+    assert theirs[-1].user_attrs["kept"] == {"a": [2]} == theirs[-1].system_attrs["system"]
+    assert theirs[-1].params == trial.params and {*theirs[-1].params} == {"x"}
+
+
+def test_what_fails_in_a_transaction_leaves_nothing(postgres_url: str) -> None:
+    """Neither a trial nor its lock; what the process remembered of it is forgotten."""
+    study = open_study(postgres_url)
+    with (
+        pytest.raises(optuna.exceptions.StorageInternalError),
+        storage.alone(study.storage, study.name),
+    ):
+        study._ask(0, proposes=True)
+        study.storage.scoped_session().execute(sqlalchemy.text("SELECT no_such_column"))
+    study._forget()
+    assert len(study.trials()) == 1, "the default, which waits"
+    trial = study.next_trial()
+    assert trial is not None and trial.number == 0
+    with pytest.raises(KeyError), storage.together(study.storage):
+        trial.set_user_attr("kept", 1)
+        raise KeyError
+    study.note(trial, {"noted": 2})
+    assert {"noted"} == {*study.trials()[0].user_attrs} - {"owner"}
+
+
+def test_two_that_end_the_same_trial(postgres_url: str) -> None:
+    """The one that comes second changes nothing: the trial counts, or runs again, never both."""
+    study = open_study(postgres_url, 2)
+    forget_connections()
+    other = open_study(postgres_url, 2)
+    trial = study.next_trial()
+    assert trial is not None
+    with (
+        pytest.raises(optuna.exceptions.UpdateFinishedTrialError),
+        storage.alone(other.storage, other.name),
+    ):
+        study.finish(trial, Outcome(TrialState.COMPLETE, 1.0, {}))  # needs no lock
+        other._give_up(trial._cached_frozen_trial, "its process died")
+    left = states(open_study(postgres_url, 2).trials())
+    assert left == {"COMPLETE": 1}
 
 
 def test_a_read_only_server_is_refused_in_one_line(

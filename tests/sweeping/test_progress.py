@@ -220,7 +220,7 @@ def test_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch, total: int, left
 
 def test_times_are_short_and_plain() -> None:
     texts = {0.4: "0 s", 12.6: "13 s", 90.0: "90 s", 91.0: "2 min", 3600.0: "60 min"}
-    assert {seconds: progress._duration(seconds) for seconds in texts} == texts
+    assert {seconds: progress.duration(seconds) for seconds in texts} == texts
 
 
 def test_how_to_go_on_after_a_sweep(

@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import optuna
 import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from rich.table import Table
 
 from src import studies
 from src.errors import InputError
@@ -106,7 +108,7 @@ def test_the_numbers_of_a_study(
     assert status == 0 and lines[0] == "study known: 16 complete, 3 pruned, 2 failed, 2 running"
     assert lines[1].split() == ["trial", "value", "x", "y", "seconds"]
     assert lines[2].split() == first.split()
-    assert len([line for line in lines if line.startswith(" ")]) == 4
+    assert len([line for line in lines if line.startswith(" ")]) == 4 + 3, "two that run"
     shares = dict(re.findall(r"^importance of (\w): ([\d.]+)$", out, re.M))
     assert [*shares] == ["x", "y"] and float(shares["x"]) > 0.8
     assert float(shares["x"]) + float(shares["y"]) == pytest.approx(1, abs=0.011)
@@ -123,6 +125,38 @@ def test_how_many_are_shown(url: str, call: Show) -> None:
         assert len(re.findall(r"^ +\d+ ", out, re.M)) == count
     status, out, err = call("--storage", url, "known", "--top", "0")
     assert status == 2 and "--top=0: must be an integer >= 1" in err
+
+
+@pytest.mark.usefixtures("pageless")
+def test_where_trials_run_and_whether_their_seconds_compare(
+    url: str, call: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = optuna.create_study(storage=url, study_name="s")
+    now = datetime(2026, 1, 1, 12)
+    owners = [
+        {"host": "a/1/2", "pid": 1, "node": "n1", "job": "slurm 5_0", "cpu": "A", "shared": False},
+        {"host": "b/1/2", "pid": 1},  # as it was recorded before there were launchers
+        {"host": "c/1/2", "pid": 1, "node": "n2", "job": None, "cpu": "B", "shared": True},
+    ]
+    for minutes, owner in zip((1, 5, 60), owners, strict=True):
+        trial = create_trial(state=TrialState.RUNNING, user_attrs={"owner": owner})
+        trial.datetime_start = now - timedelta(minutes=minutes)
+        study.add_trial(trial)
+    rows = running_rows(show.running_table(study.get_trials(), now))
+    assert rows == [
+        ("trial 0", "n1", "slurm 5_0", "60 s"),
+        ("trial 1", "b", "", "5 min"),
+        ("trial 2", "n2", "", "60 min"),
+    ]
+    _, out, _ = call("--storage", url, "s")
+    assert (
+        "seconds can't be compared: they are of 2 kinds of machine (A, B) and machines that "
+        "workers shared\n"
+    ) in out and " slurm 5_0 " in out
+
+
+def running_rows(table: Table) -> list[tuple[object, ...]]:
+    return [*zip(*(column._cells for column in table.columns), strict=True)]
 
 
 def test_a_database_without_studies(url: str, call: Show) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import Trial, TrialState, create_trial
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from src.config import flatten
 from src.errors import InputError
@@ -181,6 +181,13 @@ def test_failures_do_not_count(url: str) -> None:
     assert states(study.trials()) == {"COMPLETE": 2, "FAIL": 1}
 
 
+def die_at_the_end(
+    self: optuna.storages.RDBStorage, trial_id: int, state: TrialState, values: object = None
+) -> bool:
+    return die() if state.is_finished() else START(self, trial_id, state)
+
+
+START = optuna.storages.RDBStorage.set_trial_state_values
 # Where a process can be killed, and what is then left for the next one to find.
 KILLS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "before it says whose the trial is": lambda patch: patch.setattr(storage, "me", die),
@@ -190,7 +197,9 @@ KILLS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "before the parameters are known": lambda patch: patch.setattr(
         optuna.Trial, "_suggest", lambda *_: die()
     ),
-    "before it is told": lambda patch: patch.setattr(optuna.Study, "tell", lambda *_, **__: die()),
+    "before it is told": lambda patch: patch.setattr(
+        optuna.storages.RDBStorage, "set_trial_state_values", die_at_the_end
+    ),
 }
 
 
@@ -346,23 +355,26 @@ def test_where_a_repeated_trial_begins_on_the_pruners_ladder(
     assert rungs == [f"completed_rung_{rung}" for rung in range(kept)]
 
 
-def test_only_an_exhausted_grid_may_err_while_it_is_told(
-    url: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL])
+@pytest.mark.parametrize("reports", [[], [0.5, 0.25], [0.5, math.nan], [math.inf]])
+def test_a_trial_is_told_as_optuna_tells_it(
+    url: str, state: TrialState, reports: list[float]
 ) -> None:
-    study = open_study(url)
-    for text, outcome in (("`Study.stop` is supposed to", "told"), ("a bug", "raised")):
-        trial, error = study.next_trial(), RuntimeError(text)
-
-        def tell(*_: object, error: Exception = error, **__: object) -> None:
-            raise error
-
-        monkeypatch.setattr(study.study, "tell", tell)
+    """The same value and state, without reading the trial twice more."""
+    ours, theirs = (open_study(url, name=name) for name in ("ours", "theirs"))
+    value = 1.5 if state is TrialState.COMPLETE else None
+    for study in (ours, theirs):
+        trial = study.next_trial()
         assert trial is not None
-        try:
-            study.finish(trial, DONE)
-            assert outcome == "told"
-        except RuntimeError as raised:
-            assert outcome == "raised" and raised is error
+        for step, report in enumerate(reports):
+            trial.report(report, step)
+        if study is ours:
+            study.finish(trial, Outcome(state, value, {}))
+        else:
+            study.study.tell(trial, value, state=state)
+    told = [(trial.state, trial.values, trial.datetime_complete is None) for study in (ours, theirs)
+            for trial in study.trials()]  # fmt: skip
+    assert told[0] == told[1] and told[0][0] is state
 
 
 def test_a_claim_ends_when_all_trials_count_and_waits_while_the_last_ones_run(url: str) -> None:
@@ -726,11 +738,11 @@ def test_a_lock_that_was_lost_on_the_way_is_taken_once_more(
     study = open_study(url, 2)
     recover, calls = study._recover, []
 
-    def late() -> None:
+    def late() -> list[FrozenTrial]:
         calls.append(1)
         if len(calls) == 1:
             raise optuna.exceptions.UpdateFinishedTrialError("trial 0 has ended")
-        recover()
+        return recover()
 
     monkeypatch.setattr(study, "_recover", late)
     trial = study.next_trial()

@@ -558,7 +558,7 @@ def test_a_worker_has_the_threads_of_a_run(sweep: Sweep, monkeypatch: pytest.Mon
     for n_jobs in (1, 4):
         torch.set_num_threads(2 * n_jobs)
         if n_jobs > 1:
-            monkeypatch.setenv(sweeper.WORKER, "1")  # this process is one of them
+            monkeypatch.setenv("FAIRSTEP_WORKER", "1")  # this process is one of them
         settings = ("sweeps=sgd", f"n_jobs={n_jobs}", "n_trials=2", "trainer.epochs=1")
         ended = sweep(*settings, quick=False, study=f"of-{n_jobs}")
         assert ended.status == 0

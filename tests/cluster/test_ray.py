@@ -1,0 +1,77 @@
+"""Sweeps and plain multiruns on a real Ray of two nodes, and what may happen to them."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.clusters import Ray
+from tests.cluster.conftest import SECONDS, Sweep, interrupt, kill_worker
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture
+def launcher(ray: Ray) -> tuple[str, ...]:
+    return "hydra/launcher=ray", f"+hydra.launcher.ray.init.address={ray.address}"
+
+
+@pytest.fixture
+def sweep(
+    ray: Ray, database: str, tmp_path: Path, launcher: tuple[str, ...]
+) -> Callable[..., Sweep]:
+    return lambda *flags: Sweep(ray, database, tmp_path, *launcher, *flags)
+
+
+def test_a_sweep(sweep: Callable[..., Sweep]) -> None:
+    mine = sweep("n_jobs=4", "n_trials=12", "trainer.epochs=100")
+    out = mine.finish(mine.start())
+    mine.check(12)
+    owners = [trial.user_attrs["owner"] for trial in mine.trials()]
+    nodes = {owner["node"] for owner in owners}
+    assert len(nodes) == 2 and "127.0.0.2" in nodes, "Ray knows the head by the machine's address"
+    assert all(owner["job"].startswith("ray ") and owner["shared"] for owner in owners)
+    assert "best: trial" in out
+
+
+def test_a_plain_multirun(sweep: Callable[..., Sweep], launcher: tuple[str, ...]) -> None:
+    mine = sweep()
+    command = [*mine.command[:3], "-m", "seed=1,2", "model=logreg", "trainer.epochs=1",
+               f"hydra.sweep.dir={mine.folder / 'there'}", *launcher]  # fmt: skip
+    done = subprocess.run(
+        command, env=mine.environment, cwd=mine.folder, capture_output=True, text=True,
+        timeout=SECONDS,
+    )  # fmt: skip
+    assert done.returncode == 0 and "table: " in done.stdout, done.stdout + done.stderr
+    results = [mine.folder / "there" / f"trial-{number}" / "result.json" for number in (0, 1)]
+    found = [json.loads(path.read_text()) for path in results]
+    assert [result["seed"] for result in found] == [1, 2]
+
+
+def test_faults(ray: Ray, sweep: Callable[..., Sweep]) -> None:
+    """A worker, a node and the submitter are killed; then Ctrl-C; the same command goes on."""
+    mine = sweep("n_jobs=3", "n_trials=10", "trainer.epochs=250")
+    process = mine.start()
+    kill_worker(mine)
+    mine.until(lambda: mine.counted() >= 1, "a trial counts")
+
+    ray.kill("other")
+    before = mine.counted()
+    mine.until(lambda: mine.counted() > before, "the other node goes on")
+
+    process.kill()
+    process.communicate()
+    mine.until(lambda: not mine.workers(), "Ray ends the jobs of a driver that is gone")
+    ray.start_node()
+    process = mine.start()
+    before = mine.counted()
+    mine.until(lambda: mine.counted() > before, "it goes on")
+    interrupt(process)
+    mine.until(lambda: not mine.workers(), "workers end with their jobs")
+
+    mine.finish(mine.start())
+    mine.check(10)
+    assert mine.again(), "no fault hit a trial"
+    mine.replayed(mine.again()[0])

@@ -1,0 +1,31 @@
+"""`detach=true` leaves the sweep to a process in the background."""
+
+import re
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from src.sweeping.detaching import detach
+
+
+def test_the_same_command_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a session of its own, without the word; what to do with it is printed."""
+    code = "import os, sys; print(sys.argv[1:], os.getsid(0) == os.getpid())"
+    words = ["-c", code, "n_jobs=2", "detach=true", "++hydra.sweeper.detach=true"]
+    monkeypatch.setattr(sys, "orig_argv", ["python", *words])
+    detach("s", tmp_path / "new", ["--storage", "postgresql://host/x"])
+    out = capsys.readouterr().out
+    process = int(re.findall(r"left to process (\d+) on ", out)[0])
+    assert f"follow:  tail -f {tmp_path}/new/submitter.log\n" in out
+    assert "-m src.studies s --storage postgresql://host/x\n" in out
+    assert f"stop:    kill {process}  (" in out
+    log, deadline = tmp_path / "new" / "submitter.log", time.monotonic() + 30
+    while not log.read_text() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert log.read_text() == "['n_jobs=2'] True\n"
+    psutil.Process(process).wait(30)
