@@ -1,0 +1,403 @@
+"""The gradients of K models at once, to the bit as each has them alone.
+
+What a model does alone is recorded once, operation by operation, forwards and backwards. Then each
+operation is done for all K on a leading axis, in a form that was seen to give the same bits; where
+none does, it is done K times.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import vmap
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+aten = torch.ops.aten
+Loss = Callable[..., Tensor]  # of a batch, for one model
+Batch = Sequence[Tensor]
+ALIGNED = 64  # bytes; memory of its own begins so, and products may depend on it to the bit
+LIKE = {  # what these return follows from a shape
+    *(getattr(aten, name).default for name in ("ones_like", "zeros_like", "empty_like")),
+    *(getattr(aten, name).default for name in ("full_like", "new_zeros", "new_ones", "new_full")),
+}
+UNSEEN = (aten._local_scalar_dense.default,)  # what follows may depend on the number
+
+
+class NotStacked(Exception):
+    """Why models can't be stacked."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The place of a value among those of a tape."""
+
+    at: int
+
+
+class Operation:
+    """A call of an operator; a `Slot` stands for each value of the tape.
+
+    Args:
+        outs: where its results go; None for what is no tensor, or isn't needed.
+    """
+
+    def __init__(self, func: Any, args: Any, kwargs: Any, outs: Sequence[Slot | None]) -> None:
+        self.func, self.args, self.kwargs, self.outs = func, args, kwargs, tuple(outs)
+        self.slots = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Slot)]
+        flat = [each for each in args if isinstance(each, Slot)]
+        self.plain = len(flat) == len(self.slots)  # none within a list
+
+    def __call__(self, values: list[Any]) -> None:
+        """Read the values that it needs, and set those that come of it."""
+        if self.plain:
+            args = [values[each.at] if type(each) is Slot else each for each in self.args]
+            kwargs = self.kwargs
+        else:
+            args, kwargs = self.filled(lambda slot: values[slot.at])
+        results = self.func(*args, **kwargs)
+        for slot, result in zip(self.outs, _several(results), strict=True):
+            if slot is not None:
+                values[slot.at] = result
+
+    def filled(self, value: Callable[[Slot], Any]) -> Any:
+        """The arguments, by position and by name, with something in the place of each slot."""
+        return tree_map_only(Slot, value, (self.args, self.kwargs))
+
+    def without(self, slots: set[Slot]) -> "Operation":
+        """The same, without some of the results."""
+        outs = [None if slot in slots else slot for slot in self.outs]
+        return Operation(self.func, self.args, self.kwargs, outs)
+
+
+class Tape(TorchDispatchMode):
+    """Records what is done to some tensors, and to those that come of them."""
+
+    def __init__(self, inputs: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.kept = [*inputs]  # so that no later tensor has the address of an earlier one
+        self.slots = {id(tensor): Slot(at) for at, tensor in enumerate(inputs)}
+        self.operations: list[Operation] = []
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # the wrapper that skips it imports torch's compiler, as slow as torch itself
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in UNSEEN or torch.Tag.nondeterministic_seeded in func.tags:
+            raise NotStacked(f"{func.name()}: it draws random numbers, or looks at a number")
+        results = func(*args, **kwargs)
+        given, named = tree_map_only(Tensor, self._or_slot, (args, kwargs))
+        outs = tuple(self._slot(each) for each in _several(results))
+        self.operations.append(Operation(func, given, named, outs))
+        return results
+
+    def _or_slot(self, tensor: Tensor) -> Slot | Tensor:
+        return self.slots.get(id(tensor), tensor)
+
+    def _slot(self, tensor: Any) -> Slot | None:
+        if not isinstance(tensor, Tensor):
+            return None
+        if id(tensor) not in self.slots:
+            self.slots[id(tensor)] = Slot(len(self.kept))
+            self.kept.append(tensor)
+        return self.slots[id(tensor)]
+
+    def of(self, tensors: Iterable[Tensor | None]) -> list[Slot]:
+        """The slots of some tensors.
+
+        Raises:
+            NotStacked: one comes of nothing that was recorded.
+        """
+        found = [self.slots.get(id(tensor)) for tensor in tensors]
+        if None in found:
+            raise NotStacked("a gradient doesn't follow from the parameters")
+        return [slot for slot in found if slot is not None]
+
+
+class Program:
+    """What a tape says, for K models: the same operations on values with a leading axis.
+
+    Args:
+        tape: of one model.
+        inputs: those of all K, each with the leading axis. They may be changed.
+        needed: the slots that are read afterwards.
+    """
+
+    def __init__(self, tape: Tape, inputs: Sequence[Tensor], needed: Iterable[Slot]) -> None:
+        self.size, self.tape = len(inputs[0]), tape
+        self.values: list[Any] = [*inputs, *[None] * (len(tape.kept) - len(inputs))]
+        self.leading = {Slot(at) for at in range(len(inputs))}
+        self.operations: list[Operation] = []
+        for operation in _alive(tape.operations, {*needed, *self.leading}):
+            self.operations += self._chosen(operation)
+        del self.tape
+
+    def run(self, inputs: Sequence[Tensor]) -> None:
+        """Compute the values of other inputs; some of these may change."""
+        self.values[: len(inputs)] = inputs
+        for operation in self.operations:
+            operation(self.values)
+
+    def _chosen(self, operation: Operation) -> list[Operation]:
+        """The operation in the first form that gives the bits of the models alone."""
+        if operation.func in LIKE or self.leading.isdisjoint(operation.slots):
+            if operation.func._schema.is_mutable:
+                raise NotStacked(f"{operation.func.name()} changes a constant")
+            for slot in operation.outs:
+                if slot is not None:
+                    self.values[slot.at] = self.tape.kept[slot.at]
+            return []
+        if not self.leading.issuperset(_written(operation)):
+            raise NotStacked(f"{operation.func.name()} changes a constant")
+        outs = [slot for slot in operation.outs if slot is not None]
+        single = self._one_by_one(operation)
+        forms = [self._product(operation), self._mapped(operation)]
+        read = [_copy(self.values[slot.at]) for slot in operation.slots if slot in self.leading]
+        single(self.values)
+        now = [self.values[slot.at] for slot in operation.slots if slot in self.leading]
+        changes = not all(map(_same, read, now))  # batch norm's doesn't say that it does
+        alone = [self.values[slot.at] for slot in outs]
+        self.leading |= {*outs}
+        for form in [] if changes or operation.func._schema.is_mutable else forms:
+            if form and self._gives(form, outs, alone):
+                return form
+        for slot, value in zip(outs, alone, strict=True):
+            self.values[slot.at] = value
+        return [single]
+
+    def _gives(self, form: list[Operation], outs: list[Slot], alone: list[Tensor]) -> bool:
+        """Whether it gives the same; a value that lies otherwise in memory is laid out so, too."""
+        try:
+            for operation in form:
+                operation(self.values)
+        except RuntimeError:  # it can't be done so
+            return False
+        found = [self.values[slot.at] for slot in outs]
+        if not all(map(_same, found, alone)):
+            return False
+        for slot, value, like in zip(outs, found, alone, strict=True):
+            if value[0].stride() != like[0].stride():
+                form.append(Operation(_laid, (slot, like[0].stride()), {}, (slot,)))
+                form[-1](self.values)
+        return True
+
+    def _one_by_one(self, operation: Operation) -> Operation:
+        """K times, and the results put together; what changes in place changes there."""
+        led = [slot in self.leading for slot in operation.slots]
+        own = {slot for slot in operation.outs if slot in operation.slots}
+
+        def func(*values: Tensor) -> list[Any]:
+            results = []
+            for k in range(self.size):
+                now = iter([v[k] if leads else v for v, leads in zip(values, led, strict=True)])
+                args, kwargs = operation.filled(lambda slot, now=now: next(now))
+                results.append(_several(operation.func(*args, **kwargs)))
+            return [
+                None if slot is None or slot in own else _rows(several)
+                for slot, several in zip(operation.outs, zip(*results, strict=True), strict=True)
+            ]
+
+        return Operation(func, operation.slots, {}, operation.without(own).outs)
+
+    def _product(self, operation: Operation) -> list[Operation]:
+        """Products of matrices as torch has them for stacks of matrices."""
+        func = {aten.mm.default: torch.bmm, aten.addmm.default: _addmm}.get(operation.func)
+        if func is None or operation.kwargs or not self.leading.issuperset(operation.args):
+            return []
+        return [Operation(func, operation.args, {}, operation.outs)]
+
+    def _mapped(self, operation: Operation) -> list[Operation]:
+        """What `torch.func.vmap` makes of it."""
+        slots = [*dict.fromkeys(operation.slots)]
+        inputs = [self.values[slot.at] for slot in slots]
+
+        def once(*tensors: Tensor) -> Any:
+            args, kwargs = operation.filled(dict(zip(slots, tensors, strict=True)).__getitem__)
+            return operation.func(*args, **kwargs)
+
+        try:
+            with Tape(inputs) as tape:
+                led = tuple(0 if slot in self.leading else None for slot in slots)
+                results = _several(vmap(once, in_dims=led)(*inputs))
+        except (NotStacked, RuntimeError, ValueError):
+            return []
+        ours = dict(enumerate(slots))  # place on that tape -> slot here
+        for slot, result in zip(operation.outs, results, strict=True):
+            if slot is not None and id(result) in tape.slots:
+                ours.setdefault(tape.slots[id(result)].at, slot)
+        for at in range(len(tape.kept)):
+            if at not in ours:
+                ours[at] = Slot(len(self.values))
+                self.values.append(None)
+        needed = {slot for slot in operation.outs if slot is not None}
+        return _alive([_moved(each, ours) for each in tape.operations], needed)
+
+
+def _alive(operations: Sequence[Operation], needed: set[Slot]) -> list[Operation]:
+    """The operations, and the results of each, that are needed, or that change what is needed."""
+    needed, kept = {*needed}, []
+    for operation in reversed(operations):
+        outs = {slot for slot in operation.outs if slot is not None}
+        changes = operation.func._schema.is_mutable and not needed.isdisjoint(operation.slots)
+        if changes or not needed.isdisjoint(outs):
+            kept.append(operation.without(outs - needed))
+            if operation.func not in LIKE:
+                needed |= {*operation.slots}
+    return kept[::-1]
+
+
+def _moved(operation: Operation, ours: dict[int, Slot]) -> Operation:
+    args, kwargs = operation.filled(lambda slot: ours[slot.at])
+    outs = [slot and ours[slot.at] for slot in operation.outs]
+    return Operation(operation.func, args, kwargs, outs)
+
+
+def _written(operation: Operation) -> list[Slot]:
+    """The slots whose values an operation changes in place."""
+    arguments = operation.func._schema.arguments
+    given = {**dict(enumerate(operation.args)), **operation.kwargs}
+    written = [
+        given.get(at, given.get(argument.name))
+        for at, argument in enumerate(arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    ]
+    return [each for each in tree_leaves(written) if isinstance(each, Slot)]
+
+
+def _rows(tensors: Sequence[Tensor]) -> Tensor:
+    """Tensors put together, each laid out as it was."""
+    return _laid(torch.stack([*tensors]), tensors[0].stride())
+
+
+def _laid(rows: Tensor, steps: Sequence[int]) -> Tensor:
+    """The same rows, each laid out with these strides, and beginning as its own memory would."""
+    extent = 1 + sum((size - 1) * step for size, step in zip(rows.shape[1:], steps, strict=True))
+    each = rows.element_size()
+    room = -(-max(1, extent) * each // ALIGNED) * ALIGNED // each
+    made = torch.empty_strided(rows.shape, (room, *steps), dtype=rows.dtype, device=rows.device)
+    return made.copy_(rows)
+
+
+def _copy(rows: Tensor) -> Tensor:
+    return _laid(rows, rows.stride()[1:])
+
+
+def _addmm(bias: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    return torch.baddbmm(bias.unsqueeze(1), left, right)
+
+
+def _several(results: Any) -> Sequence[Any]:
+    return results if isinstance(results, tuple | list) else (results,)
+
+
+def _same(one: Tensor | None, other: Tensor) -> bool:
+    """Whether all bits agree, but for those of numbers that are none."""
+    if one is None or one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    return torch.equal(one, other) or bool(
+        ((one == other) | (one.isnan() & other.isnan())).all()
+    )
+
+
+class Stack:
+    """K models of one kind, whose parameters and buffers lie in common memory from now on.
+
+    Args:
+        models: with parameters and buffers of the same shapes, which all need gradients.
+        losses: what each does with a batch.
+
+    Raises:
+        NotStacked: they aren't alike.
+    """
+
+    def __init__(self, models: Sequence[nn.Module], losses: Sequence[Loss]) -> None:
+        self.models, self.losses = [*models], [*losses]
+        self.params = [[*model.parameters()] for model in models]
+        own = [[*params, *model.buffers()] for params, model in zip(self.params, models, strict=True)]
+        if len({tuple((each.shape, each.dtype) for each in tensors) for tensors in own}) > 1:
+            raise NotStacked("the models' parameters have other shapes")
+        if not all(param.requires_grad for params in self.params for param in params):
+            raise NotStacked("a parameter needs no gradient")
+        self.own = [self._together(each) for each in zip(*own, strict=True)]
+        self.programs: dict[Any, tuple[Program, list[Slot]]] = {}
+
+    @staticmethod
+    def _together(tensors: Sequence[Tensor]) -> Tensor:
+        """Move tensors of one shape into rows of one."""
+        rows = _rows([tensor.detach() for tensor in tensors])
+        for row, tensor in zip(rows.unbind(), tensors, strict=True):
+            tensor.data = row
+        return rows
+
+    def gradients(self, batches: Sequence[Batch]) -> None:
+        """Give each model's parameters the gradients of its batch.
+
+        Args:
+            batches: one per model, of the same shapes.
+
+        Raises:
+            NotStacked: it can't be done for these models, or not to the bit; then nothing changed.
+        """
+        inputs = [torch.stack([*each]) for each in zip(*batches, strict=True)]
+        kind = tuple((each.shape, each.dtype) for each in inputs)
+        if kind not in self.programs:
+            self.programs[kind] = self._prepare(batches, inputs)
+        program, slots = self.programs[kind]
+        program.run([*self.own, *inputs])
+        for at, slot in enumerate(slots):
+            grads = program.values[slot.at]
+            rows = _laid(grads, grads.stride()[1:]).unbind()
+            for params, row in zip(self.params, rows, strict=True):
+                params[at].grad = row
+
+    @property
+    def size(self) -> int:
+        return len(self.models)
+
+    def _prepare(self, batches: Sequence[Batch], inputs: list[Tensor]) -> tuple[Program, list[Slot]]:
+        """The program for batches of these shapes, compared with what each model does alone."""
+        before = [*map(_copy, self.own)]
+        try:
+            tape, slots = record(self.models[0], self.params[0], self.losses[0], batches[0])
+            self._put(before)
+            program = Program(tape, [*map(_copy, before), *inputs], slots)
+            alone = [self._alone(k, batch) for k, batch in enumerate(batches)]
+            after = [*map(_copy, self.own)]
+            self._put(before)
+            again = [*map(_copy, before)]
+            program.run([*again, *inputs])
+            found = [program.values[slot.at] for slot in slots]
+            right = all(map(_same, again, after)) and all(
+                _same(found[at][k], grad) for k, grads in enumerate(alone) for at, grad in enumerate(grads)
+            )
+        finally:
+            self._put(before)
+        if not right:
+            raise NotStacked("together they don't give the bits that they give alone")
+        return program, slots
+
+    def _alone(self, k: int, batch: Batch) -> tuple[Tensor, ...]:
+        return torch.autograd.grad(self.losses[k](*batch), self.params[k])
+
+    def _put(self, values: Sequence[Tensor]) -> None:
+        for rows, value in zip(self.own, values, strict=True):
+            rows.copy_(value)
+
+
+def record(
+    model: nn.Module, params: Sequence[Tensor], loss: Loss, batch: Batch
+) -> tuple[Tape, list[Slot]]:
+    """What a model does alone with a batch, forwards and backwards, and where its gradients are.
+
+    Raises:
+        NotStacked: it draws random numbers, say.
+    """
+    with Tape([*params, *model.buffers(), *batch]) as tape:
+        # A thread of autograd's own, as a GPU has one, would not be seen.
+        with torch.autograd.set_multithreading_enabled(False):
+            grads = torch.autograd.grad(loss(*batch), [*params], allow_unused=True)
+    return tape, tape.of(grads)
