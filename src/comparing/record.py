@@ -200,7 +200,8 @@ class Run(Open):
         train_seconds: the clock stands still during evaluations.
         idle: whether other processes left the machine alone meanwhile.
         commit: of the run's code.
-        rows: of its learning curve: step, samples, train_seconds, and what is measured on validation data.
+        rows: of its learning curve: step, samples, train_seconds, and what is
+            measured on validation data.
         steps_to_target, seconds_to_target: null if it never reached the target.
         area: mean height of the learning curve; null with a gap in it.
     """

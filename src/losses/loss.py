@@ -65,8 +65,10 @@ class Loss:
             ValueError: naming what the targets are and what they must be.
         """
         if (shapes.classes is None) is (self.kind == "classes"):
+            other = "mse" if shapes.classes is None else "cross_entropy"
             raise ValueError(
-                f"needs {self.kind} as targets, but those of the data are {shapes.targets}"
+                f"needs {self.kind} as targets, but those of the data are {shapes.targets}; "
+                f"choose loss={other}, say"
             )
 
     def prepare(self, targets: Tensor, shapes: Shapes) -> None:
