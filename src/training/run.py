@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -27,7 +27,9 @@ from src.training.loop import Position, Row, train
 from src.training.progress import RunProgress
 from src.training.result import diverged, result
 from src.training.state import Pair, State
+from src.training.stack import Want
 from src.training.stopping import EarlyStopper
+from src.training.together import Together
 from src.training.weights import judged
 
 
@@ -40,6 +42,7 @@ def run(
     quiet: bool = False,
     keep_last: bool = True,
     threads: int | None = None,
+    together: Together[Any] | None = None,
 ) -> dict[str, Any]:
     """Train as the config says and leave the record in `folder`.
 
@@ -51,6 +54,7 @@ def run(
         quiet: no progress is shown.
         keep_last: write a checkpoint at the end, from which the run can be lengthened.
         threads: the number that the repeated run had; used where the config names none.
+        together: with which other runs train, too; then it is one of its tasks.
 
     Returns:
         What `result.json` holds, with the objective's value not yet rounded to JSON (a run that
@@ -64,7 +68,7 @@ def run(
             refuse_used(folder)
         recorded = load_json(folder, "provenance.json") or {} if config.resume else {}
         set_up_torch(config)
-        session = Session(config, folder)
+        session = Session(config, folder, together)
         set_threads(config, session.parts.model, threads or identity.threads(recorded))
         facts = session.facts()
         if config.resume is not None:
@@ -96,8 +100,8 @@ def _one_line(folder: Path) -> Iterator[None]:
 class Session:
     """A run under way: its parts, its position and its record."""
 
-    def __init__(self, config: Config, folder: Path) -> None:
-        self.config, self.parts = config, assemble(config)
+    def __init__(self, config: Config, folder: Path, together: Together[Any] | None) -> None:
+        self.config, self.parts, self.together = config, assemble(config), together
         self.pair = Pair(self.parts.model, self.parts.optimizer)
         self.evaluator = Evaluator(self.parts, config.trainer.evaluate)
         stopping = config.trainer.early_stopping
@@ -109,7 +113,7 @@ class Session:
         self.ended: Ended | None = None  # how, for a run that was killed after its last row
         self.interrupt: KeyboardInterrupt | None = None
 
-    def rows(self, tick: Callable[[int, Tensor], None]) -> Iterator[Row]:
+    def rows(self, tick: Callable[[int, SupportsFloat], None]) -> Iterator[Row]:
         """Train on; each row is recorded before it is yielded."""
         config, parts = self.config, self.parts
         for row in train(
@@ -125,10 +129,18 @@ class Session:
             evaluate_every=config.trainer.evaluate_every,
             clip_norm=config.trainer.clip_norm,
             accumulate=config.trainer.accumulate,
+            backward=self._meet if self.together else None,
             tick=tick,
         ):
             self.record.row(row)
             yield row
+
+    def _meet(self, loss: Callable[..., Tensor], *batch: Tensor) -> Any:
+        """Make the gradients of a batch with those of other runs, to the bit as alone."""
+        assert self.together is not None
+        config = self.config
+        kind = str((config.model, config.loss, config.data, config.trainer.threads))
+        return self.together.backward(kind, Want(self.parts.model, loss, batch))
 
     def result(self, status: Status) -> dict[str, Any]:
         """The run's result; the sets of `evaluate_at_end` count unless it was interrupted."""

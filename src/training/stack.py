@@ -72,6 +72,26 @@ class Operation:
         return Operation(self.func, self.args, self.kwargs, outs)
 
 
+@dataclass
+class Want:
+    """The gradients of a model's loss, which is a function of a batch."""
+
+    model: nn.Module
+    loss: Loss
+    batch: Batch
+
+    @property
+    def shapes(self) -> tuple[Any, ...]:
+        """Of the batch; what is done for a batch may depend on them."""
+        return tuple((tensor.shape, tensor.dtype, tensor.device) for tensor in self.batch)
+
+    def alone(self) -> Tensor:
+        """Give the parameters their gradients; return the loss."""
+        value = self.loss(*self.batch)
+        value.backward()
+        return value.detach()
+
+
 class Tape(TorchDispatchMode):
     """Records what is done to some tensors, and to those that come of them."""
 
@@ -119,22 +139,53 @@ class Tape(TorchDispatchMode):
 
 
 class Program:
-    """What a tape says, for K models: the same operations on values with a leading axis.
+    """What one model does for its gradients, for K models: on values with a leading axis.
 
     Args:
-        tape: of one model.
-        inputs: those of all K, each with the leading axis. They may be changed.
-        needed: the slots that are read afterwards.
+        want: of one of them; its model's buffers may change.
+        inputs: parameters, buffers and batches of all K, each with the leading axis. They may
+            change.
+
+    Raises:
+        NotStacked: the model draws random numbers, say.
     """
 
-    def __init__(self, tape: Tape, inputs: Sequence[Tensor], needed: Iterable[Slot]) -> None:
+    def __init__(self, want: Want, inputs: Sequence[Tensor]) -> None:
+        tape, loss, self.grads = record(want)
         self.size, self.tape = len(inputs[0]), tape
         self.values: list[Any] = [*inputs, *[None] * (len(tape.kept) - len(inputs))]
         self.leading = {Slot(at) for at in range(len(inputs))}
         self.operations: list[Operation] = []
-        for operation in _alive(tape.operations, {*needed, *self.leading}):
+        for operation in _alive(tape.operations, {*self.grads, *self.leading}):
             self.operations += self._chosen(operation)
+        self.loss, self.late = loss, self._rest(loss)
         del self.tape
+
+    def _rest(self, loss: Slot) -> list[Operation]:
+        """What is still to do for the loss."""
+        done = {
+            *self.leading,
+            *(Slot(at) for at, each in enumerate(self.values) if each is not None),
+        }
+        rest = [
+            each for each in self.tape.operations if done.isdisjoint(each.outs) or loss in each.outs
+        ]
+        return _alive(rest, {loss})
+
+    def known(self) -> dict[Slot, Any]:
+        """What the loss follows from."""
+        return {slot: self.values[slot.at] for each in self.late for slot in each.slots}
+
+    def loss_of(self, known: dict[Slot, Any], row: int) -> Tensor:
+        """The loss of one model."""
+        values = [None] * len(self.values)
+        for slot, value in known.items():
+            leads = slot in self.leading and value is not None
+            values[slot.at] = value[row] if leads else value
+        for operation in self.late:
+            operation(values)
+        loss: Any = values[self.loss.at]
+        return loss
 
     def run(self, inputs: Sequence[Tensor]) -> None:
         """Compute the values of other inputs; some of these may change."""
@@ -298,32 +349,40 @@ def _same(one: Tensor | None, other: Tensor) -> bool:
     """Whether all bits agree, but for those of numbers that are none."""
     if one is None or one.shape != other.shape or one.dtype != other.dtype:
         return False
-    return torch.equal(one, other) or bool(
-        ((one == other) | (one.isnan() & other.isnan())).all()
-    )
+    return torch.equal(one, other) or bool(((one == other) | (one.isnan() & other.isnan())).all())
 
 
 class Stack:
-    """K models of one kind, whose parameters and buffers lie in common memory from now on.
+    """Models of one kind, whose parameters and buffers lie in common memory from now on.
 
     Args:
         models: with parameters and buffers of the same shapes, which all need gradients.
-        losses: what each does with a batch.
 
     Raises:
         NotStacked: they aren't alike.
     """
 
-    def __init__(self, models: Sequence[nn.Module], losses: Sequence[Loss]) -> None:
-        self.models, self.losses = [*models], [*losses]
-        self.params = [[*model.parameters()] for model in models]
-        own = [[*params, *model.buffers()] for params, model in zip(self.params, models, strict=True)]
-        if len({tuple((each.shape, each.dtype) for each in tensors) for tensors in own}) > 1:
-            raise NotStacked("the models' parameters have other shapes")
-        if not all(param.requires_grad for params in self.params for param in params):
+    def __init__(self, models: Sequence[nn.Module]) -> None:
+        self.rows = {id(model): row for row, model in enumerate(models)}
+        self.models = [*models]  # so that their ids stay theirs
+        params = [[*model.parameters()] for model in models]
+        buffers = [[*model.buffers()] for model in models]
+        tensors = [[*own, *others] for own, others in zip(params, buffers, strict=True)]
+        if len({tuple((each.shape, each.dtype) for each in some) for some in tensors}) > 1:
+            raise NotStacked("the models have parameters of other shapes")
+        if not params[0] or not all(param.requires_grad for some in params for param in some):
             raise NotStacked("a parameter needs no gradient")
-        self.own = [self._together(each) for each in zip(*own, strict=True)]
-        self.programs: dict[Any, tuple[Program, list[Slot]]] = {}
+        self.params = params
+        self.own = [self._together(each) for each in zip(*tensors, strict=True)]
+        self.buffers = self.own[len(params[0]) :]
+        self.programs: dict[Any, Program] = {}
+
+    def __len__(self) -> int:
+        return len(self.models)
+
+    def holds(self, models: Iterable[nn.Module]) -> bool:
+        """Whether all of them are in it."""
+        return all(id(model) in self.rows for model in models)
 
     @staticmethod
     def _together(tensors: Sequence[Tensor]) -> Tensor:
@@ -333,71 +392,88 @@ class Stack:
             tensor.data = row
         return rows
 
-    def gradients(self, batches: Sequence[Batch]) -> None:
-        """Give each model's parameters the gradients of its batch.
+    def gradients(self, wants: Sequence[Want]) -> list["Later"]:
+        """Give each model's parameters the gradients that are wanted; return the losses.
 
         Args:
-            batches: one per model, of the same shapes.
+            wants: for models in it, each once; with batches of the same shapes.
 
         Raises:
             NotStacked: it can't be done for these models, or not to the bit; then nothing changed.
         """
+        rows = [self.rows[id(want.model)] for want in wants]
+        batches = [wants[0].batch] * len(self)  # for those that want nothing
+        for row, want in zip(rows, wants, strict=True):
+            batches[row] = want.batch
         inputs = [torch.stack([*each]) for each in zip(*batches, strict=True)]
-        kind = tuple((each.shape, each.dtype) for each in inputs)
-        if kind not in self.programs:
-            self.programs[kind] = self._prepare(batches, inputs)
-        program, slots = self.programs[kind]
+        if (program := self.programs.get(wants[0].shapes)) is None:
+            program = self.programs[wants[0].shapes] = self._prepare(rows, wants, inputs)
+        rest = [row for row in range(len(self)) if row not in rows] if self.buffers else []
+        kept = [each[rest] for each in self.buffers] if rest else []
         program.run([*self.own, *inputs])
-        for at, slot in enumerate(slots):
+        for each, values in zip(self.buffers, kept, strict=False):
+            each[rest] = values
+        for at, slot in enumerate(program.grads):
             grads = program.values[slot.at]
-            rows = _laid(grads, grads.stride()[1:]).unbind()
-            for params, row in zip(self.params, rows, strict=True):
-                params[at].grad = row
+            grads = _laid(grads, grads.stride()[1:]).unbind()
+            for row in rows:
+                self.params[row][at].grad = grads[row]
+        known = program.known()
+        return [Later(program, known, row) for row in rows]
 
-    @property
-    def size(self) -> int:
-        return len(self.models)
-
-    def _prepare(self, batches: Sequence[Batch], inputs: list[Tensor]) -> tuple[Program, list[Slot]]:
+    def _prepare(self, rows: list[int], wants: Sequence[Want], inputs: list[Tensor]) -> Program:
         """The program for batches of these shapes, compared with what each model does alone."""
         before = [*map(_copy, self.own)]
         try:
-            tape, slots = record(self.models[0], self.params[0], self.losses[0], batches[0])
+            program = Program(wants[0], [*map(_copy, self.own), *inputs])
             self._put(before)
-            program = Program(tape, [*map(_copy, before), *inputs], slots)
-            alone = [self._alone(k, batch) for k, batch in enumerate(batches)]
+            alone = [
+                torch.autograd.grad(want.loss(*want.batch), self.params[row])
+                for row, want in zip(rows, wants, strict=True)
+            ]
             after = [*map(_copy, self.own)]
-            self._put(before)
-            again = [*map(_copy, before)]
-            program.run([*again, *inputs])
-            found = [program.values[slot.at] for slot in slots]
-            right = all(map(_same, again, after)) and all(
-                _same(found[at][k], grad) for k, grads in enumerate(alone) for at, grad in enumerate(grads)
-            )
         finally:
             self._put(before)
-        if not right:
+        program.run([*before, *inputs])
+        found = [program.values[slot.at] for slot in program.grads]
+        right = [
+            _same(of_all[row], grad)
+            for row, grads in zip(rows, alone, strict=True)
+            for of_all, grad in zip(found, grads, strict=True)
+        ]
+        right += [_same(here[rows], there[rows]) for here, there in zip(before, after, strict=True)]
+        if not all(right):
             raise NotStacked("together they don't give the bits that they give alone")
-        return program, slots
-
-    def _alone(self, k: int, batch: Batch) -> tuple[Tensor, ...]:
-        return torch.autograd.grad(self.losses[k](*batch), self.params[k])
+        return program
 
     def _put(self, values: Sequence[Tensor]) -> None:
         for rows, value in zip(self.own, values, strict=True):
             rows.copy_(value)
 
 
-def record(
-    model: nn.Module, params: Sequence[Tensor], loss: Loss, batch: Batch
-) -> tuple[Tape, list[Slot]]:
-    """What a model does alone with a batch, forwards and backwards, and where its gradients are.
+class Later:
+    """A loss that is computed when it is asked for; few are."""
+
+    def __init__(self, program: Program, known: dict[Slot, Tensor], row: int) -> None:
+        self.program, self.known, self.row = program, known, row
+
+    def item(self) -> float:
+        """As a number, to the bit as the model has it alone."""
+        return self.program.loss_of(self.known, self.row).item()
+
+    __float__ = item
+
+
+def record(want: Want) -> tuple[Tape, Slot, list[Slot]]:
+    """What a model does alone, forwards and backwards; where its loss and its gradients are.
 
     Raises:
         NotStacked: it draws random numbers, say.
     """
-    with Tape([*params, *model.buffers(), *batch]) as tape:
+    params = [*want.model.parameters()]
+    with Tape([*params, *want.model.buffers(), *want.batch]) as tape:
         # A thread of autograd's own, as a GPU has one, would not be seen.
         with torch.autograd.set_multithreading_enabled(False):
-            grads = torch.autograd.grad(loss(*batch), [*params], allow_unused=True)
-    return tape, tape.of(grads)
+            loss = want.loss(*want.batch)
+            grads = torch.autograd.grad(loss, params, allow_unused=True)
+    return tape, tape.of([loss])[0], tape.of(grads)
