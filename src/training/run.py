@@ -27,8 +27,8 @@ from src.training.loop import Position, Row, train
 from src.training.progress import RunProgress
 from src.training.result import diverged, result
 from src.training.state import Pair, State
-from src.training.stack import Want
 from src.training.stopping import EarlyStopper
+from src.training.tape import Want
 from src.training.together import Together
 from src.training.weights import judged
 
@@ -107,6 +107,7 @@ class Session:
         stopping = config.trainer.early_stopping
         direction = Direction(config.objective.direction)
         self.stopper = EarlyStopper(stopping.patience, stopping.min_delta, direction)
+        self.kind = str((config.model, config.loss, config.data, config.trainer.threads))
         self.at = Position()
         self.record, self.checkpoints = Record(folder), Checkpoints(folder)
         self.saved_at = 0.0  # training seconds
@@ -138,9 +139,7 @@ class Session:
     def _meet(self, loss: Callable[..., Tensor], *batch: Tensor) -> Any:
         """Make the gradients of a batch with those of other runs, to the bit as alone."""
         assert self.together is not None
-        config = self.config
-        kind = str((config.model, config.loss, config.data, config.trainer.threads))
-        return self.together.backward(kind, Want(self.parts.model, loss, batch))
+        return self.together.backward(self.kind, Want(self.parts.model, loss, batch))
 
     def result(self, status: Status) -> dict[str, Any]:
         """The run's result; the sets of `evaluate_at_end` count unless it was interrupted."""

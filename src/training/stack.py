@@ -1,141 +1,28 @@
 """The gradients of K models at once, to the bit as each has them alone.
 
-What a model does alone is recorded once, operation by operation, forwards and backwards. Then each
-operation is done for all K on a leading axis, in a form that was seen to give the same bits; where
-none does, it is done K times.
+What one model does alone is recorded (`src.training.tape`). Each operation is then done for all K
+on a leading axis, in a form that was seen to give the same bits; where none does, it is done K
+times.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import vmap
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_leaves
+
+from src.training.tape import NotStackedError, Operation, Slot, Tape, Want, record, several
 
 aten = torch.ops.aten
-Loss = Callable[..., Tensor]  # of a batch, for one model
-Batch = Sequence[Tensor]
+TRIALS = 4  # with drawn numbers, of each form of an operation
 ALIGNED = 64  # bytes; memory of its own begins so, and products may depend on it to the bit
 LIKE = {  # what these return follows from a shape
     *(getattr(aten, name).default for name in ("ones_like", "zeros_like", "empty_like")),
     *(getattr(aten, name).default for name in ("full_like", "new_zeros", "new_ones", "new_full")),
 }
-UNSEEN = (aten._local_scalar_dense.default,)  # what follows may depend on the number
-
-
-class NotStacked(Exception):
-    """Why models can't be stacked."""
-
-
-@dataclass(frozen=True)
-class Slot:
-    """The place of a value among those of a tape."""
-
-    at: int
-
-
-class Operation:
-    """A call of an operator; a `Slot` stands for each value of the tape.
-
-    Args:
-        outs: where its results go; None for what is no tensor, or isn't needed.
-    """
-
-    def __init__(self, func: Any, args: Any, kwargs: Any, outs: Sequence[Slot | None]) -> None:
-        self.func, self.args, self.kwargs, self.outs = func, args, kwargs, tuple(outs)
-        self.slots = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Slot)]
-        flat = [each for each in args if isinstance(each, Slot)]
-        self.plain = len(flat) == len(self.slots)  # none within a list
-
-    def __call__(self, values: list[Any]) -> None:
-        """Read the values that it needs, and set those that come of it."""
-        if self.plain:
-            args = [values[each.at] if type(each) is Slot else each for each in self.args]
-            kwargs = self.kwargs
-        else:
-            args, kwargs = self.filled(lambda slot: values[slot.at])
-        results = self.func(*args, **kwargs)
-        for slot, result in zip(self.outs, _several(results), strict=True):
-            if slot is not None:
-                values[slot.at] = result
-
-    def filled(self, value: Callable[[Slot], Any]) -> Any:
-        """The arguments, by position and by name, with something in the place of each slot."""
-        return tree_map_only(Slot, value, (self.args, self.kwargs))
-
-    def without(self, slots: set[Slot]) -> "Operation":
-        """The same, without some of the results."""
-        outs = [None if slot in slots else slot for slot in self.outs]
-        return Operation(self.func, self.args, self.kwargs, outs)
-
-
-@dataclass
-class Want:
-    """The gradients of a model's loss, which is a function of a batch."""
-
-    model: nn.Module
-    loss: Loss
-    batch: Batch
-
-    @property
-    def shapes(self) -> tuple[Any, ...]:
-        """Of the batch; what is done for a batch may depend on them."""
-        return tuple((tensor.shape, tensor.dtype, tensor.device) for tensor in self.batch)
-
-    def alone(self) -> Tensor:
-        """Give the parameters their gradients; return the loss."""
-        value = self.loss(*self.batch)
-        value.backward()
-        return value.detach()
-
-
-class Tape(TorchDispatchMode):
-    """Records what is done to some tensors, and to those that come of them."""
-
-    def __init__(self, inputs: Sequence[Tensor]) -> None:
-        super().__init__()
-        self.kept = [*inputs]  # so that no later tensor has the address of an earlier one
-        self.slots = {id(tensor): Slot(at) for at, tensor in enumerate(inputs)}
-        self.operations: list[Operation] = []
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # the wrapper that skips it imports torch's compiler, as slow as torch itself
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if func in UNSEEN or torch.Tag.nondeterministic_seeded in func.tags:
-            raise NotStacked(f"{func.name()}: it draws random numbers, or looks at a number")
-        results = func(*args, **kwargs)
-        given, named = tree_map_only(Tensor, self._or_slot, (args, kwargs))
-        outs = tuple(self._slot(each) for each in _several(results))
-        self.operations.append(Operation(func, given, named, outs))
-        return results
-
-    def _or_slot(self, tensor: Tensor) -> Slot | Tensor:
-        return self.slots.get(id(tensor), tensor)
-
-    def _slot(self, tensor: Any) -> Slot | None:
-        if not isinstance(tensor, Tensor):
-            return None
-        if id(tensor) not in self.slots:
-            self.slots[id(tensor)] = Slot(len(self.kept))
-            self.kept.append(tensor)
-        return self.slots[id(tensor)]
-
-    def of(self, tensors: Iterable[Tensor | None]) -> list[Slot]:
-        """The slots of some tensors.
-
-        Raises:
-            NotStacked: one comes of nothing that was recorded.
-        """
-        found = [self.slots.get(id(tensor)) for tensor in tensors]
-        if None in found:
-            raise NotStacked("a gradient doesn't follow from the parameters")
-        return [slot for slot in found if slot is not None]
 
 
 class Program:
@@ -147,19 +34,20 @@ class Program:
             change.
 
     Raises:
-        NotStacked: the model draws random numbers, say.
+        NotStackedError: the model draws random numbers, say.
     """
 
     def __init__(self, want: Want, inputs: Sequence[Tensor]) -> None:
         tape, loss, self.grads = record(want)
         self.size, self.tape = len(inputs[0]), tape
+        self.generator = torch.Generator().manual_seed(0)
         self.values: list[Any] = [*inputs, *[None] * (len(tape.kept) - len(inputs))]
         self.leading = {Slot(at) for at in range(len(inputs))}
         self.operations: list[Operation] = []
         for operation in _alive(tape.operations, {*self.grads, *self.leading}):
             self.operations += self._chosen(operation)
         self.loss, self.late = loss, self._rest(loss)
-        del self.tape
+        del self.tape, self.generator
 
     def _rest(self, loss: Slot) -> list[Operation]:
         """What is still to do for the loss."""
@@ -178,13 +66,13 @@ class Program:
 
     def loss_of(self, known: dict[Slot, Any], row: int) -> Tensor:
         """The loss of one model."""
-        values = [None] * len(self.values)
+        values: list[Any] = [None] * len(self.values)
         for slot, value in known.items():
             leads = slot in self.leading and value is not None
             values[slot.at] = value[row] if leads else value
         for operation in self.late:
             operation(values)
-        loss: Any = values[self.loss.at]
+        loss: Tensor = values[self.loss.at]
         return loss
 
     def run(self, inputs: Sequence[Tensor]) -> None:
@@ -197,43 +85,58 @@ class Program:
         """The operation in the first form that gives the bits of the models alone."""
         if operation.func in LIKE or self.leading.isdisjoint(operation.slots):
             if operation.func._schema.is_mutable:
-                raise NotStacked(f"{operation.func.name()} changes a constant")
+                raise NotStackedError(f"{operation.func.name()} changes a constant")
             for slot in operation.outs:
                 if slot is not None:
                     self.values[slot.at] = self.tape.kept[slot.at]
             return []
         if not self.leading.issuperset(_written(operation)):
-            raise NotStacked(f"{operation.func.name()} changes a constant")
+            raise NotStackedError(f"{operation.func.name()} changes a constant")
         outs = [slot for slot in operation.outs if slot is not None]
-        single = self._one_by_one(operation)
-        forms = [self._product(operation), self._mapped(operation)]
+        single, forms = self._one_by_one(operation), (self._by_hand, self._mapped)
         read = [_copy(self.values[slot.at]) for slot in operation.slots if slot in self.leading]
         single(self.values)
         now = [self.values[slot.at] for slot in operation.slots if slot in self.leading]
         changes = not all(map(_same, read, now))  # batch norm's doesn't say that it does
         alone = [self.values[slot.at] for slot in outs]
         self.leading |= {*outs}
-        for form in [] if changes or operation.func._schema.is_mutable else forms:
-            if form and self._gives(form, outs, alone):
+        for make in () if changes or operation.func._schema.is_mutable else forms:
+            form = make(operation)
+            if not form or not self._gives(form, outs, alone, self.values):
+                continue
+            if all(self._gives_of_others(form, single, outs) for _ in range(TRIALS)):
                 return form
         for slot, value in zip(outs, alone, strict=True):
             self.values[slot.at] = value
         return [single]
 
-    def _gives(self, form: list[Operation], outs: list[Slot], alone: list[Tensor]) -> bool:
+    def _gives_of_others(self, form: list[Operation], single: Operation, outs: list[Slot]) -> bool:
+        """Whether it gives the same of other numbers: sums may agree by chance."""
+        values = [*self.values]
+        for slot in single.slots:
+            value = values[slot.at]
+            if slot in self.leading and value.is_floating_point():
+                drawn = torch.randn(value.shape, generator=self.generator, dtype=value.dtype)
+                values[slot.at] = _laid(drawn.to(value.device), value.stride()[1:])
+        single(values)
+        return self._gives(form, outs, [values[slot.at] for slot in outs], values)
+
+    def _gives(
+        self, form: list[Operation], outs: list[Slot], alone: list[Tensor], values: list[Any]
+    ) -> bool:
         """Whether it gives the same; a value that lies otherwise in memory is laid out so, too."""
         try:
             for operation in form:
-                operation(self.values)
-        except RuntimeError:  # it can't be done so
+                operation(values)
+        except (RuntimeError, TypeError, IndexError):  # it can't be done so
             return False
-        found = [self.values[slot.at] for slot in outs]
+        found = [values[slot.at] for slot in outs]
         if not all(map(_same, found, alone)):
             return False
         for slot, value, like in zip(outs, found, alone, strict=True):
             if value[0].stride() != like[0].stride():
                 form.append(Operation(_laid, (slot, like[0].stride()), {}, (slot,)))
-                form[-1](self.values)
+                form[-1](values)
         return True
 
     def _one_by_one(self, operation: Operation) -> Operation:
@@ -245,19 +148,19 @@ class Program:
             results = []
             for k in range(self.size):
                 now = iter([v[k] if leads else v for v, leads in zip(values, led, strict=True)])
-                args, kwargs = operation.filled(lambda slot, now=now: next(now))
-                results.append(_several(operation.func(*args, **kwargs)))
+                args, kwargs = operation.filled(partial(_next, now))
+                results.append(several(operation.func(*args, **kwargs)))
             return [
-                None if slot is None or slot in own else _rows(several)
-                for slot, several in zip(operation.outs, zip(*results, strict=True), strict=True)
+                None if slot is None or slot in own else _rows(all_k)
+                for slot, all_k in zip(operation.outs, zip(*results, strict=True), strict=True)
             ]
 
         return Operation(func, operation.slots, {}, operation.without(own).outs)
 
-    def _product(self, operation: Operation) -> list[Operation]:
-        """Products of matrices as torch has them for stacks of matrices."""
-        func = {aten.mm.default: torch.bmm, aten.addmm.default: _addmm}.get(operation.func)
-        if func is None or operation.kwargs or not self.leading.issuperset(operation.args):
+    def _by_hand(self, operation: Operation) -> list[Operation]:
+        """As torch has it for stacks, where `vmap` would take a longer way."""
+        func = STACKED.get(operation.func)
+        if func is None or operation.kwargs or not self.leading.issuperset(operation.slots):
             return []
         return [Operation(func, operation.args, {}, operation.outs)]
 
@@ -273,8 +176,8 @@ class Program:
         try:
             with Tape(inputs) as tape:
                 led = tuple(0 if slot in self.leading else None for slot in slots)
-                results = _several(vmap(once, in_dims=led)(*inputs))
-        except (NotStacked, RuntimeError, ValueError):
+                results = several(vmap(once, in_dims=led)(*inputs))
+        except (NotStackedError, RuntimeError, ValueError):
             return []
         ours = dict(enumerate(slots))  # place on that tape -> slot here
         for slot, result in zip(operation.outs, results, strict=True):
@@ -299,6 +202,10 @@ def _alive(operations: Sequence[Operation], needed: set[Slot]) -> list[Operation
             if operation.func not in LIKE:
                 needed |= {*operation.slots}
     return kept[::-1]
+
+
+def _next(values: Iterator[Any], slot: Slot) -> Any:
+    return next(values)
 
 
 def _moved(operation: Operation, ours: dict[int, Slot]) -> Operation:
@@ -341,8 +248,24 @@ def _addmm(bias: Tensor, left: Tensor, right: Tensor) -> Tensor:
     return torch.baddbmm(bias.unsqueeze(1), left, right)
 
 
-def _several(results: Any) -> Sequence[Any]:
-    return results if isinstance(results, tuple | list) else (results,)
+def _nll(logs: Tensor, targets: Tensor, weight: None, how: int, ignored: int) -> Any:
+    """The number of samples that count; the loss itself is left to `Later`."""
+    return None, (targets != ignored).sum(1).to(logs.dtype)
+
+
+def _nll_backward(
+    grad: Tensor, logs: Tensor, targets: Tensor, weight: None, how: int, ignored: int, total: Tensor
+) -> Tensor:
+    each = (-grad / total).view(-1, 1, 1).expand(-1, targets.size(1), 1)
+    return torch.zeros_like(logs).scatter_(2, targets.unsqueeze(2), each)
+
+
+STACKED: dict[Any, Callable[..., Any]] = {
+    aten.mm.default: torch.bmm,
+    aten.addmm.default: _addmm,
+    aten.nll_loss_forward.default: _nll,
+    aten.nll_loss_backward.default: _nll_backward,
+}
 
 
 def _same(one: Tensor | None, other: Tensor) -> bool:
@@ -359,7 +282,7 @@ class Stack:
         models: with parameters and buffers of the same shapes, which all need gradients.
 
     Raises:
-        NotStacked: they aren't alike.
+        NotStackedError: they aren't alike.
     """
 
     def __init__(self, models: Sequence[nn.Module]) -> None:
@@ -369,9 +292,9 @@ class Stack:
         buffers = [[*model.buffers()] for model in models]
         tensors = [[*own, *others] for own, others in zip(params, buffers, strict=True)]
         if len({tuple((each.shape, each.dtype) for each in some) for some in tensors}) > 1:
-            raise NotStacked("the models have parameters of other shapes")
+            raise NotStackedError("the models have parameters of other shapes")
         if not params[0] or not all(param.requires_grad for some in params for param in some):
-            raise NotStacked("a parameter needs no gradient")
+            raise NotStackedError("a parameter needs no gradient")
         self.params = params
         self.own = [self._together(each) for each in zip(*tensors, strict=True)]
         self.buffers = self.own[len(params[0]) :]
@@ -399,7 +322,7 @@ class Stack:
             wants: for models in it, each once; with batches of the same shapes.
 
         Raises:
-            NotStacked: it can't be done for these models, or not to the bit; then nothing changed.
+            NotStackedError: it can't be done for these models, or not to the bit; nothing changed.
         """
         rows = [self.rows[id(want.model)] for want in wants]
         batches = [wants[0].batch] * len(self)  # for those that want nothing
@@ -443,7 +366,7 @@ class Stack:
         ]
         right += [_same(here[rows], there[rows]) for here, there in zip(before, after, strict=True)]
         if not all(right):
-            raise NotStacked("together they don't give the bits that they give alone")
+            raise NotStackedError("together they don't give the bits that they give alone")
         return program
 
     def _put(self, values: Sequence[Tensor]) -> None:
@@ -462,18 +385,3 @@ class Later:
         return self.program.loss_of(self.known, self.row).item()
 
     __float__ = item
-
-
-def record(want: Want) -> tuple[Tape, Slot, list[Slot]]:
-    """What a model does alone, forwards and backwards; where its loss and its gradients are.
-
-    Raises:
-        NotStacked: it draws random numbers, say.
-    """
-    params = [*want.model.parameters()]
-    with Tape([*params, *want.model.buffers(), *want.batch]) as tape:
-        # A thread of autograd's own, as a GPU has one, would not be seen.
-        with torch.autograd.set_multithreading_enabled(False):
-            loss = want.loss(*want.batch)
-            grads = torch.autograd.grad(loss, params, allow_unused=True)
-    return tape, tape.of([loss])[0], tape.of(grads)

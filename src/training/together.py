@@ -5,14 +5,16 @@ when it has them. When all wait, those of one kind get theirs in one pass (`src.
 All else is each run's own: its optimizer, record, rows, early stopping and checkpoints.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 import torch
 from greenlet import getcurrent, greenlet
+from torch import Tensor
 
-from src.training.stack import NotStacked, Stack, Want
+from src.training.stack import Stack
+from src.training.tape import NotStackedError, Want, generators
 
 T = TypeVar("T")
 LEAST = 4  # models; fewer are quicker one after the other
@@ -29,7 +31,7 @@ class Together(Generic[T]):
         self.size = size
         self.hub: greenlet = getcurrent()
         self.waiting: dict[greenlet, tuple[Hashable, Want]] = {}
-        self.generators: dict[greenlet, Any] = {}  # the state of torch's, as each task left it
+        self.generators: dict[greenlet, list[Tensor]] = {}  # the states, as each task left them
         self.stacks: dict[Hashable, Stack] = {}
         self.alone: dict[Hashable, str] = {}  # the kinds that aren't stacked, and why
 
@@ -39,7 +41,8 @@ class Together(Generic[T]):
         Args:
             kind: of models that do the same with a batch of the same shapes.
         """
-        return self.hub.switch((kind, want))
+        loss = self.hub.switch((kind, want))
+        return want.alone() if loss is None else loss
 
     def run(self, tasks: Iterable[Callable[[], T]]) -> Iterator[T]:
         """Do the tasks, each begun when there is room for it, and yield what they return.
@@ -71,10 +74,10 @@ class Together(Generic[T]):
     def _go_to(self, coroutine: greenlet, switch: Callable[..., Any], *value: Any) -> Any:
         """Switch to a task, which finds torch's generators as it left them."""
         self.waiting.pop(coroutine, None)
-        _set_generators(self.generators.pop(coroutine, None))
+        _set_generators(self.generators.pop(coroutine, []))
         answer = switch(*value)
         if not coroutine.dead:
-            self.generators[coroutine] = _generators()
+            self.generators[coroutine] = generators()
         return answer
 
     def _meet(self) -> Iterator[tuple[greenlet, Any]]:
@@ -88,7 +91,11 @@ class Together(Generic[T]):
             yield from zip(coroutines, losses, strict=True)
 
     def _gradients(self, kind: Hashable, wants: list[Want]) -> list[Any]:
-        """Those of one kind's models, whose batches may have several shapes; return the losses."""
+        """Those of one kind's models, whose batches may have several shapes.
+
+        Returns:
+            The losses; None for each model that is left to do it alone.
+        """
         several: dict[Hashable, list[int]] = {}
         for at, want in enumerate(wants):
             several.setdefault(want.shapes, []).append(at)
@@ -99,9 +106,9 @@ class Together(Generic[T]):
                 found = (
                     self._stacked(kind, wants, some) if (kind, shapes) not in self.alone else None
                 )
-            except NotStacked as error:
+            except NotStackedError as error:
                 self.alone[kind, shapes], found = str(error), None
-            for at, loss in zip(places, found or [want.alone() for want in some], strict=True):
+            for at, loss in zip(places, found or [], strict=False):
                 losses[at] = loss
         return losses
 
@@ -115,15 +122,8 @@ class Together(Generic[T]):
         return stack.gradients(some) if 2 * len(some) >= len(stack) else None
 
 
-def _generators() -> Any:
-    """The state of torch's global generators."""
-    cuda = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
-    return torch.get_rng_state(), cuda
-
-
-def _set_generators(state: Any) -> None:
-    if state is None:
-        return
-    torch.set_rng_state(state[0])
-    if state[1] is not None:
-        torch.cuda.set_rng_state(state[1])
+def _set_generators(states: Sequence[Tensor]) -> None:
+    for set_state, state in zip(
+        (torch.set_rng_state, torch.cuda.set_rng_state), states, strict=False
+    ):
+        set_state(state)
