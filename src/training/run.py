@@ -23,6 +23,7 @@ from src.training.build import assemble
 from src.training.checkpoints import Checkpoints
 from src.training.device import device_name, set_threads, set_up_torch
 from src.training.evaluation import Evaluator
+from src.training.leaves import moved
 from src.training.loop import Position, Row, train
 from src.training.progress import RunProgress
 from src.training.result import diverged, result
@@ -156,6 +157,8 @@ class Session:
             "device": device_name(self.parts.device),
             "threads": torch.get_num_threads(),
             "seed": self.config.seed,
+            # Its seconds hold those of the runs beside it.
+            **({"together": self.together.size} if self.together else {}),
         }
 
     def describe(self, snapshot: str, recorded: dict[str, Any], facts: dict[str, Any]) -> None:
@@ -182,8 +185,11 @@ class Session:
             return
         self.saved_at = self.at.train_seconds
         self.record.flush()
+        pair = self.pair.state_dict()
+        if self.together:  # without the memory that it shares with others
+            pair = moved(pair, self.parts.device, copy=True)
         state = {
-            **self.pair.state_dict(),
+            **pair,
             "config": {**self.config.model_dump(), "resume": None},
             "position": asdict(self.at),
             "stopper": {"best": self.stopper.best, "waited": self.stopper.waited},
