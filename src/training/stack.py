@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 from src.training.tape import NotStackedError, Operation, Slot, Tape, Want, record, several
 
 aten = torch.ops.aten
-TRIALS = 4  # with drawn numbers, of each form of an operation
+TRIALS = 2  # with drawn numbers, of each form of an operation
 ALIGNED = 64  # bytes; memory of its own begins so, and products may depend on it to the bit
 LIKE = {  # what these return follows from a shape
     *(getattr(aten, name).default for name in ("ones_like", "zeros_like", "empty_like")),
@@ -148,8 +148,7 @@ class Program:
             results = []
             for k in range(self.size):
                 now = iter([v[k] if leads else v for v, leads in zip(values, led, strict=True)])
-                args, kwargs = operation.filled(partial(_next, now))
-                results.append(several(operation.func(*args, **kwargs)))
+                results.append(operation.called(partial(_next, now)))
             return [
                 None if slot is None or slot in own else _rows(all_k)
                 for slot, all_k in zip(operation.outs, zip(*results, strict=True), strict=True)
@@ -170,8 +169,7 @@ class Program:
         inputs = [self.values[slot.at] for slot in slots]
 
         def once(*tensors: Tensor) -> Any:
-            args, kwargs = operation.filled(dict(zip(slots, tensors, strict=True)).__getitem__)
-            return operation.func(*args, **kwargs)
+            return tuple(operation.called(dict(zip(slots, tensors, strict=True)).__getitem__))
 
         try:
             with Tape(inputs) as tape:

@@ -41,15 +41,18 @@ class Operation:
 
     def __call__(self, values: list[Any]) -> None:
         """Read the values that it needs, and set those that come of it."""
-        if self.plain:
-            args = [values[each.at] if type(each) is Slot else each for each in self.args]
-            kwargs = self.kwargs
-        else:
-            args, kwargs = self.filled(lambda slot: values[slot.at])
-        results = self.func(*args, **kwargs)
-        for slot, result in zip(self.outs, several(results), strict=True):
+        results = self.called(lambda slot: values[slot.at])
+        for slot, result in zip(self.outs, results, strict=True):
             if slot is not None:
                 values[slot.at] = result
+
+    def called(self, value: Callable[[Slot], Any]) -> Sequence[Any]:
+        """The results with these values."""
+        if not self.plain:
+            args, kwargs = self.filled(value)
+            return several(self.func(*args, **kwargs))
+        args = [value(each) if type(each) is Slot else each for each in self.args]
+        return several(self.func(*args, **self.kwargs))
 
     def filled(self, value: Callable[[Slot], Any]) -> Any:
         """The arguments, by position and by name, with something in the place of each slot."""
