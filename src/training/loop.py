@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, SupportsFloat
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ from src.training.schedules import set_lr
 from src.training.weights import training
 
 Row = dict[str, Any]  # one evaluation: a line of metrics.jsonl
+# Takes a function of a batch and the batch; makes the gradients of its value, and returns that.
+Backward = Callable[..., Any]
 
 
 @dataclass
@@ -45,20 +47,23 @@ def train(
     evaluate_every: int,
     clip_norm: float | None = None,
     accumulate: int = 1,
-    tick: Callable[[int, Tensor], None] = lambda samples, value: None,
+    backward: Backward | None = None,
+    tick: Callable[[int, SupportsFloat], None] = lambda samples, value: None,
 ) -> Iterator[Row]:
     """Train on from `at`, which it moves, and yield a row at every evaluation.
 
     A row falls where the samples seen within the epoch reach a multiple of `evaluate_every`, and
     at the epoch's end. `batch_loss` is the loss of the batch just trained on. Whoever iterates
     decides whether to go on; `train_seconds` stands still meanwhile, and during evaluation.
-    `tick` gets the total of samples and the loss after every batch.
+    `backward` makes the gradients of a batch, elsewhere than here. `tick` gets the total of samples
+    and the loss after every batch.
     """
     started = time.perf_counter() - at.wall_seconds
     resumed = time.perf_counter()
     if at.step == 0:  # later it is as it was saved
         training(optimizer)
-    step = stepper(optimizer, partial(training_loss, model, loss), clip_norm, accumulate)
+    of_batch = partial(training_loss, model, loss)
+    step = stepper(optimizer, of_batch, clip_norm, accumulate, backward)
     while at.epoch <= epochs:
         for inputs, targets in batches.epoch(seed, at.epoch, skip=at.seen):
             set_lr(optimizer, schedule(at.step))
@@ -105,22 +110,24 @@ def stepper(
     loss: Callable[..., Tensor],
     clip_norm: float | None = None,
     accumulate: int = 1,
-) -> Callable[..., Tensor]:
+    backward: Backward | None = None,
+) -> Callable[..., Any]:
     """A function that takes a step on the loss of its arguments, and returns the loss before it.
 
     Args:
         clip_norm: the most that the norm of all gradients together may be, > 0.
         accumulate: parts of a batch whose gradients are added up: less memory, the same step.
+        backward: makes the gradients of a whole batch.
     """
-    closed = wants_closure(optimizer)
-    backward = partial(_in_parts, loss, accumulate) if accumulate > 1 else partial(_whole, loss)
+    closed, whole = wants_closure(optimizer), partial(backward or _whole, loss)
+    gradients = partial(_in_parts, loss, accumulate) if accumulate > 1 else whole
 
-    def step(*batch: Tensor) -> Tensor:
+    def step(*batch: Tensor) -> Any:
         losses = []
 
         def closure() -> Any:
             _clear(optimizer)
-            losses.append(backward(*batch))
+            losses.append(gradients(*batch))
             if clip_norm is not None:
                 nn.utils.clip_grad_norm_(_parameters(optimizer), clip_norm)
             return losses[-1]

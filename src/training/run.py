@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -24,11 +24,14 @@ from src.training.build import assemble
 from src.training.checkpoints import Checkpoints
 from src.training.device import device_name, set_threads, set_up_torch
 from src.training.evaluation import Evaluator
+from src.training.leaves import moved
 from src.training.loop import Position, Row, train
 from src.training.progress import RunProgress
 from src.training.result import diverged, result
 from src.training.state import Pair, State
 from src.training.stopping import EarlyStopper
+from src.training.tape import Want
+from src.training.together import Together
 from src.training.weights import judged
 
 
@@ -41,6 +44,7 @@ def run(
     quiet: bool = False,
     keep_last: bool = True,
     threads: int | None = None,
+    together: Together[Any] | None = None,
 ) -> dict[str, Any]:
     """Train as the config says and leave the record in `folder`.
 
@@ -52,6 +56,7 @@ def run(
         quiet: no progress is shown.
         keep_last: write a checkpoint at the end, from which the run can be lengthened.
         threads: the number that the repeated run had; used where the config names none.
+        together: with which other runs train, too; then it is one of its tasks.
 
     Returns:
         What `result.json` holds, with the objective's value not yet rounded to JSON (a run that
@@ -65,7 +70,7 @@ def run(
             refuse_used(folder)
         recorded = load_json(folder, "provenance.json") or {} if config.resume else {}
         set_up_torch(config)
-        session = Session(config, folder)
+        session = Session(config, folder, together)
         set_threads(config, session.parts.model, threads or identity.threads(recorded))
         facts = session.facts()
         if config.resume is not None:
@@ -97,20 +102,21 @@ def _one_line(folder: Path) -> Iterator[None]:
 class Session:
     """A run under way: its parts, its position and its record."""
 
-    def __init__(self, config: Config, folder: Path) -> None:
-        self.config, self.parts = config, assemble(config)
+    def __init__(self, config: Config, folder: Path, together: Together[Any] | None) -> None:
+        self.config, self.parts, self.together = config, assemble(config), together
         self.pair = Pair(self.parts.model, self.parts.optimizer)
         self.evaluator = Evaluator(self.parts, config.trainer.evaluate)
         stopping = config.trainer.early_stopping
         direction = Direction(config.objective.direction)
         self.stopper = EarlyStopper(stopping.patience, stopping.min_delta, direction)
+        self.kind = str((config.model, config.loss, config.data, config.trainer.threads))
         self.at = Position()
         self.record, self.checkpoints = Record(folder), Checkpoints(folder)
         self.saved_at = 0.0  # training seconds
         self.ended: Ended | None = None  # how, for a run that was killed after its last row
         self.interrupt: KeyboardInterrupt | None = None
 
-    def rows(self, tick: Callable[[int, Tensor], None]) -> Iterator[Row]:
+    def rows(self, tick: Callable[[int, SupportsFloat], None]) -> Iterator[Row]:
         """Train on; each row is recorded before it is yielded."""
         config, parts = self.config, self.parts
         for row in train(
@@ -126,10 +132,16 @@ class Session:
             evaluate_every=config.trainer.evaluate_every,
             clip_norm=config.trainer.clip_norm,
             accumulate=config.trainer.accumulate,
+            backward=self._meet if self.together else None,
             tick=tick,
         ):
             self.record.row(row)
             yield row
+
+    def _meet(self, loss: Callable[..., Tensor], *batch: Tensor) -> Any:
+        """Make the gradients of a batch with those of other runs, to the bit as alone."""
+        assert self.together is not None
+        return self.together.backward(self.kind, Want(self.parts.model, loss, batch))
 
     def result(self, status: Status) -> dict[str, Any]:
         """The run's result; the sets of `evaluate_at_end` count unless it was interrupted."""
@@ -147,6 +159,8 @@ class Session:
             "device": device_name(self.parts.device),
             "threads": torch.get_num_threads(),
             "seed": self.config.seed,
+            # Its seconds hold those of the runs beside it.
+            **({"together": self.together.size} if self.together else {}),
         }
 
     def describe(self, snapshot: str, recorded: dict[str, Any], facts: dict[str, Any]) -> None:
@@ -173,8 +187,11 @@ class Session:
             return
         self.saved_at = self.at.train_seconds
         self.record.flush()
+        pair = self.pair.state_dict()
+        if self.together:  # without the memory that it shares with others
+            pair = moved(pair, self.parts.device, copy=True)
         state = {
-            **self.pair.state_dict(),
+            **pair,
             "config": {**self.config.model_dump(), "resume": None},
             "position": asdict(self.at),
             "stopper": {"best": self.stopper.best, "waited": self.stopper.waited},

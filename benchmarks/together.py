@@ -1,0 +1,118 @@
+"""K runs at once in one process (`src.training.together`) beside the same runs one after another.
+
+Both sides take turns, and train the same runs to the bit, which is checked. What is timed is
+training: a model is built, trained, evaluated and recorded; nothing is composed or stored in a
+database. On a busy machine the seconds of the processor say more than those of the clock.
+
+    python benchmarks/together.py [--device cuda] [--counts 8 32] [--cases digits wine] [--rounds 3]
+"""
+
+import argparse
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from src.composing import register
+from src.config import CONF, parse
+from src.training.run import run, snapshot
+from src.training.together import Together
+
+CASES = {
+    "digits adam": ("optimizer=adam",),
+    "digits sgd": ("optimizer=sgd",),
+    "digits rmsprop": ("optimizer=rmsprop",),
+    "digits muon": ("optimizer=muon",),
+    "small adam": ("optimizer=adam", "model.hidden_sizes=[16]"),
+    "large adam": ("optimizer=adam", "model.hidden_sizes=[512,512]"),
+}
+
+
+def configs(overrides: tuple[str, ...], count: int, device: str) -> list[DictConfig]:
+    """Runs that differ in seed and learning rate."""
+    register()
+    made = []
+    with initialize_config_dir(str(CONF)):
+        for seed in range(count):
+            cfg = compose("config", [*overrides, f"seed={seed}", f"trainer.device={device}"])
+            cfg.optimizer.lr = float(cfg.optimizer.lr) * (0.5 + seed / count)
+            made.append(cfg)
+    return made
+
+
+def one(cfg: DictConfig, folder: Path, together: Together[Any] | None) -> str:
+    """A run; its digest."""
+    folder.mkdir(parents=True)
+    outcome = run(parse(cfg), snapshot(cfg), folder, quiet=True, keep_last=False, together=together)
+    return str(outcome["weights_sha256"])
+
+
+def side(cfgs: list[DictConfig], *, together: bool) -> tuple[set[str], float, float]:
+    """All runs; their digests, and seconds of the processor and of the clock for one."""
+    folder = Path(tempfile.mkdtemp())
+    hub: Together[str] | None = Together(len(cfgs)) if together else None
+    tasks = [partial(one, cfg, folder / str(k), hub) for k, cfg in enumerate(cfgs)]
+    clock, processor = time.perf_counter(), time.process_time()
+    digests = {*hub.run(tasks)} if hub else {task() for task in tasks}
+    spent = time.process_time() - processor, time.perf_counter() - clock
+    shutil.rmtree(folder)
+    return digests, spent[0] / len(cfgs), spent[1] / len(cfgs)
+
+
+def measured(cfgs: list[DictConfig], rounds: int) -> str:
+    """One line of the table."""
+    times: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
+    same = True
+    for _ in range(rounds):
+        found = {}
+        for together in times:
+            found[together], *spent = side(cfgs, together=together)
+            times[together].append((spent[0], spent[1]))
+        same &= found[False] == found[True]
+    low = {
+        key: [statistics.median(each) for each in zip(*rows, strict=True)]
+        for key, rows in times.items()
+    }
+    cells = [f"{1e3 * value:10.1f}" for key in times for value in low[key]]
+    ratios = [low[False][at] / low[True][at] for at in (0, 1)]
+    return "".join(cells) + "".join(f"{each:10.2f}" for each in ratios) + f"{same!s:>8}"
+
+
+def table(arguments: argparse.Namespace) -> Iterator[str]:
+    where = torch.cuda.get_device_name() if arguments.device == "cuda" else "CPU"
+    yield f"torch {torch.__version__}, {where}, ms a run: processor and clock"
+    names = f"{'alone':>10}{'':10}{'together':>10}{'':10}{'ratio':>10}{'':10}{'bits':>8}"
+    yield f"{'':16}{'K':>4}{names}"
+    for case in arguments.cases:
+        for count in arguments.counts:
+            cfgs = configs(CASES[case], count, arguments.device)
+            side(cfgs[:1], together=False)  # the first loads what all need
+            yield f"{case:16}{count:4}" + measured(cfgs, arguments.rounds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--counts", type=int, nargs="+", default=[4, 8, 32])
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        raise SystemExit("--device cuda: no GPU is here")
+    for line in table(arguments):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,385 @@
+"""The gradients of K models at once, to the bit as each has them alone.
+
+What one model does alone is recorded (`src.training.tape`). Each operation is then done for all K
+on a leading axis, in a form that was seen to give the same bits; where none does, it is done K
+times.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import vmap
+from torch.utils._pytree import tree_leaves
+
+from src.training.tape import NotStackedError, Operation, Slot, Tape, Want, record, several
+
+aten = torch.ops.aten
+TRIALS = 2  # with drawn numbers, of each form of an operation
+ALIGNED = 64  # bytes; memory of its own begins so, and products may depend on it to the bit
+LIKE = {  # what these return follows from a shape
+    *(getattr(aten, name).default for name in ("ones_like", "zeros_like", "empty_like")),
+    *(getattr(aten, name).default for name in ("full_like", "new_zeros", "new_ones", "new_full")),
+}
+
+
+class Program:
+    """What one model does for its gradients, for K models: on values with a leading axis.
+
+    Args:
+        want: of one of them; its model's buffers may change.
+        inputs: parameters, buffers and batches of all K, each with the leading axis. They may
+            change.
+
+    Raises:
+        NotStackedError: the model draws random numbers, say.
+    """
+
+    def __init__(self, want: Want, inputs: Sequence[Tensor]) -> None:
+        tape, loss, self.grads = record(want)
+        self.size, self.tape = len(inputs[0]), tape
+        self.generator = torch.Generator().manual_seed(0)
+        self.values: list[Any] = [*inputs, *[None] * (len(tape.kept) - len(inputs))]
+        self.leading = {Slot(at) for at in range(len(inputs))}
+        self.operations: list[Operation] = []
+        for operation in _alive(tape.operations, {*self.grads, *self.leading}):
+            self.operations += self._chosen(operation)
+        self.loss, self.late = loss, self._rest(loss)
+        del self.tape, self.generator
+
+    def _rest(self, loss: Slot) -> list[Operation]:
+        """What is still to do for the loss."""
+        done = {
+            *self.leading,
+            *(Slot(at) for at, each in enumerate(self.values) if each is not None),
+        }
+        rest = [
+            each for each in self.tape.operations if done.isdisjoint(each.outs) or loss in each.outs
+        ]
+        return _alive(rest, {loss})
+
+    def known(self) -> dict[Slot, Any]:
+        """What the loss follows from."""
+        return {slot: self.values[slot.at] for each in self.late for slot in each.slots}
+
+    def loss_of(self, known: dict[Slot, Any], row: int) -> Tensor:
+        """The loss of one model."""
+        values: list[Any] = [None] * len(self.values)
+        for slot, value in known.items():
+            leads = slot in self.leading and value is not None
+            values[slot.at] = value[row] if leads else value
+        for operation in self.late:
+            operation(values)
+        loss: Tensor = values[self.loss.at]
+        return loss
+
+    def run(self, inputs: Sequence[Tensor]) -> None:
+        """Compute the values of other inputs; some of these may change."""
+        self.values[: len(inputs)] = inputs
+        for operation in self.operations:
+            operation(self.values)
+
+    def _chosen(self, operation: Operation) -> list[Operation]:
+        """The operation in the first form that gives the bits of the models alone."""
+        if operation.func in LIKE or self.leading.isdisjoint(operation.slots):
+            if operation.func._schema.is_mutable:
+                raise NotStackedError(f"{operation.func.name()} changes a constant")
+            for slot in operation.outs:
+                if slot is not None:
+                    self.values[slot.at] = self.tape.kept[slot.at]
+            return []
+        if not self.leading.issuperset(_written(operation)):
+            raise NotStackedError(f"{operation.func.name()} changes a constant")
+        outs = [slot for slot in operation.outs if slot is not None]
+        single, forms = self._one_by_one(operation), (self._by_hand, self._mapped)
+        read = [_copy(self.values[slot.at]) for slot in operation.slots if slot in self.leading]
+        single(self.values)
+        now = [self.values[slot.at] for slot in operation.slots if slot in self.leading]
+        changes = not all(map(_same, read, now))  # batch norm's doesn't say that it does
+        alone = [self.values[slot.at] for slot in outs]
+        self.leading |= {*outs}
+        for make in () if changes or operation.func._schema.is_mutable else forms:
+            form = make(operation)
+            if not form or not self._gives(form, outs, alone, self.values):
+                continue
+            if all(self._gives_of_others(form, single, outs) for _ in range(TRIALS)):
+                return form
+        for slot, value in zip(outs, alone, strict=True):
+            self.values[slot.at] = value
+        return [single]
+
+    def _gives_of_others(self, form: list[Operation], single: Operation, outs: list[Slot]) -> bool:
+        """Whether it gives the same of other numbers: sums may agree by chance."""
+        values = [*self.values]
+        for slot in single.slots:
+            value = values[slot.at]
+            if slot in self.leading and value.is_floating_point():
+                drawn = torch.randn(value.shape, generator=self.generator, dtype=value.dtype)
+                values[slot.at] = _laid(drawn.to(value.device), value.stride()[1:])
+        single(values)
+        return self._gives(form, outs, [values[slot.at] for slot in outs], values)
+
+    def _gives(
+        self, form: list[Operation], outs: list[Slot], alone: list[Tensor], values: list[Any]
+    ) -> bool:
+        """Whether it gives the same; a value that lies otherwise in memory is laid out so, too."""
+        try:
+            for operation in form:
+                operation(values)
+        except (RuntimeError, TypeError, IndexError):  # it can't be done so
+            return False
+        found = [values[slot.at] for slot in outs]
+        if not all(map(_same, found, alone)):
+            return False
+        for slot, value, like in zip(outs, found, alone, strict=True):
+            if value[0].stride() != like[0].stride():
+                form.append(Operation(_laid, (slot, like[0].stride()), {}, (slot,)))
+                form[-1](values)
+        return True
+
+    def _one_by_one(self, operation: Operation) -> Operation:
+        """K times, and the results put together; what changes in place changes there."""
+        led = [slot in self.leading for slot in operation.slots]
+        own = {slot for slot in operation.outs if slot in operation.slots}
+
+        def func(*values: Tensor) -> list[Any]:
+            results = []
+            for k in range(self.size):
+                now = iter([v[k] if leads else v for v, leads in zip(values, led, strict=True)])
+                results.append(operation.called(partial(_next, now)))
+            return [
+                None if slot is None or slot in own else _rows(all_k)
+                for slot, all_k in zip(operation.outs, zip(*results, strict=True), strict=True)
+            ]
+
+        return Operation(func, operation.slots, {}, operation.without(own).outs)
+
+    def _by_hand(self, operation: Operation) -> list[Operation]:
+        """As torch has it for stacks, where `vmap` would take a longer way."""
+        func = STACKED.get(operation.func)
+        if func is None or operation.kwargs or not self.leading.issuperset(operation.slots):
+            return []
+        return [Operation(func, operation.args, {}, operation.outs)]
+
+    def _mapped(self, operation: Operation) -> list[Operation]:
+        """What `torch.func.vmap` makes of it."""
+        slots = [*dict.fromkeys(operation.slots)]
+        inputs = [self.values[slot.at] for slot in slots]
+
+        def once(*tensors: Tensor) -> Any:
+            return tuple(operation.called(dict(zip(slots, tensors, strict=True)).__getitem__))
+
+        try:
+            with Tape(inputs) as tape:
+                led = tuple(0 if slot in self.leading else None for slot in slots)
+                results = several(vmap(once, in_dims=led)(*inputs))
+        except (NotStackedError, RuntimeError, ValueError):
+            return []
+        ours = dict(enumerate(slots))  # place on that tape -> slot here
+        for slot, result in zip(operation.outs, results, strict=True):
+            if slot is not None and id(result) in tape.slots:
+                ours.setdefault(tape.slots[id(result)].at, slot)
+        for at in range(len(tape.kept)):
+            if at not in ours:
+                ours[at] = Slot(len(self.values))
+                self.values.append(None)
+        needed = {slot for slot in operation.outs if slot is not None}
+        return _alive([_moved(each, ours) for each in tape.operations], needed)
+
+
+def _alive(operations: Sequence[Operation], needed: set[Slot]) -> list[Operation]:
+    """The operations, and the results of each, that are needed, or that change what is needed."""
+    needed, kept = {*needed}, []
+    for operation in reversed(operations):
+        outs = {slot for slot in operation.outs if slot is not None}
+        changes = operation.func._schema.is_mutable and not needed.isdisjoint(operation.slots)
+        if changes or not needed.isdisjoint(outs):
+            kept.append(operation.without(outs - needed))
+            if operation.func not in LIKE:
+                needed |= {*operation.slots}
+    return kept[::-1]
+
+
+def _next(values: Iterator[Any], slot: Slot) -> Any:
+    return next(values)
+
+
+def _moved(operation: Operation, ours: dict[int, Slot]) -> Operation:
+    args, kwargs = operation.filled(lambda slot: ours[slot.at])
+    outs = [slot and ours[slot.at] for slot in operation.outs]
+    return Operation(operation.func, args, kwargs, outs)
+
+
+def _written(operation: Operation) -> list[Slot]:
+    """The slots whose values an operation changes in place."""
+    arguments = operation.func._schema.arguments
+    given = {**dict(enumerate(operation.args)), **operation.kwargs}
+    written = [
+        given.get(at, given.get(argument.name))
+        for at, argument in enumerate(arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    ]
+    return [each for each in tree_leaves(written) if isinstance(each, Slot)]
+
+
+def _rows(tensors: Sequence[Tensor]) -> Tensor:
+    """Tensors put together, each laid out as it was."""
+    return _laid(torch.stack([*tensors]), tensors[0].stride())
+
+
+def _laid(rows: Tensor, steps: Sequence[int]) -> Tensor:
+    """The same rows, each laid out with these strides, and beginning as its own memory would."""
+    extent = 1 + sum((size - 1) * step for size, step in zip(rows.shape[1:], steps, strict=True))
+    each = rows.element_size()
+    room = -(-max(1, extent) * each // ALIGNED) * ALIGNED // each
+    made = torch.empty_strided(rows.shape, (room, *steps), dtype=rows.dtype, device=rows.device)
+    return made.copy_(rows)
+
+
+def _copy(rows: Tensor) -> Tensor:
+    return _laid(rows, rows.stride()[1:])
+
+
+def _addmm(bias: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    return torch.baddbmm(bias.unsqueeze(1), left, right)
+
+
+def _nll(logs: Tensor, targets: Tensor, weight: None, how: int, ignored: int) -> Any:
+    """The number of samples that count; the loss itself is left to `Later`."""
+    return None, (targets != ignored).sum(1).to(logs.dtype)
+
+
+def _nll_backward(
+    grad: Tensor, logs: Tensor, targets: Tensor, weight: None, how: int, ignored: int, total: Tensor
+) -> Tensor:
+    each = (-grad / total).view(-1, 1, 1).expand(-1, targets.size(1), 1)
+    return torch.zeros_like(logs).scatter_(2, targets.unsqueeze(2), each)
+
+
+STACKED: dict[Any, Callable[..., Any]] = {
+    aten.mm.default: torch.bmm,
+    aten.addmm.default: _addmm,
+    aten.nll_loss_forward.default: _nll,
+    aten.nll_loss_backward.default: _nll_backward,
+}
+
+
+def _same(one: Tensor | None, other: Tensor) -> bool:
+    """Whether all bits agree, but for those of numbers that are none."""
+    if one is None or one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    return torch.equal(one, other) or bool(((one == other) | (one.isnan() & other.isnan())).all())
+
+
+class Stack:
+    """Models of one kind, whose parameters and buffers lie in common memory from now on.
+
+    Args:
+        models: with parameters and buffers of the same shapes, which all need gradients.
+
+    Raises:
+        NotStackedError: they aren't alike.
+    """
+
+    def __init__(self, models: Sequence[nn.Module]) -> None:
+        self.rows = {id(model): row for row, model in enumerate(models)}
+        self.models = [*models]  # so that their ids stay theirs
+        params = [[*model.parameters()] for model in models]
+        buffers = [[*model.buffers()] for model in models]
+        tensors = [[*own, *others] for own, others in zip(params, buffers, strict=True)]
+        if len({tuple((each.shape, each.dtype) for each in some) for some in tensors}) > 1:
+            raise NotStackedError("the models have parameters of other shapes")
+        if not params[0] or not all(param.requires_grad for some in params for param in some):
+            raise NotStackedError("a parameter needs no gradient")
+        self.params = params
+        self.own = [self._together(each) for each in zip(*tensors, strict=True)]
+        self.buffers = self.own[len(params[0]) :]
+        self.programs: dict[Any, Program] = {}
+
+    def __len__(self) -> int:
+        return len(self.models)
+
+    def holds(self, models: Iterable[nn.Module]) -> bool:
+        """Whether all of them are in it."""
+        return all(id(model) in self.rows for model in models)
+
+    @staticmethod
+    def _together(tensors: Sequence[Tensor]) -> Tensor:
+        """Move tensors of one shape into rows of one."""
+        rows = _rows([tensor.detach() for tensor in tensors])
+        for row, tensor in zip(rows.unbind(), tensors, strict=True):
+            tensor.data = row
+        return rows
+
+    def gradients(self, wants: Sequence[Want]) -> list["Later"]:
+        """Give each model's parameters the gradients that are wanted; return the losses.
+
+        Args:
+            wants: for models in it, each once; with batches of the same shapes.
+
+        Raises:
+            NotStackedError: it can't be done for these models, or not to the bit; nothing changed.
+        """
+        rows = [self.rows[id(want.model)] for want in wants]
+        batches = [wants[0].batch] * len(self)  # for those that want nothing
+        for row, want in zip(rows, wants, strict=True):
+            batches[row] = want.batch
+        inputs = [torch.stack([*each]) for each in zip(*batches, strict=True)]
+        if (program := self.programs.get(wants[0].shapes)) is None:
+            program = self.programs[wants[0].shapes] = self._prepare(rows, wants, inputs)
+        rest = [row for row in range(len(self)) if row not in rows] if self.buffers else []
+        kept = [each[rest] for each in self.buffers] if rest else []
+        program.run([*self.own, *inputs])
+        for each, values in zip(self.buffers, kept, strict=False):
+            each[rest] = values
+        for at, slot in enumerate(program.grads):
+            grads = program.values[slot.at]
+            grads = _laid(grads, grads.stride()[1:]).unbind()
+            for row in rows:
+                self.params[row][at].grad = grads[row]
+        known = program.known()
+        return [Later(program, known, row) for row in rows]
+
+    def _prepare(self, rows: list[int], wants: Sequence[Want], inputs: list[Tensor]) -> Program:
+        """The program for batches of these shapes, compared with what each model does alone."""
+        before = [*map(_copy, self.own)]
+        try:
+            program = Program(wants[0], [*map(_copy, self.own), *inputs])
+            self._put(before)
+            alone = [
+                torch.autograd.grad(want.loss(*want.batch), self.params[row])
+                for row, want in zip(rows, wants, strict=True)
+            ]
+            after = [*map(_copy, self.own)]
+        finally:
+            self._put(before)
+        program.run([*before, *inputs])
+        found = [program.values[slot.at] for slot in program.grads]
+        right = [
+            _same(of_all[row], grad)
+            for row, grads in zip(rows, alone, strict=True)
+            for of_all, grad in zip(found, grads, strict=True)
+        ]
+        right += [_same(here[rows], there[rows]) for here, there in zip(before, after, strict=True)]
+        if not all(right):
+            raise NotStackedError("together they don't give the bits that they give alone")
+        return program
+
+    def _put(self, values: Sequence[Tensor]) -> None:
+        for rows, value in zip(self.own, values, strict=True):
+            rows.copy_(value)
+
+
+class Later:
+    """A loss that is computed when it is asked for; few are."""
+
+    def __init__(self, program: Program, known: dict[Slot, Tensor], row: int) -> None:
+        self.program, self.known, self.row = program, known, row
+
+    def item(self) -> float:
+        """As a number, to the bit as the model has it alone."""
+        return self.program.loss_of(self.known, self.row).item()
+
+    __float__ = item
