@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from src.comparing.record import Run, Search
+from src.comparing.record import Comparison, Run, Search
 from tests.helpers import Session
 
 SMALL = ("methods=[sgd,adam]", "model=logreg", "trainer.epochs=1", "trainer.threads=1",
@@ -103,3 +103,22 @@ def made_search(method: str, search: int = 0, **more: Any) -> Search:
     trial = {"number": 0, "state": "complete", "cost": 1.0, "params": {}}
     made = {"method": method, "search": search, "space": {}, "trials": [trial], "shared_hash": "x"}
     return Search.model_validate({**made, **more})
+
+
+def made_problem(values: dict[str, Any], metric: str = "test_loss", **more: Any) -> Comparison:
+    """A finished comparison of methods with these values, one per seed; None is diverged.
+
+    A row of the learning curve is a hundred steps; it ends at the value.
+    """
+    direction = "maximize" if metric.endswith("accuracy") else "minimize"
+    curves = more.pop("curves", {})
+    runs = []
+    for method, numbers in values.items():
+        for seed, value in enumerate(numbers, 1000):
+            curve = curves.get(method, [value])
+            rows = [
+                {"step": 100 * n, "samples": n, "val_loss": it} for n, it in enumerate(curve, 1)
+            ]
+            runs.append(made_run(method, seed, value, rows=rows))
+    made = {"name": "one", "metric": metric, "direction": direction, "methods": [*values]}
+    return Comparison.model_validate({**made, "runs": runs, **more})
