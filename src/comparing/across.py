@@ -5,6 +5,7 @@ other problems. Tests that pool them call false differences in 18 to 59% of case
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,12 +51,19 @@ def signed_rank(values: Floats) -> float:
     present = values[values != 0]
     if not present.size:
         return 1.0
-    doubled = np.rint(2 * stats.rankdata(np.abs(present))).astype(int)  # shared ranks are halves
-    shares = np.ones(1)  # of all signs, by the sum of the positive ranks
-    for rank in doubled:
-        shares = (np.pad(shares, (0, rank)) + np.pad(shares, (rank, 0))) / 2
-    total = doubled[present > 0].sum()
+    ranks = stats.rankdata(np.abs(present))
+    shares = _rank_sums(tuple(sorted(ranks.tolist())))
+    total = round(2 * ranks[present > 0].sum())
     return float(min(1.0, 2 * min(shares[: total + 1].sum(), shares[total:].sum())))
+
+
+@cache
+def _rank_sums(ranks: tuple[float, ...]) -> Floats:
+    """How likely the ranks of positive values have each sum, in halves, which shared ranks are."""
+    shares = np.ones(1)
+    for rank in (round(2 * rank) for rank in ranks):
+        shares = (np.pad(shares, (0, rank)) + np.pad(shares, (rank, 0))) / 2
+    return shares
 
 
 def typical(values: Floats) -> float:
@@ -73,9 +81,7 @@ def interval(values: Floats) -> tuple[float, float] | None:
     n = len(values)
     if n < FEWEST:
         return None
-    shares = np.ones(1)
-    for rank in range(1, n + 1):
-        shares = (np.pad(shares, (0, rank)) + np.pad(shares, (rank, 0))) / 2
+    shares = _rank_sums(tuple(float(rank) for rank in range(1, n + 1)))[::2]  # whole sums
     k = int(np.searchsorted(shares.cumsum(), LEVEL / 2, side="right"))
     means = np.sort(_walsh(values))
     return float(means[k - 1]), float(means[-k])
@@ -128,5 +134,5 @@ def improvement(a: Floats, b: Floats) -> float:
     Reference: Agarwal et al., Deep reinforcement learning at the edge of the statistical
     precipice, NeurIPS 2021, https://arxiv.org/abs/2108.13264, section 4.3.
     """
-    higher = stats.mannwhitneyu(b, a).statistic
-    return float(higher / (len(a) * len(b)))
+    lower, equal = a[:, None] < b, a[:, None] == b
+    return float(np.mean(lower + 0.5 * equal))
