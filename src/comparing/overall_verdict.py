@@ -17,6 +17,7 @@ from src.metrics import Direction, direction_of
 
 HARDER = (-0.1, -0.05, 0.0, 0.05, 0.1)  # by these shares the targets are moved
 FEW = 3  # names that a sentence lists; of more it gives the number
+GROUPS = 2  # of methods that it says something about
 
 
 @dataclass(frozen=True)
@@ -120,12 +121,13 @@ def judge(
         sentence = "No problem's comparison is finished."
         return Overall(name=name, created=_text(now), missing=missing, sentence=sentence)
     methods = _ranked(problems)
-    pairs = versus(problems, methods)
+    refused = refusal(len(methods), len(problems), missing)
+    pairs = versus(problems, methods, tested=not missing)
     places = _places(problems, methods)
     overall = Overall(
         name=name,
         created=_text(now),
-        refused=refusal(len(methods), len(problems)),
+        refused=refused,
         missing=missing,
         methods=tuple(methods),
         problems=tuple(_problem(problem, folders) for problem in problems),
@@ -153,10 +155,16 @@ def _costs(problems: Sequence[Measured], methods: Sequence[str]) -> Floats:
     return np.array([[problem.mean(method) for problem in problems] for method in methods])
 
 
-def versus(problems: Sequence[Measured], methods: Sequence[str]) -> list[Versus]:
-    """Every pair of methods over all problems."""
+def versus(
+    problems: Sequence[Measured], methods: Sequence[str], *, tested: bool = True
+) -> list[Versus]:
+    """Every pair of methods over all problems.
+
+    Args:
+        tested: whether a difference may be called.
+    """
     names = list(combinations(methods, 2))
-    fewest = across.fewest_problems(len(names))
+    fewest = across.fewest_problems(len(names)) if tested else len(problems) + 1
     pairs = [_versus(problems, a, b, fewest) for a, b in names]
     corrected = holm([1.0 if pair.p is None else pair.p for pair in pairs])
     return [_decided(pair, p_holm) for pair, p_holm in zip(pairs, corrected, strict=True)]
@@ -191,8 +199,14 @@ def _decided(pair: Versus, p_holm: float) -> Versus:
     return pair.model_copy(update={"p_holm": p_holm, "verdict": verdict})
 
 
-def refusal(methods: int, problems: int) -> str:
-    """Why nothing is said beyond the problems; empty if there are enough of them."""
+def refusal(methods: int, problems: int, missing: Sequence[str] = ()) -> str:
+    """Why nothing is said beyond the problems; empty if there are enough of them.
+
+    While problems are missing there is no test: it would be one of several looks.
+    """
+    if missing:
+        are = "isn't" if len(missing) == 1 else "aren't"
+        return f"{_few(missing)} {are} finished"
     pairs = methods * (methods - 1) // 2
     fewest = across.fewest_problems(pairs)
     if problems >= fewest:
@@ -296,28 +310,33 @@ def _here(overall: Overall) -> str:
 def _beyond(overall: Overall) -> str:
     if overall.refused:
         return f"Nothing is said about other problems: {overall.refused}."
-    wins = _wins(overall)
-    if not wins:
+    groups = _groups(overall)
+    if not groups:
         return f"For other problems like these, {len(overall.problems)} don't tell any two apart."
-    parts = [f"{winner} to end better than {_few(losers)}" for winner, losers in wins.items()]
-    if rest := parts[FEW:]:
-        parts = [*parts[:FEW], f"{len(rest)} more to end better than some"]
-    return f"On other problems like these, expect {listed(parts)}."
+    parts = [
+        f"{_few(winners)} to end better than {_few(losers)}"
+        for losers, winners in [*groups.items()][:GROUPS]
+    ]
+    rest = " (the table has more pairs)" if len(groups) > GROUPS else ""
+    return f"On other problems like these, expect {', and '.join(parts)}{rest}."
 
 
-def _wins(overall: Overall) -> dict[str, list[str]]:
-    wins: dict[str, list[str]] = {}
-    for name in overall.methods:
-        for pair in overall.pairs:
-            if (pair.a, pair.verdict) == (name, "better"):
-                wins.setdefault(name, []).append(pair.b)
-            if (pair.b, pair.verdict) == (name, "worse"):
-                wins.setdefault(name, []).append(pair.a)
-    return wins
+def _groups(overall: Overall) -> dict[tuple[str, ...], list[str]]:
+    """The methods that are better than the same others, by those; who beats most comes first."""
+    wins: dict[str, list[str]] = {name: [] for name in overall.methods}
+    for pair in overall.pairs:
+        if pair.verdict in ("better", "worse"):
+            winner, loser = (pair.a, pair.b) if pair.verdict == "better" else (pair.b, pair.a)
+            wins[winner].append(loser)
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for winner in sorted(wins, key=lambda name: -len(wins[name])):
+        if losers := tuple(name for name in overall.methods if name in wins[winner]):
+            groups.setdefault(losers, []).append(winner)
+    return groups
 
 
 def _few(names: Sequence[str]) -> str:
-    return listed(names) if len(names) <= FEW else f"{len(names)} others"
+    return listed(names) if len(names) <= FEW else f"{len(names)} of them"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -23,7 +23,7 @@ from src.reporting.figures_numbers import (
 )
 from src.results.status import Status
 
-Kind = Literal["line", "step", "path", "contour", "points", "mark", "interval", "bar"]
+Kind = Literal["line", "step", "path", "contour", "points", "mark", "interval", "bar", "cell"]
 INK = 48  # the style of what belongs to no method: the last colour, the first marker and dash
 SHARE = (0.0, 1.03)
 LOWER, HIGHER = "lower is better", "higher is better"
@@ -42,6 +42,7 @@ class Axis:
         mark: the position of a line across the panel.
         limits: lowest and highest position; None takes them from the values.
         better: which way is better, in words; nothing where neither is.
+        upright: whether the categories of an x axis stand above it, each from bottom to top.
     """
 
     label: str
@@ -51,6 +52,7 @@ class Axis:
     mark: float | None = None
     limits: tuple[float, float] | None = None
     better: str = ""
+    upright: bool = False
 
     @property
     def title(self) -> str:
@@ -67,6 +69,7 @@ class Series:
         style: the number of its colour, dashes and marker.
         hollow: drawn as minor: not completed, not tuned, single runs behind their mean.
         notes: a text for each point, shown under the pointer.
+        shades, texts: of cells: how strongly each is filled, 0 most, and what stands in it.
     """
 
     name: str
@@ -78,6 +81,8 @@ class Series:
     high: Sequence[float] = ()
     hollow: bool = False
     notes: Sequence[str] = ()
+    shades: Sequence[int] = ()
+    texts: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,10 @@ class Panel:
 
 @dataclass(frozen=True)
 class Key:
-    """What a kind of mark means, in the legend. `band` is the area of a line."""
+    """What a kind of mark means, in the legend. `band` is the area of a line.
+
+    The style of a cell is its shade.
+    """
 
     kind: Kind | Literal["band"]
     text: str

@@ -19,7 +19,8 @@ from src.reporting.tables import csv_text
 
 HERE = Path(__file__).parent
 TEXTUAL = {"method", "pair", "verdict", "good range", "setting", "value", "time", "event", "detail",
-           "run", "status", "trial", "test"}  # fmt: skip
+           "run", "status", "trial", "test", "problem", "metric", "verdict there",
+           "beyond them"}  # fmt: skip
 VERDICTS = {"better", "worse", "undecided"}
 FOOTER = (
     "Point at a figure to read values; hold Ctrl and turn the wheel to zoom, drag to move, "
@@ -174,6 +175,7 @@ def _entry(text: str, style: int, key: Key, *, method: bool = True) -> dict[str,
         "color": style % len(charts.COLORS),
         "dash": style % len(charts.DASHES),
         "line": key.kind in ("line", "step", "path", "interval"),
+        "shade": style if key.kind == "cell" else None,
         "thick": key.kind if key.kind in ("band", "bar") else "",
         "marker": marker if method or key.kind in ("points", "mark", "interval") else "",
         "hollow": key.hollow,

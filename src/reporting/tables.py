@@ -53,9 +53,11 @@ LATEX = {
 
 
 ARROWS = "↓: less is better; ↑: more is better"
-LEFT = ("method", "pair", "verdict", "test")  # columns of words
-TEXTS = ("method", "kind", "metric", "direction", "a", "b", "test", "verdict")
-WHOLE = ("rank", "n", "diverged", "seeds_to_settle")  # and numbers of runs that reached the target
+LEFT = ("method", "pair", "verdict", "test", "problem")  # columns of words
+TEXTS = ("method", "kind", "metric", "direction", "a", "b", "test", "verdict", "problem", "doubt",
+         "withheld", "unbeaten")  # fmt: skip
+WHOLE = ("rank", "n", "diverged", "seeds_to_settle", "wins", "ties", "losses", "unbeaten_on",
+         "reached")  # fmt: skip
 
 
 def quantities(metric: str) -> dict[str, str]:
@@ -336,17 +338,29 @@ def write_tables(comparison: Comparison, folder: Path) -> None:
     }
     above = [f"Withheld: {line(doubt.text)}" for doubt in comparison.withheld]
     for name, ((names, *rows), values) in tables.items():
-        if not rows:  # a single method has no pairs
-            continue
-        below = notes(comparison, names)
-        written = {
-            "tex": latex(names, rows, [*below, *above]).encode(),
-            "md": markdown(names, rows, above, below).encode(),
-            "csv": csv_text(values).encode(),
-            "parquet": parquet(values),
-        }
-        for suffix, content in written.items():
-            write_whole(folder / f"{name}.{suffix}", content)
+        if rows:  # a single method has no pairs
+            write_table(folder, name, names, rows, values, above, notes(comparison, names))
+
+
+def write_table(
+    folder: Path, name: str, names: Sequence[str], rows: Sequence[Sequence[str]],
+    values: Sequence[Sequence[Any]], above: Sequence[str] = (), below: Sequence[str] = (),
+) -> None:  # fmt: skip
+    """Write a table as LaTeX, Markdown, CSV and Parquet.
+
+    Args:
+        rows: of texts, headed by `names`, for people.
+        values: unrounded, heading first, for programs.
+        above, below: notes.
+    """
+    written = {
+        "tex": latex(names, rows, [*below, *above]).encode(),
+        "md": markdown(names, rows, above, below).encode(),
+        "csv": csv_text(values).encode(),
+        "parquet": parquet(values),
+    }
+    for suffix, content in written.items():
+        write_whole(folder / f"{name}.{suffix}", content)
 
 
 def latex(names: Sequence[str], rows: Iterable[Sequence[str]], below: Iterable[str] = ()) -> str:
