@@ -20,7 +20,7 @@ def figures(overall: Overall) -> list[Figure]:
     """Every figure that has something to draw; the one to look at first comes first."""
     if not overall.problems:
         return []
-    return [overview(overall), soonest(overall), *([order(overall)] if overall.pairs else [])]
+    return [overview(overall), order(overall), soonest(overall), profiles(overall)]
 
 
 def overview(overall: Overall) -> Figure:
@@ -28,7 +28,7 @@ def overview(overall: Overall) -> Figure:
         "The number is a method's rank on the problem, by the mean of the verdict's metric over "
         "fresh seeds. The strongest cells are among the best: no method was found to end better "
         "there. The others are paler the further their mean is from the best mean, in standard "
-        "deviations between the seeds of a method. “?”: what is said about the method is withheld there."
+        "deviations between the seeds of a method. “?”: the verdict on it is withheld."
     )
     keys = (
         Key("cell", "among the best", style=0),
@@ -74,14 +74,10 @@ def _ended(overall: Overall, place: Place) -> tuple[int, str, str]:
 
 def soonest(overall: Overall) -> Figure:
     caption = (
-        "Steps to the target of each problem: a reference method's median validation loss at the "
-        "end, unless it was given; the median over fresh seeds, a miss slower than any hit. First "
-        "panel: each method's steps as a multiple of the soonest method's. Profile (Dolan and "
-        "Moré): the share of problems on which a method takes at most so many times the soonest "
-        "method's steps. Score (AlgoPerf): the mean of that profile from 1 to "
-        f"{LONGEST:g}, and what it would be were all targets harder or easier: lines that cross "
-        "are an order that depends on the target. All of them depend on which methods take part, "
-        "and a step costs some methods more than others."
+        "Steps to the target of each problem: the median over fresh seeds, a miss slower than any "
+        "hit, divided by those of the soonest method. The target is the median validation loss "
+        "with which a reference method ends, unless it was given. A step costs some methods more "
+        "than others."
     )
     keys = (
         Key("cell", f"at most {RATIOS[0]:g} times the soonest", style=0),
@@ -89,13 +85,21 @@ def soonest(overall: Overall) -> Figure:
           for shade, ratio in enumerate(RATIOS[1:], 1)),
         Key("cell", "longer, or missed (–)", style=MISSED),
     )  # fmt: skip
-    panels = [
-        _cells(overall, "Steps to the target, as multiples of the soonest", _reached),
-        _profiles(overall),
-        _scores(overall),
-    ]
+    panel = _cells(overall, "Steps to the target, as multiples of the soonest", _reached)
+    return Figure("soonest", "How soon", caption, [panel], [], keys=keys)
+
+
+def profiles(overall: Overall) -> Figure:
+    caption = (
+        "Left, Dolan and Moré's profile: the share of problems on which a method takes at most so "
+        "many times the soonest method's steps. Right, AlgoPerf's score: the mean of that profile "
+        f"from 1 to {LONGEST:g}, and what it would be were all targets harder or easier. Lines "
+        "that cross are an order that depends on the target. Both depend on which methods take "
+        "part."
+    )
     legend = [(name, number) for number, name in enumerate(overall.methods)]
-    return Figure("profiles", "How soon", caption, panels, legend, keys=keys)
+    panels = [_profiles(overall), _scores(overall)]
+    return Figure("profiles", "Profiles of how soon", caption, panels, legend)
 
 
 def _reached(overall: Overall, place: Place) -> tuple[int, str, str]:

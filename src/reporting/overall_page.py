@@ -12,7 +12,8 @@ from src.reporting.comparison_page import counted
 from src.reporting.figures import Figure
 from src.reporting.page import FOOTER, Page, Section, Table, Verdict, render
 
-SHORT = {"overview": "Overview", "profiles": "How soon", "order": "Ranks and wins"}
+SHORT = {"overview": "Overview", "order": "Ranks and wins", "soonest": "How soon",
+         "profiles": "Profiles"}  # fmt: skip
 MANY = 15  # pairs, of which the table is folded
 BESIDE = (
     " The tables lie there as LaTeX, Markdown, CSV and Parquet. Drawn again with "
@@ -28,6 +29,7 @@ def page(overall: Overall, figures: Sequence[Figure]) -> str:
         *([_standings(overall)] if overall.standings else []),
         *_present(drawn, "order"),
         *([_pairs(overall)] if overall.pairs else []),
+        *_present(drawn, "soonest"),
         *_present(drawn, "profiles"),
         _problems(overall),
     ]
