@@ -97,14 +97,14 @@ def ours(config: Config, epochs: int, rows: bool) -> None:
     evaluator = Evaluator(parts, config.trainer.evaluate if rows else [])
     for _ in train(
         parts.model,
+        parts.loss,
         parts.optimizer,
         parts.schedule,
-        parts.data.train,
+        parts.batches,
         evaluator,
         Position(),
         seed=config.seed,
         epochs=epochs,
-        batch_size=config.data.batch_size,
         evaluate_every=LOG_EVERY if rows else 60_000,
     ):
         pass

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from src.errors import InputError
-from src.metrics import Metric, Set
+from src.metrics import SETS, Set, is_metric, part
 
 PROJECT = Path(__file__).resolve().parents[1]
 CONF = PROJECT / "conf"
@@ -25,14 +25,30 @@ class Section(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Data(Section):
-    name: str
-    root: str | None = None
+class Data(Section, extra="allow"):
+    """How data are split and batched; the other keys are the source's, `_target_` among them."""
+
     batch_size: Annotated[int, Field(ge=1)]
     validation_fraction: Annotated[float, Field(ge=0, lt=1)]
     split_seed: Annotated[int, Field(ge=0, lt=2**32)]
-    mean: float
-    std: Annotated[float, Field(gt=0)]
+    drop_last: bool = False
+    shuffle: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_names(cls, values: Any) -> Any:
+        """Configs before there were functions named one of the four sets of then."""
+        if not isinstance(values, dict) or "_target_" in values or "name" not in values:
+            return values
+        name = values["name"]
+        left_out = ("name", "root") if name == "digits" else ("name",)  # its root did nothing
+        others = {key: value for key, value in values.items() if key not in left_out}
+        return {"_target_": f"src.data.{name}.load", **others}
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """The function that reads the data, and its settings."""
+        return dict(self.model_extra or {})
 
 
 class EarlyStopping(Section):
@@ -50,10 +66,12 @@ class Trainer(Section):
     device: Literal["auto", "cpu", "cuda", "mps"]
     threads: Annotated[int, Field(ge=1, le=1024)] | None
     deterministic: bool
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    accumulate: Annotated[int, Field(ge=1)] = 1
 
 
 class Objective(Section):
-    metric: Metric
+    metric: str
     direction: Literal["minimize", "maximize"]
     row: Literal["best", "last"]
 
@@ -61,8 +79,8 @@ class Objective(Section):
 class Config(Section):
     """The config of a run.
 
-    `optimizer`, `scheduler`, `model`, `sampler` and `pruner` are open groups: the schema behind
-    them is the signature and the checks of the class that their `_target_` names.
+    `optimizer`, `scheduler`, `model`, `loss`, `sampler` and `pruner` are open groups: the schema
+    behind them is the signature and the checks of the class that their `_target_` names.
     """
 
     seed: Annotated[int, Field(ge=0, lt=2**32)]
@@ -73,6 +91,7 @@ class Config(Section):
     optimizer: dict[str, Any]
     scheduler: dict[str, Any]
     model: dict[str, Any]
+    loss: dict[str, Any] = {"_target_": "src.losses.CrossEntropy"}
     data: Data
     trainer: Trainer
     objective: Objective
@@ -128,9 +147,14 @@ def first_error(error: ValidationError) -> str:
 def _check_objective(config: Config) -> None:
     """Refuse a metric that no row of the run will hold."""
     evaluated, metric = config.trainer.evaluate, config.objective.metric
+    if not is_metric(metric):
+        raise InputError(
+            f"objective.metric={metric}: must be SET_NAME, of a set ({', '.join(SETS)}) and a name "
+            "that the loss has for what it measures (loss, accuracy, ...)"
+        )
     if len({*evaluated}) < len(evaluated):
         raise InputError(f"trainer.evaluate={evaluated}: names a set twice")
-    if metric.split("_")[0] not in evaluated:
+    if part(metric) not in evaluated:
         raise InputError(
             f"objective.metric={metric}: trainer.evaluate={evaluated} does not evaluate that set"
         )

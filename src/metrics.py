@@ -1,7 +1,7 @@
 """What an evaluation measures on each set, and which way each of these is better."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from typing import Literal, TypeVar, get_args
 
@@ -40,12 +40,14 @@ class Direction(StrEnum):
 
 
 Set = Literal["train", "val", "test"]
-# What is measured on a set, in the order in which `evaluate` returns it.
-DIRECTIONS = {"loss": Direction.MINIMIZE, "accuracy": Direction.MAXIMIZE}
-Metric = Literal[
-    "train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_loss", "test_accuracy"
-]
-METRICS: tuple[Metric, ...] = get_args(Metric)
+SETS: tuple[Set, ...] = get_args(Set)
+LOSS = "loss"  # what every loss measures; it names the others itself
+# Of the quantities that losses here measure; a record holds those of a loss of one's own.
+DIRECTIONS = {
+    LOSS: Direction.MINIMIZE,
+    "accuracy": Direction.MAXIMIZE,
+    "mae": Direction.MINIMIZE,
+}
 
 
 def quantity(metric: str) -> str:
@@ -53,11 +55,26 @@ def quantity(metric: str) -> str:
     return metric.partition("_")[2]
 
 
-def direction_of(metric: str, otherwise: str = Direction.MINIMIZE) -> Direction:
+def part(metric: str) -> str:
+    """The set that a metric is measured on: `val` of `val_loss`."""
+    return metric.partition("_")[0]
+
+
+def is_metric(name: str) -> bool:
+    """Whether a name of a row is that of a metric; `train_seconds` isn't."""
+    return part(name) in SETS and quantity(name) not in ("", "seconds")
+
+
+def direction_of(
+    metric: str,
+    otherwise: str = Direction.MINIMIZE,
+    directions: Mapping[str, str] = DIRECTIONS,
+) -> Direction:
     """The direction of a metric.
 
     Args:
         metric: `val_loss`, say.
-        otherwise: the direction of a metric that the table above doesn't hold.
+        otherwise: the direction of a metric that the table doesn't hold.
+        directions: of quantities; those of a record, say.
     """
-    return DIRECTIONS.get(quantity(metric), Direction(otherwise))
+    return Direction(directions.get(quantity(metric), otherwise))

@@ -12,7 +12,7 @@ from src.cli import one_line_errors
 from src.config import OUTPUTS, parse
 from src.errors import InputError
 from src.results.folder import load_config, load_json
-from src.results.identity import Difference, environment, threads
+from src.results.identity import Difference, config_digest, environment, threads
 from src.results.status import ENDED, Status
 
 TIMES = ("train_seconds", "wall_seconds")  # of a row; no two runs share them
@@ -80,7 +80,7 @@ def _read(folder: Path) -> dict[str, Any]:
     """A run's rows, result and provenance; empty if the run left none."""
     from omegaconf import OmegaConf
 
-    from src.results import digest, read_rows
+    from src.results import read_rows
 
     config = parse(OmegaConf.create(load_config(folder)))
     try:
@@ -91,7 +91,7 @@ def _read(folder: Path) -> dict[str, Any]:
         "rows": rows,
         "result": load_json(folder, "result.json") or {},
         "provenance": load_json(folder, "provenance.json") or {},
-        "config_sha256": digest(config.model_dump()),
+        "config_sha256": config_digest(config),
     }
 
 

@@ -4,7 +4,7 @@ import inspect
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pkgutil import resolve_name
@@ -12,20 +12,25 @@ from typing import Any, TypeVar
 
 from src.errors import InputError
 
-# The security boundary: a config may name only classes below these. Classes of one's own are
+# The security boundary: a config may name only what is below these. Classes of one's own are
 # allowed by the environment, FAIRSTEP_ALLOW='my_methods.*,theirs.optim.*', or by a script that
 # calls `allow` before `main`; config alone can never widen this list.
 ALLOWED_TARGETS = [
     "src.optimizers.*",
+    "src.data.*",
     "src.models.*",
+    "src.losses.*",
     "src.training.schedules.*",
     "src.hooks.Check",
     "src.loggers.*",
     "src.sweeping.samplers.*",
     "torch.optim.*",
+    "torchvision.models.*",
     "optuna.samplers.*",
     "optuna.pruners.*",
 ]
+
+FUNCTIONS = ("data", "model")  # groups whose `_target_` may be a function
 
 T = TypeVar("T")
 
@@ -47,32 +52,64 @@ def build(group: str, settings: dict[str, Any], kind: type[T], *args: Any, **kwa
 
     Args:
         group: the group's name, for messages.
-        settings: the group's config; everything but `_target_` goes to the class.
+        settings: the group's config; everything but `_target_` goes to the class or function.
         kind: the class that the object must be an instance of.
 
     Raises:
-        InputError: the target isn't allowed or isn't a `kind`, or the class refuses a setting.
+        InputError: the target isn't allowed or makes no `kind`, or refuses a setting.
     """
-    target = str(settings.get("_target_"))
-    _check_allowed(group, target, target)
-    given = {key: value for key, value in settings.items() if key != "_target_"}
-    try:
-        cls = resolve_name(target)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"{group}._target_={target}: {_reason(error)}") from error
-    # The class's own module and name: a path through an allowed module can lead anywhere.
-    module, name = getattr(cls, "__module__", "?"), getattr(cls, "__qualname__", "?")
-    _check_allowed(group, target, f"{module}.{name}")
-    if not isinstance(cls, type) or not issubclass(cls, kind):
-        raise InputError(f"{group}._target_={target}: not a {kind.__module__}.{kind.__name__}")
+    target = resolve(group, settings)
+    if not (issubclass(target, kind) if isinstance(target, type) else _may_call(group, target)):
+        raise InputError(_wrong(group, settings, kind, "not a"))
     with blaming(group, settings):
-        _check_flags(cls, given)
-        return cls(*args, **kwargs, **given)
+        given = arguments(settings)
+        _check_flags(target, given)
+        made = target(*args, **kwargs, **given)
+    if not isinstance(made, kind):
+        raise InputError(_wrong(group, settings, kind, f"returns a {type(made).__name__}, not a"))
+    return made
 
 
-def _check_flags(cls: type, given: dict[str, Any]) -> None:
+def _may_call(group: str, function: Callable[..., Any]) -> bool:
+    """Whether a function is one that makes what the group needs; here only sources of data do."""
+    return group in FUNCTIONS and (
+        not function.__module__.startswith("src.") or function.__name__ == "load"
+    )
+
+
+def resolve(group: str, settings: dict[str, Any]) -> Callable[..., Any]:
+    """The class or function that a `_target_` names.
+
+    Raises:
+        InputError: it isn't allowed, or isn't there.
+    """
+    path = str(settings.get("_target_"))
+    _check_allowed(group, path, path)
+    try:
+        target = resolve_name(path)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"{group}._target_={path}: {_reason(error)}") from error
+    # Its own module and name: a path through an allowed module can lead anywhere.
+    module, name = getattr(target, "__module__", "?"), getattr(target, "__qualname__", "?")
+    _check_allowed(group, path, f"{module}.{name}")
+    if not callable(target):
+        raise InputError(f"{group}._target_={path}: neither a class nor a function")
+    function: Callable[..., Any] = target
+    return function
+
+
+def arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a group's config gives to its class or function."""
+    return {key: value for key, value in settings.items() if key != "_target_"}
+
+
+def _wrong(group: str, settings: dict[str, Any], kind: type, reason: str) -> str:
+    return f"{group}._target_={settings['_target_']}: {reason} {kind.__module__}.{kind.__name__}"
+
+
+def _check_flags(target: Callable[..., Any], given: dict[str, Any]) -> None:
     """Refuse a word for an argument whose default is true or false: "no" would mean yes."""
-    for name, argument in inspect.signature(cls).parameters.items():
+    for name, argument in inspect.signature(target).parameters.items():
         if isinstance(argument.default, bool) and isinstance(given.get(name), str):
             raise ValueError(f"{name} must be true or false, got {given[name]!r}")
 
@@ -82,6 +119,8 @@ def blaming(group: str, settings: dict[str, Any]) -> Iterator[None]:
     """Turn what a class says against its settings into an InputError of one line."""
     try:
         yield
+    except InputError:  # which names the setting itself
+        raise
     except Exception as error:
         shown = ", ".join(f"{key}={value}" for key, value in settings.items() if key != "_target_")
         raise InputError(f"{group}: {settings['_target_']}({shown}): {_reason(error)}") from error

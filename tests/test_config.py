@@ -16,6 +16,8 @@ from src.composing import check_choices, find, register
 from src.config import CONF, PROJECT, parse
 from src.errors import InputError
 from src.models import MLP
+from src.results import digest
+from src.results.identity import config_digest
 from src.targets import ALLOWED_TARGETS, allow, build
 from tests.helpers import MNIST_ROOTS, composed
 
@@ -25,14 +27,16 @@ def choices(group: str) -> list[str]:
     return sorted(str(path.relative_to(folder))[:-5] for path in folder.rglob("*.yaml"))
 
 
-# `protocol` belongs to `python -m src.compare`, whose tests compose it.
-OTHERS = ("hydra", "protocol")
+# `protocol` belongs to `python -m src.compare`, whose tests compose it; data, losses and models are
+# made for each other or aren't, so they are tried as problems.
+OTHERS = ("hydra", "protocol", "data", "loss", "problem", "suite", "model")
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name not in OTHERS)
 ALL = [(group, choice) for group in GROUPS for choice in choices(group)]
+ALL += [("data", "digits"), ("loss", "cross_entropy"), ("model", "mlp"), ("model", "logreg")]
 
 
 def test_the_groups_are_found() -> None:
-    assert {"optimizer", "model", "data", "trainer", "experiment"} <= {*GROUPS}
+    assert {"optimizer", "trainer", "experiment"} <= {*GROUPS}
     assert {"sgd", "momentum", "nesterov", "adam", "torch/adam"} <= {*choices("optimizer")}
 
 
@@ -42,16 +46,16 @@ def test_every_file_composes_and_builds(group: str, choice: str) -> None:
     from src.training.loop import stepper, training_loss
 
     config = parse(composed(f"{group}={choice}"))
-    if config.data.name != "digits":
+    if config.data.source["_target_"] == "src.data.mnist.load":
         root = next((str(r) for r in MNIST_ROOTS if (r / "MNIST").is_dir()), None)
-        if config.data.name != "mnist" or root is None:
-            pytest.skip(f"{config.data.name} is not here: composed and checked, not built")
+        if root is None:
+            pytest.skip("MNIST is not here: composed and checked, not built")
         config = parse(composed(f"{group}={choice}", f"data.root={root}"))
     parts = assemble(config)
     logits = parts.model(parts.data.test.inputs[:3])
-    assert logits.shape == (3, parts.data.num_classes)
+    assert logits.shape == (3, parts.data.shapes.classes)
     before = [parameter.detach().clone() for parameter in parts.model.parameters()]
-    step = stepper(parts.optimizer, partial(training_loss, parts.model))
+    step = stepper(parts.optimizer, partial(training_loss, parts.model, parts.loss))
     for _ in range(2):  # the first step of some methods moves nothing
         step(parts.data.test.inputs[:3], parts.data.test.targets[:3])
     after = list(parts.model.parameters())
@@ -70,8 +74,10 @@ def test_defaults_are_the_originals() -> None:
 
 def test_tutorial() -> None:
     config = parse(composed("experiment=tutorial", "optimizer=nesterov"))
-    assert (config.data.name, config.data.batch_size) == ("mnist", 64)
-    assert (config.data.validation_fraction, config.data.mean, config.data.std) == (0, 0, 1)
+    assert config.data.source == {
+        "_target_": "src.data.mnist.load", "root": "data/", "mean": 0.0, "std": 1.0,
+    }  # fmt: skip
+    assert (config.data.batch_size, config.data.validation_fraction) == (64, 0)
     assert (config.trainer.epochs, config.trainer.evaluate_every) == (10, 10_000)
     assert config.trainer.evaluate == ["train", "test"]
     assert config.optimizer["_target_"] == "src.optimizers.Nesterov"
@@ -87,7 +93,7 @@ def refused(changes: dict[str, Any]) -> str:
     return str(error.value)
 
 
-@pytest.mark.parametrize("section", ["data", "trainer", "objective", "trainer.early_stopping"])
+@pytest.mark.parametrize("section", ["trainer", "objective", "trainer.early_stopping"])
 def test_unknown_keys_are_refused(section: str) -> None:
     assert refused({f"{section}.novel": 1}) == f"{section}.novel=1: there is no such key"
 
@@ -99,7 +105,11 @@ def test_unknown_keys_are_refused(section: str) -> None:
         ("seed", 2**32),
         ("data.batch_size", "32"),
         ("data.validation_fraction", -0.1),
-        ("data.mean", float("nan")),
+        ("data.drop_last", 1),
+        ("data.shuffle", "no"),
+        ("trainer.clip_norm", 0.0),
+        ("trainer.clip_norm", float("nan")),
+        ("trainer.accumulate", 0),
         ("trainer.deterministic", 1),
         ("trainer.evaluate", "val"),
         ("trainer.early_stopping.min_delta", -1.0),
@@ -187,7 +197,7 @@ def test_one_may_allow_a_module_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_configs_are_found_from_any_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/")
-    assert composed().data.name == "digits"
+    assert composed().data._target_ == "src.data.digits.load"
     assert (PROJECT / "conf" / "config.yaml").is_file()
 
 
@@ -311,13 +321,16 @@ def test_what_may_be_named_and_nothing_else() -> None:
     assert sorted(ALLOWED_TARGETS) == [
         "optuna.pruners.*",
         "optuna.samplers.*",
+        "src.data.*",
         "src.hooks.Check",
         "src.loggers.*",
+        "src.losses.*",
         "src.models.*",
         "src.optimizers.*",
         "src.sweeping.samplers.*",
         "src.training.schedules.*",
         "torch.optim.*",
+        "torchvision.models.*",
     ]
 
 
@@ -366,3 +379,31 @@ def test_a_run_without_validation_may_watch_what_it_has() -> None:
     watching = ("trainer.evaluate=[train]", "objective.metric=train_loss")
     config = parse(composed("data.validation_fraction=0", *watching))
     assert config.data.validation_fraction == 0
+
+
+@pytest.mark.parametrize("metric", ["loss", "val", "val_", "dev_loss", "train_seconds", ""])
+def test_what_is_no_metric(metric: str) -> None:
+    with pytest.raises(InputError, match=f"^objective.metric={metric}: must be SET_NAME"):
+        parse(composed(f"objective.metric={metric}"))
+
+
+OLD_DATA = {"name": "digits", "root": None, "batch_size": 32, "validation_fraction": 0.2,
+            "split_seed": 0, "mean": 0.0, "std": 1.0}  # fmt: skip
+
+
+def test_a_config_of_before_is_the_same_experiment() -> None:
+    """Configs named one of four sets of pictures, and had no loss."""
+    now = OmegaConf.to_container(composed())
+    assert isinstance(now, dict)
+    before = {**now, "data": OLD_DATA, "trainer": {**now["trainer"]}}
+    del before["loss"]
+    for key in ("clip_norm", "accumulate"):
+        del before["trainer"][key]
+    old, new = parse(OmegaConf.create(before)), parse(composed())
+    assert old.data.source == new.data.source
+    # What the version before wrote into result.json for `python -m src.train`.
+    written = digest({**before, "logger": {}})
+    assert config_digest(old) == config_digest(new) == written
+    assert config_digest(parse(composed("data.shuffle=false"))) != written
+    assert config_digest(parse(composed("loss.label_smoothing=0.1"))) != written
+    assert config_digest(parse(composed("trainer.clip_norm=1"))) != written

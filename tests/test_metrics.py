@@ -10,20 +10,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.config import Objective
-from src.metrics import DIRECTIONS, METRICS, Direction, Set, direction_of
+from src.metrics import DIRECTIONS, SETS, Direction, direction_of, is_metric
 
 LEAST, MOST = Direction.MINIMIZE, Direction.MAXIMIZE
 
 
-def test_every_metric_is_a_quantity_of_a_set() -> None:
-    made = tuple(f"{part}_{name}" for part, name in product(get_args(Set), DIRECTIONS))
-    assert made == METRICS
+METRICS = [f"{part}_{name}" for part, name in product(SETS, DIRECTIONS)]
+
+
+def test_a_metric_is_a_quantity_of_a_set() -> None:
+    assert all(is_metric(metric) for metric in METRICS)
+    others = ("train_seconds", "wall_seconds", "loss", "val_", "val", "batch_loss", "test", "")
+    assert not any(is_metric(name) for name in others)
     assert get_args(Objective.model_fields["direction"].annotation) == (*Direction,)
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_less_loss_and_more_accuracy_are_better(metric: str) -> None:
-    expected = LEAST if metric.endswith("loss") else MOST
+    expected = MOST if metric.endswith("accuracy") else LEAST
     assert direction_of(metric) is direction_of(metric, MOST) is expected
 
 

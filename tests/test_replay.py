@@ -173,18 +173,17 @@ def test_rows_more_and_fewer(session: Session, change: str) -> None:
 def test_other_data(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     import dataclasses
 
-    from src.data import sources, splits
+    from src.data import digits, splits
 
     folder = made(session)
 
-    def other(root: str | None) -> Any:
-        raw = sources.digits(root)
-        return dataclasses.replace(raw, train_images=raw.train_images.flip(-1), sha256="1234")
-
-    monkeypatch.setitem(sources.SOURCES, "digits", other)
-    splits.load.cache_clear()
+    made_of = digits.load()
+    train = dataclasses.replace(made_of.train, inputs=made_of.train.inputs.flip(-1))
+    other = dataclasses.replace(made_of, train=train, sha256="1234")
+    monkeypatch.setattr(splits, "build", lambda *settings: other)
+    splits._load.cache_clear()
     answer = replay(session, folder)
-    splits.load.cache_clear()
+    splits._load.cache_clear()
     assert answer.status == 1
     assert "data_sha256" in answer.out
     assert "1234" in answer.out

@@ -554,15 +554,15 @@ def test_rows_that_are_gone(session: Session) -> None:
 def test_data_that_changed(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     import dataclasses
 
-    from src.data import sources, splits
+    from src.data import digits, splits
 
     folder = unfinished(session)
     before = contents(folder)
-    other = lambda root: dataclasses.replace(sources.digits(root), sha256="1234")  # noqa: E731
-    monkeypatch.setitem(sources.SOURCES, "digits", other)
-    splits.load.cache_clear()
+    other = dataclasses.replace(digits.load(), sha256="1234")
+    monkeypatch.setattr(splits, "build", lambda *settings: other)
+    splits._load.cache_clear()
     answer = session.train(f"resume={folder}")
-    splits.load.cache_clear()
+    splits._load.cache_clear()
     assert answer.status == 1
     assert f"error: {folder}: the data have changed: their SHA-256 is 1234, it was " in answer.err
     assert len(answer.err.splitlines()) == 1

@@ -37,14 +37,14 @@ def epochs(root: str, optimizer: str, seed: int, *changes: str) -> list[Row]:
     return list(
         train(
             parts.model,
+            parts.loss,
             parts.optimizer,
             parts.schedule,
-            parts.data.train,
+            parts.batches,
             Evaluator(parts, ["test"]),
             Position(),
             seed=config.seed,
             epochs=2,
-            batch_size=config.data.batch_size,
             evaluate_every=60_000,
         )
     )
@@ -67,4 +67,6 @@ def test_another_learning_rate_does_not(mnist_root: str) -> None:
 
 
 def test_all_images_train(mnist_root: str) -> None:
-    assert len(load("mnist", mnist_root, 0.0, 1.0, 0.0, 0).train) == 60_000
+    assert (
+        len(load({"_target_": "src.data.mnist.load", "root": mnist_root}, 0.0, 0).train) == 60_000
+    )

@@ -18,7 +18,6 @@ from src.comparing import refused
 from src.composing import check_choices, chosen_by_sweep, slug
 from src.config import CONF, Section, first_error, flatten, job_config, parse
 from src.errors import InputError
-from src.metrics import Metric
 from src.overrides import override
 from src.results import digest
 from src.results.identity import STARTED, settings
@@ -35,7 +34,7 @@ class Protocol(Section):
     searches: Annotated[int, Field(ge=1)]
     seeds: Annotated[int, Field(ge=2)]
     first_seed: Annotated[int, Field(ge=100, lt=2**31)]
-    metric: Metric
+    metric: str
     reference: str | None
     target: float | None
     n_jobs: Annotated[int, Field(ge=1)]

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from src.config import first_error
 from src.errors import InputError
 from src.files import write_whole
-from src.metrics import METRICS
+from src.metrics import is_metric
 
 FILE, RUNS = "comparison.json", "runs.jsonl"
 # Control characters break SVG files, lone surrogates can't be written as UTF-8, and marks of
@@ -52,9 +52,11 @@ class Open(Part, extra="allow"):
     def _pass_over(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        known = {*cls.model_fields, *METRICS}
-        fits = {name for name, value in values.items() if isinstance(value, cls.entry)}
-        return {name: value for name, value in values.items() if name in known | fits}
+        return {
+            name: value
+            for name, value in values.items()
+            if name in cls.model_fields or is_metric(name) or isinstance(value, cls.entry)
+        }
 
 
 class Row(Open):

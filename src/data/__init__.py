@@ -1,7 +1,10 @@
-"""Data sets as tensors in memory, split into train, validation and test, and their batches."""
+"""Data sets as tensors in memory, split into train, validation and test, and their batches.
 
-from src.data.batches import batches, permutation
-from src.data.sources import sizes
-from src.data.splits import Split, Splits, load
+Each other file is a source: its `load` takes the source's settings and returns a `Dataset`.
+"""
 
-__all__ = ["Split", "Splits", "batches", "load", "permutation", "sizes"]
+from src.data.batches import Batches, permutation
+from src.data.dataset import Dataset, Split
+from src.data.splits import Splits, load, shapes_ahead
+
+__all__ = ["Batches", "Dataset", "Split", "Splits", "load", "permutation", "shapes_ahead"]

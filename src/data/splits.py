@@ -1,30 +1,17 @@
-"""A data set in memory: normalised once, split the same way whatever the run's seed."""
+"""Data in memory: read once, split the same way whatever the run's seed."""
 
-import math
+import json
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
-from torch import Tensor
 
-from src.data import sources
-
-
-@dataclass(frozen=True)
-class Split:
-    """Inputs, float32 of shape (n, channels, height, width), and class indices, int64 (n,)."""
-
-    inputs: Tensor
-    targets: Tensor
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def to(self, device: torch.device) -> "Split":
-        return Split(self.inputs.to(device), self.targets.to(device))
-
-    def take(self, indices: Tensor) -> "Split":
-        return Split(self.inputs[indices], self.targets[indices])
+from src.data.dataset import Dataset, Split, check
+from src.shapes import Shapes
+from src.targets import arguments, blaming, build, resolve
 
 
 @dataclass(frozen=True)
@@ -34,59 +21,57 @@ class Splits:
     train: Split
     val: Split
     test: Split
-    num_classes: int
-    sha256: str  # of the data as read, before it is normalised or split
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of an input: (channels, height, width)."""
-        return tuple(self.train.inputs.shape[1:])
-
-    @property
-    def in_features(self) -> int:
-        return math.prod(self.shape)
+    shapes: Shapes
+    sha256: str  # of the data as read, before they are split
 
     def to(self, device: torch.device) -> "Splits":
         train, val, test = (part.to(device) for part in (self.train, self.val, self.test))
-        return Splits(train, val, test, self.num_classes, self.sha256)
+        return Splits(train, val, test, self.shapes, self.sha256)
 
 
-@lru_cache(maxsize=2)  # runs of one process share the tensors, which nobody writes to
-def load(
-    name: str,
-    root: str | None,
-    mean: float,
-    std: float,
-    validation_fraction: float,
-    split_seed: int,
-) -> Splits:
-    """Read a data set and split it.
+def load(source: Mapping[str, Any], validation_fraction: float, split_seed: int) -> Splits:
+    """Read data and split them.
 
     Args:
-        name: one of `sources.SOURCES`.
-        root: the folder it is kept in, and downloaded to when missing.
-        mean, std: pixels in [0, 1] become (pixel - mean) / std.
-        validation_fraction: share of the training images held out, in [0, 1), rounded to whole
-            images.
+        source: the function that reads them, `_target_`, and its settings.
+        validation_fraction: share of the training set held out, in [0, 1), rounded to whole
+            samples.
         split_seed: chooses which.
 
     Raises:
-        InputError: an unknown name, or data that is missing, truncated or altered.
+        InputError: a setting is refused, or the data are not what they must be.
     """
-    sources.sizes(name)
-    raw = sources.SOURCES[name](root)
-    held_out = round(validation_fraction * len(raw.train_targets))
-    train = _normalise(raw.train_images, raw.train_targets, mean, std)
-    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(split_seed))
+    return _load(json.dumps(source, sort_keys=True), validation_fraction, split_seed)
+
+
+@lru_cache(maxsize=2)  # runs of one process share the tensors, which nobody writes to
+def _load(source: str, validation_fraction: float, split_seed: int) -> Splits:
+    settings = json.loads(source)
+    data = build("data", settings, Dataset)
+    with blaming("data", settings):
+        check(data)
+    held_out = round(validation_fraction * len(data.train))
+    order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(split_seed))
     return Splits(
-        # Sorted: which images validate is all that the split decides.
-        train=train.take(order[held_out:].sort().values) if held_out else train,
-        val=train.take(order[:held_out].sort().values),
-        test=_normalise(raw.test_images, raw.test_targets, mean, std),
-        num_classes=int(raw.train_targets.max()) + 1,
-        sha256=raw.sha256,
+        # Sorted: which samples validate is all that the split decides.
+        train=data.train.take(order[held_out:].sort().values) if held_out else data.train,
+        val=data.train.take(order[:held_out].sort().values),
+        test=data.test,
+        shapes=data.shapes,
+        sha256=data.digest(),
     )
 
 
-def _normalise(images: Tensor, targets: Tensor, mean: float, std: float) -> Split:
-    return Split(((images - mean) / std).unsqueeze(1), targets)
+def shapes_ahead(source: Mapping[str, Any]) -> Shapes | None:
+    """The shapes of data that would have to be downloaded first; None of those that are here.
+
+    A source whose file has a function `ahead` beside its own says so by that.
+    """
+    settings = dict(source)
+    function = resolve("data", settings)
+    ahead = getattr(sys.modules[function.__module__], "ahead", None)
+    if ahead is None:
+        return None
+    with blaming("data", settings):
+        shapes: Shapes | None = ahead(**arguments(settings))
+        return shapes

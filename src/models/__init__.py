@@ -1,4 +1,4 @@
-"""Models. Each takes the data's `in_features` and `num_classes` first, then its own settings."""
+"""Models, made to the shapes of data and loss: see `src.training.build.build_model`."""
 
 from src.models.mlp import MLP
 

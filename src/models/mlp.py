@@ -20,7 +20,7 @@ class MLP(nn.Module):
 
     Args:
         in_features: values in one input, >= 1.
-        num_classes: logits in one output, >= 1.
+        out_features: values in one output, >= 1.
         hidden_sizes: widths of the hidden layers, each >= 1; none makes logistic regression.
         activation: one of `ACTIVATIONS`.
 
@@ -33,7 +33,7 @@ class MLP(nn.Module):
     def __init__(
         self,
         in_features: int,
-        num_classes: int,
+        out_features: int,
         hidden_sizes: Sequence[int] = (100,),
         activation: str = "relu",
     ) -> None:
@@ -42,13 +42,13 @@ class MLP(nn.Module):
             raise ValueError(f"hidden_sizes must be integers >= 1, got {list(hidden_sizes)}")
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}: {activation!r}")
-        *hidden, last = pairwise([in_features, *hidden_sizes, num_classes])
+        *hidden, last = pairwise([in_features, *hidden_sizes, out_features])
         layers: list[nn.Module] = [nn.Flatten()]
         for size_in, size_out in hidden:
             layers += [nn.Linear(size_in, size_out), ACTIVATIONS[activation]()]
         self.layers = nn.Sequential(*layers, nn.Linear(*last))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Logits, shape (batch, num_classes), of inputs of shape (batch, ...)."""
-        logits: Tensor = self.layers(inputs)
-        return logits
+        """Outputs, shape (batch, out_features), of inputs of shape (batch, ...)."""
+        outputs: Tensor = self.layers(inputs)
+        return outputs

@@ -8,6 +8,7 @@ from typing import Any
 
 from src.config import Config, flatten
 from src.errors import InputError
+from src.results.record import digest
 
 STARTED = ("trial", "resume", "logger")  # how a run was started
 SEARCHED = ("sampler", "pruner", "search")  # how its settings were searched
@@ -18,13 +19,51 @@ Difference = tuple[str, Any, Any]  # what, recorded, now
 ABSENT = object()
 
 
+# Settings that came later, at the values that change nothing, and what was called otherwise:
+# records of before and after name the same experiment.
+SINCE: dict[str, dict[str, Any]] = {
+    "data": {"drop_last": False, "shuffle": True},
+    "trainer": {"clip_norm": None, "accumulate": 1},
+    "loss": {"class_weights": None, "label_smoothing": 0.0},
+}
+NAMED = ("digits", "mnist", "fashion_mnist", "kmnist")  # by `data.name`
+
+
+def canonical(config: Mapping[Any, Any]) -> dict[Any, Any]:
+    """A config as versions of before wrote it, if they could have made the run."""
+    values = dict(config)
+    for group, since in SINCE.items():
+        if isinstance(node := values.get(group), Mapping):
+            values[group] = {
+                key: value
+                for key, value in node.items()
+                if key not in since or value != since[key] or type(value) is not type(since[key])
+            }
+    if values.get("loss") == {"_target_": "src.losses.CrossEntropy"}:
+        del values["loss"]
+    data = values.get("data")
+    if isinstance(data, Mapping) and (name := _name(data.get("_target_"))):
+        others = {key: value for key, value in data.items() if key != "_target_"}
+        values["data"] = {"name": name, "root": None, **others}
+    return values
+
+
+def _name(target: object) -> str | None:
+    return next((name for name in NAMED if target == f"src.data.{name}.load"), None)
+
+
+def config_digest(config: Config) -> str:
+    """The digest of a run's settings, however it was taken up."""
+    return digest(canonical({**config.model_dump(), "resume": None}))
+
+
 def settings(config: Mapping[Any, Any], without: Iterable[str]) -> dict[str, Any]:
     """A config, flat, without some of its keys and the keys below them."""
     left_out = tuple(without)
     below = tuple(f"{key}." for key in left_out)
     return {
         key: value
-        for key, value in flatten(config).items()
+        for key, value in flatten(canonical(config)).items()
         if key not in left_out and not key.startswith(below)
     }
 

@@ -17,7 +17,7 @@ from src.results.folder import load_json
 
 FILES = ("config.yaml", "metrics.jsonl", "result.json")  # one of them makes a folder a run's
 UNFINISHED = "unfinished"  # without a result: under way, or killed
-GROUPS = ("optimizer", "scheduler", "model")  # which name a class
+GROUPS = ("optimizer", "scheduler", "model", "data", "loss")  # which name a class or function
 ORIGINS = {"comparisons": "comparison", "replays": "replay"}  # by the folder that it lies in
 
 
@@ -45,7 +45,7 @@ def facts(folder: Path, root: Path) -> dict[str, Any]:
     Returns:
         Also `written` (local time, ISO 8601), `folder`, `origin` (run, job of a multirun,
         trial, comparison, replay), `of` (the multirun, study or comparison), and for each group
-        the choice that it was made from: `optimizer`, `scheduler`, `model`, `data`.
+        the choice that it was made from: `optimizer`, `scheduler`, `model`, `data`, `loss`.
 
     Raises:
         InputError: a file is damaged.
@@ -58,7 +58,7 @@ def facts(folder: Path, root: Path) -> dict[str, Any]:
     except RecursionError as error:
         raise InputError(f"{folder}: result.json: {error}") from error
     own = {"folder": shown(folder), "written": time, "origin": origin, "of": of}
-    return {**config, **ended, "data": config.get("data.name"), **own}
+    return {**config, **ended, **own}
 
 
 def shown(folder: Path) -> str:
@@ -122,7 +122,7 @@ def _origin(folder: Path, root: Path) -> tuple[str, str | None]:
 def _choice(group: str, node: Any) -> Any:
     """The file of conf/ that a group was made from, by its class and values; else the class."""
     if not isinstance(node, Mapping) or "_target_" not in node:
-        return None
+        return node.get("name") if isinstance(node, Mapping) else None  # data, in older configs
     target = node["_target_"]
     same = [each for each in _choices(group) if each[1].get("_target_") == target]
     equal = [each for each in same if each[1].items() <= node.items()] if len(same) > 1 else same

@@ -1,39 +1,41 @@
-"""Loss and accuracy over whole sets."""
+"""The loss and its metrics over whole sets."""
 
 import time
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from src.data import Split
-from src.metrics import DIRECTIONS
+from src.losses import Loss
+from src.metrics import LOSS
 from src.training.build import Parts
+from src.training.loop import outputs_of
 from src.training.weights import judged
 
 BATCH = 2048  # large enough to fill the cores, small enough for its activations to stay in cache
 
 
 @torch.inference_mode()
-def evaluate(model: nn.Module, data: Split) -> tuple[float, float]:
-    """Mean cross-entropy and the share of correct predictions; every sample counts once."""
+def evaluate(model: nn.Module, loss: Loss, data: Split) -> dict[str, float]:
+    """The mean loss, and the mean of each of its metrics; every sample counts once."""
     was_training = model.training
     model.eval()
-    loss, correct = 0.0, 0
+    sums = dict.fromkeys((LOSS, *loss.metrics), 0.0)
     for inputs, targets in zip(data.inputs.split(BATCH), data.targets.split(BATCH), strict=True):
-        logits = model(inputs)
-        loss += F.cross_entropy(logits, targets, reduction="sum").item()
-        correct += int((logits.argmax(1) == targets).sum())
+        outputs = outputs_of(model, loss, inputs)
+        sums[LOSS] += loss.total(outputs, targets).item()
+        for name, values in loss.measures(outputs, targets).items():
+            sums[name] += values.sum().item()
     model.train(was_training)
-    return loss / len(data), correct / len(data)
+    return {name: total / len(data) for name, total in sums.items()}
 
 
 class Evaluator:
     """Evaluates the sets that the config names, and counts the seconds it takes."""
 
     def __init__(self, parts: Parts, names: Sequence[str]) -> None:
-        self.model, self.optimizer = parts.model, parts.optimizer
+        self.model, self.loss, self.optimizer = parts.model, parts.loss, parts.optimizer
         self.splits = {name: getattr(parts.data, name) for name in names}
         self.seconds = 0.0
 
@@ -42,7 +44,7 @@ class Evaluator:
         values: dict[str, float] = {}
         with judged(self.model, self.optimizer):
             for name, split in self.splits.items():
-                for quantity, value in zip(DIRECTIONS, evaluate(self.model, split), strict=True):
-                    values[f"{name}_{quantity}"] = value
+                measured = evaluate(self.model, self.loss, split)
+                values |= {f"{name}_{quantity}": value for quantity, value in measured.items()}
         self.seconds += time.perf_counter() - started
         return values

@@ -8,10 +8,10 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from src.data import Split, batches
+from src.data import Batches
+from src.losses import Loss
 from src.training.schedules import set_lr
 from src.training.weights import training
 
@@ -33,17 +33,19 @@ class Position:
 
 def train(
     model: nn.Module,
+    loss: Loss,
     optimizer: torch.optim.Optimizer,
     schedule: Callable[[int], float],
-    data: Split,
+    batches: Batches,
     evaluate: Callable[[], dict[str, float]],
     at: Position,
     *,
     seed: int,
     epochs: int,
-    batch_size: int,
     evaluate_every: int,
-    tick: Callable[[int, Tensor], None] = lambda samples, loss: None,
+    clip_norm: float | None = None,
+    accumulate: int = 1,
+    tick: Callable[[int, Tensor], None] = lambda samples, value: None,
 ) -> Iterator[Row]:
     """Train on from `at`, which it moves, and yield a row at every evaluation.
 
@@ -56,20 +58,20 @@ def train(
     resumed = time.perf_counter()
     if at.step == 0:  # later it is as it was saved
         training(optimizer)
-    step = stepper(optimizer, partial(training_loss, model))
+    step = stepper(optimizer, partial(training_loss, model, loss), clip_norm, accumulate)
     while at.epoch <= epochs:
-        for inputs, targets in batches(data, batch_size, seed, at.epoch, skip=at.seen):
+        for inputs, targets in batches.epoch(seed, at.epoch, skip=at.seen):
             set_lr(optimizer, schedule(at.step))
-            loss = step(inputs, targets)
+            value = step(inputs, targets)
             at.step += 1
             at.samples += len(targets)
             at.seen += len(targets)
             at.since_row += len(targets)
-            tick(at.samples, loss)
-            if at.since_row < evaluate_every and at.seen < len(data):
+            tick(at.samples, value)
+            if at.since_row < evaluate_every and at.seen < batches.samples:
                 continue
             at.since_row -= evaluate_every
-            batch_loss = loss.item()  # waits for the device, so the clock is read after it
+            batch_loss = value.item()  # waits for the device, so the clock is read after it
             at.train_seconds += time.perf_counter() - resumed
             values, at.wall_seconds = evaluate(), time.perf_counter() - started
             yield {
@@ -87,22 +89,40 @@ def train(
         at.epoch, at.seen, at.since_row = at.epoch + 1, 0, 0
 
 
-def training_loss(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+def training_loss(model: nn.Module, loss: Loss, inputs: Tensor, targets: Tensor) -> Tensor:
     """The mean loss of a batch."""
-    return F.cross_entropy(model(inputs), targets)
+    return loss.training(outputs_of(model, loss, inputs), targets)
 
 
-def stepper(optimizer: torch.optim.Optimizer, loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A function that takes a step on the loss of its arguments, and returns the loss before it."""
+def outputs_of(model: nn.Module, loss: Loss, inputs: Tensor) -> Tensor:
+    """A model's outputs in the shape that the loss needs; a model may give them flat."""
+    outputs: Tensor = model(inputs)
+    return outputs if outputs.shape[1:] == loss.shape else outputs.reshape(-1, *loss.shape)
+
+
+def stepper(
+    optimizer: torch.optim.Optimizer,
+    loss: Callable[..., Tensor],
+    clip_norm: float | None = None,
+    accumulate: int = 1,
+) -> Callable[..., Tensor]:
+    """A function that takes a step on the loss of its arguments, and returns the loss before it.
+
+    Args:
+        clip_norm: the most that the norm of all gradients together may be, > 0.
+        accumulate: parts of a batch whose gradients are added up: less memory, the same step.
+    """
     closed = wants_closure(optimizer)
+    backward = partial(_in_parts, loss, accumulate) if accumulate > 1 else partial(_whole, loss)
 
     def step(*batch: Tensor) -> Tensor:
         losses = []
 
         def closure() -> Any:
             _clear(optimizer)
-            losses.append(loss(*batch))
-            losses[-1].backward()
+            losses.append(backward(*batch))
+            if clip_norm is not None:
+                nn.utils.clip_grad_norm_(_parameters(optimizer), clip_norm)
             return losses[-1]
 
         if closed:
@@ -118,6 +138,22 @@ def stepper(optimizer: torch.optim.Optimizer, loss: Callable[..., Tensor]) -> Ca
     return step
 
 
+def _whole(loss: Callable[..., Tensor], *batch: Tensor) -> Tensor:
+    value = loss(*batch)
+    value.backward()
+    return value
+
+
+def _in_parts(loss: Callable[..., Tensor], parts: int, *batch: Tensor) -> Tensor:
+    """Add up the gradients of a batch's parts, each weighed by its share of the samples."""
+    total = torch.zeros((), device=batch[0].device)
+    for part in zip(*(tensor.chunk(parts) for tensor in batch), strict=True):
+        value = loss(*part) * (len(part[0]) / len(batch[0]))
+        value.backward()
+        total += value.detach()
+    return total
+
+
 def wants_closure(optimizer: torch.optim.Optimizer) -> bool:
     """Whether the optimizer's step evaluates the batch itself (torch's LBFGS, say)."""
     closure = inspect.signature(optimizer.step).parameters.get("closure")
@@ -128,3 +164,7 @@ def _clear(optimizer: torch.optim.Optimizer) -> None:
     for group in optimizer.param_groups:  # zero_grad() takes 5% of a small network's step
         for param in group["params"]:
             param.grad = None
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [param for group in optimizer.param_groups for param in group["params"]]

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, TimeRemainingColumn
 from rich.table import Table
 
 from src.console import bar, print_line, stdout
-from src.metrics import METRICS
+from src.metrics import is_metric
 
 TICK_SECONDS = 0.2
 
@@ -80,11 +80,16 @@ class RunProgress:
 
 
 def _shown(row: Mapping[str, Any]) -> list[str]:
-    return ["batch_loss", *(name for name in METRICS if name in row)]
+    return ["batch_loss", *filter(is_metric, row)]
 
 
 def _values(row: Mapping[str, Any]) -> str:
-    return "  ".join(f"{name} {row[name]:.4f}" for name in _shown(row))
+    return "  ".join(f"{name} {_number(row[name])}" for name in _shown(row))
+
+
+def _number(value: float) -> str:
+    """Four decimals, unless they would say nothing, or too much."""
+    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.3g}"
 
 
 def _table(rows: list[Mapping[str, Any]]) -> Table:
@@ -95,7 +100,7 @@ def _table(rows: list[Mapping[str, Any]]) -> Table:
             heading.replace("_", "\n"), justify="right"
         )  # narrow enough for 80 columns
     for row in rows:
-        values = (f"{row[name]:.4f}" for name in names)
+        values = (_number(row[name]) for name in names)
         sample = str(row["sample_in_epoch"])
         table.add_row(str(row["epoch"]), sample, *values, f"{row['train_seconds']:.2f}")
     return table

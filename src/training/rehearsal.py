@@ -4,20 +4,23 @@ Below `check`, the functions raise what the model or the optimizer raises, and V
 """
 
 import sys
-from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
+from math import prod
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from src.config import Config
-from src.data import Split, Splits, sizes
+from src.data import Batches, Split, Splits, shapes_ahead
 from src.errors import InputError
 from src.loggers import Loggers
+from src.losses import Loss
+from src.metrics import LOSS, SETS, is_metric, quantity
+from src.shapes import Shapes
 from src.targets import blaming, build
-from src.training.build import build_pair, load_data, steps_in_all
+from src.training.build import build_loss, build_pair, in_batches, load_data, steps_in_all
 from src.training.device import find_device
 from src.training.evaluation import evaluate
 from src.training.leaves import ADVICE, difference, moved
@@ -26,6 +29,7 @@ from src.training.schedules import Constant
 from src.training.state import Pair, set_global_generators
 
 BATCH = 2  # batch norm refuses one
+SAMPLES = 2 * BATCH
 
 
 def check(config: Config) -> Splits:
@@ -37,96 +41,163 @@ def check(config: Config) -> Splits:
     Raises:
         InputError: a part can't be built, or fails where it is used.
     """
-    model = _rehearse(config)
-    data = load_data(config)
-    build("scheduler", config.scheduler, Constant, total_steps=steps_in_all(config, data))
-    _check_last_batch(config, data, model)
-    return data
-
-
-def _rehearse(config: Config) -> nn.Module:
-    """Refuse what a part refuses, before any data is read or downloaded.
-
-    Many mistakes show only in use: in a forward pass, a step, or a step after a checkpoint.
-
-    Returns:
-        The rehearsed model.
-    """
     device = find_device(config.trainer.device)
     build("scheduler", config.scheduler, Constant, total_steps=sys.maxsize)
     Loggers(config.logger)
-    shape, num_classes = sizes(config.data.name)
-    pair = Pair(*build_pair(config, device, shape, num_classes, sys.maxsize))
-    data = samples(shape, num_classes).to(device)
+    check_metric(config, build_loss(config))
+    if shapes := shapes_ahead(config.data.source):  # a mistake never waits for a download
+        _rehearse(config, device, shapes, samples(shapes), None)
+    data = load_data(config)
+    build("scheduler", config.scheduler, Constant, total_steps=steps_in_all(config, data))
+    first = Split(data.train.inputs[:SAMPLES], data.train.targets[:SAMPLES])
+    pair, loss = _rehearse(config, device, data.shapes, first, data.train.targets)
+    _check_last_batch(config, data, pair.model, loss)
+    return data
+
+
+def check_metric(config: Config, loss: Loss) -> None:
+    """Refuse an objective that the loss doesn't measure, and names that can't be metrics'."""
+    for name in loss.metrics:
+        if not is_metric(f"{SETS[0]}_{name}") or name == LOSS:
+            raise InputError(f"loss: {config.loss['_target_']}: no metric can be named {name!r}")
+    metric, names = config.objective.metric, (LOSS, *loss.metrics)
+    if quantity(metric) not in names:
+        raise InputError(
+            f"objective.metric={metric}: {config.loss['_target_']} measures {', '.join(names)}"
+        )
+
+
+def _rehearse(
+    config: Config, device: torch.device, shapes: Shapes, data: Split, targets: Tensor | None
+) -> tuple[Pair, Loss]:
+    """Refuse what a part refuses of data of these shapes.
+
+    Many mistakes show only in use: in a forward pass, a step, or a step after a checkpoint.
+
+    Args:
+        data: a few samples.
+        targets: of the whole training set; None where it isn't read yet.
+
+    Returns:
+        The rehearsed model and optimizer, and the loss.
+    """
+    loss, data = build_loss(config), data.to(device)
+    pair = Pair(*build_pair(config, device, shapes, loss, sys.maxsize))
+    with blaming("loss", config.loss):
+        loss.prepare(data.targets if targets is None else targets.to(device), shapes)
     with blaming("model", config.model):
-        try_model(pair.model, data, num_classes)
+        outputs = try_model(pair.model, loss, data)
+    with blaming("loss", config.loss):
+        try_loss(loss, outputs, data.targets)
     with blaming("optimizer", config.optimizer):
-        try_steps(pair, data)
+        try_steps(pair, loss, data, config.trainer.clip_norm)
     if config.trainer.checkpoint_every is not None:
         state = pair.state_dict()
-        twin = Pair(*build_pair(config, device, shape, num_classes, sys.maxsize))
+        twin = Pair(*build_pair(config, device, shapes, loss, sys.maxsize))
         with blaming("optimizer", config.optimizer):
-            try_checkpoint(pair, twin, state, data)
-    return pair.model
+            try_checkpoint(pair, twin, loss, state, data)
+    return pair, loss
 
 
-def _check_last_batch(config: Config, data: Splits, model: nn.Module) -> None:
-    """Refuse a last batch of one sample for a model that can't train on one (batch norm, say)."""
-    size, batch_size = len(data.train), config.data.batch_size
-    if size % batch_size != 1 and batch_size != 1:
+def _check_last_batch(config: Config, data: Splits, model: nn.Module, loss: Loss) -> None:
+    """Refuse a batch, or a part of one, of one sample for a model that can't train on it."""
+    batches, parts = in_batches(config, data), config.trainer.accumulate
+    if smallest_part(batches, parts) != 1:
         return
     try:
-        sample = samples(data.shape, data.num_classes, 1).to(next(model.parameters()).device)
-        try_model(model, sample, data.num_classes)
+        one = Split(data.train.inputs[:1], data.train.targets[:1])
+        try_model(model, loss, one.to(next(model.parameters()).device))
     except Exception as error:  # a user's class may raise anything
-        usable_size = next((n for n in range(batch_size + 1, size + 1) if size % n != 1), None)
-        choose = f"choose data.batch_size={usable_size}, say" if usable_size else "train on more"
+        size, batch_size = len(data.train), config.data.batch_size
+        where = f"data.batch_size={batch_size}" + f" trainer.accumulate={parts}" * (parts > 1)
         raise InputError(
-            f"data.batch_size={batch_size}: leaves a batch of 1 of the {size} training samples, "
-            f"which {config.model['_target_']} refuses ({' '.join(str(error).split())}); {choose}"
+            f"{where}: leaves a batch of 1 of the {size} training samples, "
+            f"which {config.model['_target_']} refuses ({' '.join(str(error).split())}); "
+            f"{_cure(batches, parts)}"
         ) from error
 
 
-def samples(shape: Sequence[int], num_classes: int, count: int = 2 * BATCH) -> Split:
-    """Made-up data of the real data's shape."""
-    return Split(torch.rand(count, *shape), torch.arange(count) % num_classes)
+def _cure(batches: Batches, parts: int) -> str:
+    """What leaves no batch of one sample."""
+    drop = smallest_part(replace(batches, drop_last=True), parts) > 1
+    for batch_size in range(batches.batch_size, len(batches.split) + 1):
+        if smallest_part(replace(batches, batch_size=batch_size), parts) > 1:
+            return f"choose data.batch_size={batch_size}, say{', or data.drop_last=true' * drop}"
+    return "train on more"
 
 
-def try_model(model: nn.Module, data: Split, num_classes: int) -> None:
-    """Do a forward pass, a backward pass and an evaluation."""
-    logits, expected = model(data.inputs), (len(data), num_classes)
-    if tuple(logits.shape) != expected:
+def smallest_part(batches: Batches, parts: int) -> int:
+    """The smallest number of samples that a model sees at once in an epoch."""
+    last = batches.samples % batches.batch_size or batches.batch_size
+    sizes = {batches.batch_size, last}
+    return min(len(part) for size in sizes for part in torch.empty(size).chunk(parts))
+
+
+def samples(shapes: Shapes, count: int = SAMPLES) -> Split:
+    """Made-up data of these shapes."""
+    inputs, targets = (count, *shapes.input), (count, *shapes.target)
+    return Split(
+        torch.rand(inputs) if shapes.vocabulary is None else _indices(inputs, shapes.vocabulary),
+        torch.rand(targets) if shapes.classes is None else _indices(targets, shapes.classes),
+    )
+
+
+def _indices(shape: tuple[int, ...], below: int) -> Tensor:
+    return torch.arange(prod(shape)).reshape(shape) % below
+
+
+def try_model(model: nn.Module, loss: Loss, data: Split) -> Tensor:
+    """Do a forward pass, a backward pass and an evaluation; return the outputs."""
+    outputs: Tensor = model(data.inputs)
+    count = len(data)
+    fit = ((count, *loss.shape), (count, prod(loss.shape)))
+    if tuple(outputs.shape) not in fit:
         raise ValueError(
-            f"its output must have the shape {expected}, got {tuple(logits.shape)} for inputs of "
+            f"its output must have the shape {fit[0]}, got {tuple(outputs.shape)} for inputs of "
             f"the shape {tuple(data.inputs.shape)}"
         )
-    F.cross_entropy(logits, data.targets).backward()
-    evaluate(model, data)
+    training_loss(model, loss, data.inputs, data.targets).backward()
+    evaluate(model, loss, data)
+    return outputs.detach().reshape(fit[0])
 
 
-def try_steps(pair: Pair, data: Split) -> None:
+def try_loss(loss: Loss, outputs: Tensor, targets: Tensor) -> None:
+    """Check that a loss gives what it says: a value per sample, and its metrics."""
+    values = {LOSS: loss.values(outputs, targets), **loss.measures(outputs, targets)}
+    if {*values} != {LOSS, *loss.metrics}:
+        raise ValueError(f"it says metrics={[*loss.metrics]}, but measures {[*values][1:]}")
+    for name, value in values.items():
+        if tuple(value.shape) != (len(targets),):
+            raise ValueError(
+                f"its {name} must be a value per sample, shape {(len(targets),)}, "
+                f"got {tuple(value.shape)}"
+            )
+
+
+def try_steps(pair: Pair, loss: Loss, data: Split, clip_norm: float | None = None) -> None:
     """Take a few steps as the run will, and leave gradients for another step."""
     for group in pair.optimizer.param_groups:
         if "lr" not in group:
             raise ValueError("its parameter groups have no lr, which a schedule sets")
     rows = train(
         pair.model,
+        loss,
         pair.optimizer,
         lambda step: 1.0,
-        data,
+        Batches(data, BATCH),
         dict,
         Position(),
         seed=0,
         epochs=1,
-        batch_size=BATCH,
         evaluate_every=len(data),
+        clip_norm=clip_norm,
     )
     for _ in rows:
         pass
-    training_loss(pair.model, data.inputs, data.targets).backward()
+    training_loss(pair.model, loss, data.inputs, data.targets).backward()
 
 
-def try_checkpoint(pair: Pair, twin: Pair, state: dict[str, Any], data: Split) -> None:
+def try_checkpoint(pair: Pair, twin: Pair, loss: Loss, state: dict[str, Any], data: Split) -> None:
     """Check that steps with and without a checkpoint before them give the same bits.
 
     Args:
@@ -141,7 +212,7 @@ def try_checkpoint(pair: Pair, twin: Pair, state: dict[str, Any], data: Split) -
         twin_param.grad = None if param.grad is None else param.grad.clone()
     for trained in (pair, twin):
         set_global_generators(state["generators"], trained.device)
-        step = stepper(trained.optimizer, partial(training_loss, trained.model))
+        step = stepper(trained.optimizer, partial(training_loss, trained.model, loss))
         for _ in range(2):
             if wants_closure(trained.optimizer):
                 step(data.inputs, data.targets)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from src.config import Config
-from src.metrics import METRICS, Direction
-from src.results import digest
+from src.metrics import Direction, is_metric
+from src.results.identity import config_digest
 from src.results.status import Status
 from src.training.loop import Row
 
@@ -52,14 +52,15 @@ def result(
         "eval_seconds": eval_seconds,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "weights_sha256": weights_sha256(model),
-        "config_sha256": digest({**config.model_dump(), "resume": None}),
+        "config_sha256": config_digest(config),
         "seed": config.seed,
     }
 
 
 def diverged(row: Row) -> bool:
     """Whether a measured value is NaN or infinite."""
-    return not all(math.isfinite(row[name]) for name in ("batch_loss", *METRICS) if name in row)
+    measured = (name for name in row if name == "batch_loss" or is_metric(name))
+    return not all(math.isfinite(row[name]) for name in measured)
 
 
 def weights_sha256(model: nn.Module) -> str:

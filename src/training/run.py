@@ -114,15 +114,17 @@ class Session:
         config, parts = self.config, self.parts
         for row in train(
             parts.model,
+            parts.loss,
             parts.optimizer,
             parts.schedule,
-            parts.data.train,
+            parts.batches,
             self.evaluator,
             self.at,
             seed=config.seed,
             epochs=config.trainer.epochs,
-            batch_size=config.data.batch_size,
             evaluate_every=config.trainer.evaluate_every,
+            clip_norm=config.trainer.clip_norm,
+            accumulate=config.trainer.accumulate,
             tick=tick,
         ):
             self.record.row(row)
@@ -234,7 +236,7 @@ def _train(
     if session.ended is not None:
         return session.ended
     loggers, status = Loggers(config.logger), Status.FAILED
-    progress = RunProgress(config.trainer.epochs, len(session.parts.data.train), quiet=quiet)
+    progress = RunProgress(config.trainer.epochs, session.parts.batches.samples, quiet=quiet)
     try:
         loggers.start(session.record.folder, config.model_dump(), session.at.step)
         with progress:
@@ -266,7 +268,7 @@ def _ending(
     if waited:
         return Status.EARLY_STOPPED
     pruned = stop(row)
-    if row["samples"] == config.trainer.epochs * len(session.parts.data.train):
+    if row["samples"] == config.trainer.epochs * session.parts.batches.samples:
         return Status.COMPLETED
     return Status.PRUNED if pruned else None
 

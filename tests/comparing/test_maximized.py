@@ -21,9 +21,9 @@ Both = tuple[tuple[dict[str, Any], Path], tuple[dict[str, Any], Path]]
 def both(compared: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Both:
     """A comparison by a loss, and one by an accuracy, in which the loss is 1 - accuracy."""
 
-    def error(*parts: Any) -> tuple[float, float]:
-        _, accuracy = evaluate(*parts)
-        return 1 - accuracy, accuracy
+    def error(*parts: Any) -> dict[str, float]:
+        accuracy = evaluate(*parts)["accuracy"]
+        return {"loss": 1 - accuracy, "accuracy": accuracy}
 
     monkeypatch.setattr("src.training.evaluation.evaluate", error)
     # Seconds differ from run to run, and on an idle machine they would be ranked and drawn.

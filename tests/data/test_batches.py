@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.data import Split, batches, permutation
+from src.data import Batches, Split, permutation
 
 
 def split(size: int) -> Split:
@@ -47,7 +47,7 @@ def test_first_elements_are_spread_evenly() -> None:
 def test_batches_hold_each_sample_once_and_keep_the_last(
     size: int, batch_size: int, seed: int, epoch: int
 ) -> None:
-    got = list(batches(split(size), batch_size, seed, epoch, 0))
+    got = list(Batches(split(size), batch_size).epoch(seed, epoch))
     whole, rest = divmod(size, batch_size)
     assert [len(targets) for _, targets in got] == [batch_size] * whole + [rest] * (rest > 0)
     targets = torch.cat([targets for _, targets in got])
@@ -60,7 +60,22 @@ def test_batches_hold_each_sample_once_and_keep_the_last(
 @given(st.integers(1, 60), st.integers(1, 20), st.integers(0, 30))
 def test_what_was_seen_is_skipped(size: int, batch_size: int, number: int) -> None:
     """The batches that follow are those of an epoch that nobody left."""
-    whole = [targets.tolist() for _, targets in batches(split(size), batch_size, 7, 3, 0)]
+    whole = [targets.tolist() for _, targets in Batches(split(size), batch_size).epoch(7, 3)]
     skip = min(number * batch_size, size)
-    rest = [targets.tolist() for _, targets in batches(split(size), batch_size, 7, 3, skip)]
+    rest = [targets.tolist() for _, targets in Batches(split(size), batch_size).epoch(7, 3, skip)]
     assert rest == whole[number:]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 60), st.integers(1, 70), st.booleans(), st.booleans())
+def test_settings_of_batches(size: int, batch_size: int, drop: bool, shuffle: bool) -> None:
+    made = Batches(split(size), batch_size, drop_last=drop, shuffle=shuffle)
+    got = [targets.tolist() for _, targets in made.epoch(1, 2)]
+    assert made.steps == len(got) and made.samples == sum(map(len, got))
+    whole = permutation(size, 1, 2).tolist() if shuffle else list(range(size))
+    assert [each for batch in got for each in batch] == whole[: made.samples]
+    if drop:
+        assert {*map(len, got)} <= {batch_size}
+        assert size - made.samples < batch_size
+    else:
+        assert made.samples == size

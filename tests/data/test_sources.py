@@ -17,8 +17,10 @@ import sklearn.datasets
 import torchvision
 
 from src.config import PROJECT
-from src.data import sources
+from src.data import Dataset, bundled, digits, idx, mnist, shapes_ahead
 from src.errors import InputError
+from src.shapes import Shapes
+from src.targets import build
 from tests.helpers import Answer, finish
 
 # Like MNIST's, with 6 and 2 images.
@@ -65,9 +67,9 @@ def hanging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, su
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The made-up files stand in for the real ones."""
-    monkeypatch.setattr(sources, "SIZES", {name: len(text) for name, text in FILES.items()})
+    monkeypatch.setattr(idx, "SIZES", {name: len(text) for name, text in FILES.items()})
     sums = {name: hashlib.sha256(text).hexdigest() for name, text in FILES.items()}
-    monkeypatch.setattr(sources, "MNIST_SUMS", sums)
+    monkeypatch.setattr(idx, "MNIST_SUMS", sums)
 
 
 @pytest.fixture
@@ -98,6 +100,10 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: None) -> Iter
     served.server_close()
 
 
+def read(name: str, root: str) -> Dataset:
+    return build("data", {"_target_": f"src.data.{name}.load", "root": root}, Dataset)
+
+
 def write(root: Path, class_name: str = "MNIST") -> Path:
     raw = root / class_name / "raw"
     raw.mkdir(parents=True)
@@ -108,22 +114,22 @@ def write(root: Path, class_name: str = "MNIST") -> Path:
 
 def test_reads_what_is_there(tmp_path: Path, small: None) -> None:
     write(tmp_path)
-    raw = sources.SOURCES["mnist"](str(tmp_path))
-    assert raw.train_targets.tolist() == [0, 1, 2, 3, 4, 9]
-    assert raw.test_targets.tolist() == [5, 6]
-    assert raw.train_images.shape == (6, 28, 28)
-    assert raw.train_images[0].flatten()[:3].tolist() == pytest.approx([0, 1 / 255, 2 / 255])
-    assert (raw.test_images.shape, raw.test_images.max()) == ((2, 28, 28), 1)
+    raw = mnist.load(str(tmp_path))
+    assert raw.train.targets.tolist() == [0, 1, 2, 3, 4, 9]
+    assert raw.test.targets.tolist() == [5, 6]
+    assert raw.train.inputs.shape == (6, 1, 28, 28)
+    assert raw.train.inputs[0].flatten()[:3].tolist() == pytest.approx([0, 1 / 255, 2 / 255])
+    assert (raw.test.inputs.shape, raw.test.inputs.max()) == ((2, 1, 28, 28), 1)
 
 
 def test_the_digits_are_those_of_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which reads them in its own way; the digest is of its arrays."""
-    bunch, raw = sklearn.datasets.load_digits(), sources.digits(None)
+    bunch, raw = sklearn.datasets.load_digits(), digits.load()
     content = bunch.images.tobytes() + bunch.target.tobytes()
     assert raw.sha256 == hashlib.sha256(content).hexdigest()
-    monkeypatch.setattr(sources, "find_spec", lambda name: None)
+    monkeypatch.setattr(bundled, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="scikit-learn has no digits"):
-        sources.digits(None)
+        digits.load()
 
 
 def test_the_digits_lie_in_any_folder_of_scikit_learn(
@@ -135,16 +141,16 @@ def test_the_digits_lie_in_any_folder_of_scikit_learn(
         (folder / "datasets" / "data").mkdir(parents=True)
         (folder / "datasets" / "data" / "digits.csv.gz").touch()
     found = SimpleNamespace(submodule_search_locations=[*map(str, folders)])
-    monkeypatch.setattr(sources, "find_spec", lambda name: found)
-    assert sources._of_sklearn("digits.csv.gz") == folders[1] / "datasets/data/digits.csv.gz"
+    monkeypatch.setattr(bundled, "find_spec", lambda name: found)
+    assert bundled.of_sklearn("digits.csv.gz") == folders[1] / "datasets/data/digits.csv.gz"
 
 
 def test_the_digest_is_of_pictures_and_labels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the digits, one pixel and one label at a time; it is the same where they are."""
-    lines = gzip.decompress(sources._of_sklearn("digits.csv.gz").read_bytes()).splitlines()
-    monkeypatch.setattr(sources, "_of_sklearn", lambda name: tmp_path / name)
+    lines = gzip.decompress(bundled.of_sklearn("digits.csv.gz").read_bytes()).splitlines()
+    monkeypatch.setattr(digits, "of_sklearn", lambda name: tmp_path / name)
 
     def digest(row: int = 0, column: int | None = None) -> str:
         changed = [line.split(b",") for line in lines]
@@ -152,7 +158,7 @@ def test_the_digest_is_of_pictures_and_labels(
             changed[row][column] = b"%d" % (float(changed[row][column]) + 1)
         text = b"\n".join(map(b",".join, changed))
         (tmp_path / "digits.csv.gz").write_bytes(gzip.compress(text))
-        return sources.digits(None).sha256
+        return digits.load().sha256
 
     assert digest() == digest()
     found = {digest(), digest(0, 0), digest(1796, 63)}
@@ -167,9 +173,9 @@ def test_the_digest_is_of_all_four_files(tmp_path: Path, small: None, class_name
         raw = write(tmp_path / name, class_name)
         if name:
             (raw / name).write_bytes(FILES[name][:-1] + b"\x07")
-        found.append(sources._verify(raw, class_name))
+        found.append(idx._verify(raw, class_name))
     assert len({*found}) == 5
-    assert sources._verify(write(tmp_path / "again", class_name), class_name) == found[0]
+    assert idx._verify(write(tmp_path / "again", class_name), class_name) == found[0]
 
 
 def test_the_sizes_of_files_and_pictures() -> None:
@@ -178,11 +184,20 @@ def test_the_sizes_of_files_and_pictures() -> None:
     for part, count in (("train", 60_000), ("t10k", 10_000)):
         for kind, head in heads.items():
             size = count * (28 * 28 if head == 16 else 1)
-            assert sources.SIZES[f"{part}-{kind}-ubyte"] == head + size
-    assert sources.SIZES.keys() == sources.MNIST_SUMS.keys() == FILES.keys()
-    for name in ("mnist", "fashion_mnist", "kmnist"):
-        assert sources.sizes(name) == ((1, 28, 28), 10)
-    assert sources.sizes("digits") == ((1, 8, 8), 10)
+            assert idx.SIZES[f"{part}-{kind}-ubyte"] == head + size
+    assert idx.SIZES.keys() == idx.MNIST_SUMS.keys() == FILES.keys()
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "kmnist"])
+def test_shapes_are_known_before_a_download(tmp_path: Path, name: str) -> None:
+    source = {"_target_": f"src.data.{name}.load", "root": str(tmp_path), "mean": 0.0, "std": 1.0}
+    assert shapes_ahead(source) == Shapes((1, 28, 28), classes=10)
+    assert shapes_ahead({"_target_": "src.data.digits.load"}) is None
+
+
+def test_shapes_of_what_is_here_are_read(tmp_path: Path, small: None) -> None:
+    write(tmp_path)
+    assert shapes_ahead({"_target_": "src.data.mnist.load", "root": str(tmp_path)}) is None
 
 
 @pytest.mark.parametrize("missing", FILES)
@@ -191,8 +206,8 @@ def test_one_missing_file_is_downloaded_with_the_others(
 ) -> None:
     raw = write(tmp_path)
     (raw / missing).unlink()
-    read = sources.SOURCES["mnist"](str(tmp_path))
-    assert read.train_targets.tolist() == [0, 1, 2, 3, 4, 9]
+    read = mnist.load(str(tmp_path))
+    assert read.train.targets.tolist() == [0, 1, 2, 3, 4, 9]
     assert (raw / missing).read_bytes() == FILES[missing]
     assert [path.name for path in tmp_path.iterdir() if path.name != "served"] == ["MNIST"]
 
@@ -202,7 +217,7 @@ def test_truncated(tmp_path: Path, small: None, name: str) -> None:
     file = write(tmp_path) / name
     file.write_bytes(FILES[name][:-1])
     with pytest.raises(InputError, match="truncated or altered") as error:
-        sources.SOURCES["mnist"](str(tmp_path))
+        mnist.load(str(tmp_path))
     assert str(file) in str(error.value)
 
 
@@ -211,7 +226,7 @@ def test_altered(tmp_path: Path, small: None, name: str) -> None:
     file = write(tmp_path) / name
     file.write_bytes(FILES[name][:-1] + b"\x07")
     with pytest.raises(InputError, match="altered: its SHA-256 is") as error:
-        sources.SOURCES["mnist"](str(tmp_path))
+        mnist.load(str(tmp_path))
     assert str(file) in str(error.value)
 
 
@@ -221,17 +236,17 @@ def test_altered(tmp_path: Path, small: None, name: str) -> None:
 )
 def test_download(tmp_path: Path, server: Path, name: str, class_name: str) -> None:
     root = tmp_path / "new" / "data"
-    raw = sources.SOURCES[name](str(root))
-    assert raw.train_targets.tolist() == [0, 1, 2, 3, 4, 9]
+    raw = read(name, str(root))
+    assert raw.train.targets.tolist() == [0, 1, 2, 3, 4, 9]
     assert [path.name for path in root.iterdir()] == [class_name]
     for file in server.iterdir():
         file.unlink()
-    again = sources.SOURCES[name](str(root))  # without the server's files
+    again = read(name, str(root))  # without the server's files
     assert again.sha256 == raw.sha256
     labels = root / class_name / "raw" / "train-labels-idx1-ubyte"
     labels.write_bytes(labels.read_bytes()[:-1] + b"\x00")
     with pytest.raises(InputError, match="altered"):
-        sources.SOURCES[name](str(root))
+        read(name, str(root))
 
 
 @pytest.mark.parametrize("broken", ["missing", "altered", "truncated"])
@@ -245,7 +260,7 @@ def test_a_failed_download_leaves_nothing(tmp_path: Path, server: Path, broken: 
         file.write_bytes(file.read_bytes()[:-3])
     root = tmp_path / "new" / "data"
     with pytest.raises(InputError, match="could not be downloaded") as error:
-        sources.SOURCES["mnist"](str(root))
+        mnist.load(str(root))
     assert str(root / "MNIST") in str(error.value)
     assert not (tmp_path / "new").exists()
 
@@ -263,7 +278,7 @@ def test_a_server_that_speaks_no_http(tmp_path: Path, monkeypatch: pytest.Monkey
         mirror = f"http://127.0.0.1:{listener.getsockname()[1]}/"
         monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [mirror])
         with pytest.raises(InputError, match="220 no web here"):
-            sources.SOURCES["mnist"](str(tmp_path / "data"))
+            mnist.load(str(tmp_path / "data"))
 
 
 def test_nobody_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,7 +286,7 @@ def test_nobody_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         mirror = f"http://127.0.0.1:{listener.getsockname()[1]}/"
     monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [mirror])
     with pytest.raises(InputError) as error:
-        sources.SOURCES["mnist"](str(tmp_path / "data"))
+        mnist.load(str(tmp_path / "data"))
     for part in (str(tmp_path / "data" / "MNIST"), mirror, "refused", "data=digits"):
         assert part in str(error.value)
     assert not (tmp_path / "data").exists()
@@ -285,11 +300,11 @@ def test_all_mirrors_share_one_limit(monkeypatch: pytest.MonkeyPatch) -> None:
         threading.Event().wait(60)
         raise TimeoutError
 
-    monkeypatch.setattr(sources, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(idx, "ANSWER_SECONDS", 1.0)
     monkeypatch.setattr("urllib.request.urlopen", hang)
     urls = [f"http://{number}.invalid/" for number in range(60)]
     reasons: list[str | None] = []
-    asking = threading.Thread(target=lambda: reasons.append(sources._unreachable(urls)))
+    asking = threading.Thread(target=lambda: reasons.append(idx._unreachable(urls)))
     asking.start()
     asking.join(15)
     assert reasons == ["http://0.invalid/: no answer in 1 s"]
@@ -297,7 +312,7 @@ def test_all_mirrors_share_one_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_mirrors_that_never_answer(hanging: tuple[Path, subprocess.Popen[str]]) -> None:
     """15 s are allowed; imports take a few of them, many on a busy machine."""
-    assert sources.ANSWER_SECONDS <= 10
+    assert idx.ANSWER_SECONDS <= 10
     root, process = hanging
     answer: Answer = finish(process)
     assert (answer.status, answer.out) == (1, "")
@@ -318,7 +333,7 @@ def test_the_real_files_are_checked(tmp_path: Path, mnist_root: str) -> None:
     labels.unlink()
     labels.write_bytes(text)
     with pytest.raises(InputError, match="t10k-labels-idx1-ubyte: altered"):
-        sources.SOURCES["mnist"](str(tmp_path))
+        mnist.load(str(tmp_path))
 
 
 TESTED = [6, 5, 5, 7, 9, 9, 8, 4, 6, 8, 6, 0]  # the first labels of the test set
@@ -328,10 +343,10 @@ TEST_DIGEST = "3c45fcfce83afb29b0ba22cd03f587a252c44e29bb86559455e065cef2965de1"
 
 def test_the_digits_are_split_once_and_for_all() -> None:
     """The same fifth is the test set in every version, or no two results could be compared."""
-    raw = sources.digits(None)
-    assert raw.train_images.shape == (1438, 8, 8) and raw.test_images.shape == (359, 8, 8)
-    assert raw.test_targets[:12].tolist() == TESTED
-    for targets, digest in ((raw.train_targets, TRAIN_DIGEST), (raw.test_targets, TEST_DIGEST)):
+    raw = digits.load()
+    assert raw.train.inputs.shape == (1438, 1, 8, 8) and raw.test.inputs.shape == (359, 1, 8, 8)
+    assert raw.test.targets[:12].tolist() == TESTED
+    for targets, digest in ((raw.train.targets, TRAIN_DIGEST), (raw.test.targets, TEST_DIGEST)):
         assert hashlib.sha256(targets.numpy().tobytes()).hexdigest() == digest
 
 
@@ -347,10 +362,10 @@ def test_a_download_lies_beside_its_place_until_it_is_whole(
 
     monkeypatch.setattr(torchvision.datasets.utils, "check_integrity", look)
     monkeypatch.setattr(torchvision.datasets.mnist, "check_integrity", look)
-    sources.SOURCES["mnist"](str(root))
+    mnist.load(str(root))
     names, patience = seen[0]
     assert [name[:10] for name in names] == [".download-"]
-    assert patience == sources.ANSWER_SECONDS
+    assert patience == idx.ANSWER_SECONDS
     assert [path.name for path in root.iterdir()] == ["MNIST"]
     assert socket.getdefaulttimeout() is None
 
@@ -373,7 +388,7 @@ def test_a_download_that_stalls_is_given_up(
         threading.Thread(target=answer, daemon=True).start()
         mirror = f"http://127.0.0.1:{listener.getsockname()[1]}/"
         monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [mirror])
-        monkeypatch.setattr(sources, "ANSWER_SECONDS", 0.5)
+        monkeypatch.setattr(idx, "ANSWER_SECONDS", 0.5)
         with pytest.raises(InputError, match="could not be downloaded"):
-            sources.SOURCES["mnist"](str(tmp_path / "data"))
+            mnist.load(str(tmp_path / "data"))
     assert not (tmp_path / "data").exists()

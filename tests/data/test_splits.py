@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
-from src.data import load, sizes, sources
-from src.errors import InputError
+from src.data import Dataset, Split, load, splits
+from src.shapes import Shapes
 
 
 def digits(mean: float = 0.0, std: float = 1.0, fraction: float = 0.2, seed: int = 0):  # type: ignore[no-untyped-def]
-    return load("digits", None, mean, std, fraction, seed)
+    return load({"_target_": "src.data.digits.load", "mean": mean, "std": std}, fraction, seed)
 
 
 def pictures(*parts) -> list[bytes]:  # type: ignore[no-untyped-def]
@@ -50,15 +50,16 @@ def test_the_split_seed_moves_validation_only() -> None:
 def numbered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A set of 50 and 7 pictures, each of its own number in place of a label."""
 
-    def read(root: str | None) -> sources.Raw:
+    def read(*settings: object) -> Dataset:
         train, test = torch.arange(50), 100 + torch.arange(7)
-        pixels = [part.float().view(-1, 1, 1).expand(-1, 2, 3) for part in (train, test)]
-        return sources.Raw(pixels[0], train, pixels[1], test, "12ab")
+        parts = [Split(part.float().view(-1, 1, 1, 1).expand(-1, 1, 2, 3), part)
+                 for part in (train, test)]  # fmt: skip
+        return Dataset(*parts, classes=107, sha256="12ab")
 
-    monkeypatch.setitem(sources.SOURCES, "digits", read)
-    load.cache_clear()
+    monkeypatch.setattr(splits, "build", read)
+    splits._load.cache_clear()
     yield
-    load.cache_clear()
+    splits._load.cache_clear()
 
 
 @settings(
@@ -76,7 +77,7 @@ def test_a_fraction_is_held_out(numbered: None, fraction: float, seed: int) -> N
     for part in (data.train, data.val, data.test):
         assert part.inputs.shape[1:] == (1, 2, 3)
         assert part.inputs[:, 0, 1, 2].tolist() == part.targets.tolist()
-    load.cache_clear()
+    splits._load.cache_clear()
     torch.rand(3)
     again = digits(fraction=fraction, seed=seed)
     assert again.val.targets.tolist() == val
@@ -88,7 +89,7 @@ def test_the_digest_is_that_of_the_source(numbered: None) -> None:
     assert {part.inputs.device.type for part in (moved.train, moved.val, moved.test)} == {"meta"}
     assert {part.targets.device.type for part in (moved.train, moved.val, moved.test)} == {"meta"}
     assert [len(part) for part in (moved.train, moved.val, moved.test)] == [40, 10, 7]
-    assert (moved.num_classes, moved.sha256) == (50, "12ab")
+    assert (moved.shapes, moved.sha256) == (Shapes((1, 2, 3), classes=107), "12ab")
 
 
 def test_nothing_held_out() -> None:
@@ -104,25 +105,15 @@ def test_normalised_once() -> None:
     assert plain.train.inputs.dtype == torch.float32
 
 
-def test_sizes_flow_from_the_data() -> None:
+def test_shapes_are_those_of_the_data() -> None:
     data = digits()
-    assert (data.in_features, data.num_classes) == (64, 10)
-    assert sizes("digits") == (data.shape, data.num_classes) == ((1, 8, 8), 10)
+    assert data.shapes == Shapes((1, 8, 8), classes=10)
+    assert data.shapes.in_features == 64
     assert len(data.sha256) == 64
 
 
 def test_mnist(mnist_root: str) -> None:
-    data = load("mnist", mnist_root, 0.0, 1.0, 0.1, 0)
+    data = load({"_target_": "src.data.mnist.load", "root": mnist_root}, 0.1, 0)
     assert [len(part) for part in (data.train, data.val, data.test)] == [54_000, 6_000, 10_000]
-    assert sizes("mnist") == (data.shape, data.num_classes) == ((1, 28, 28), 10)
-    assert (data.in_features, data.num_classes) == (784, 10)
+    assert data.shapes == Shapes((1, 28, 28), classes=10)
     assert data.test.targets[:5].tolist() == [7, 2, 1, 0, 4]  # as everybody's MNIST begins
-
-
-def test_every_source_states_its_sizes() -> None:
-    assert sources.EXTENTS.keys() == sources.SOURCES.keys()
-
-
-def test_unknown_name() -> None:
-    with pytest.raises(InputError, match="must be one of digits, mnist, fashion_mnist, kmnist"):
-        load("minst", None, 0.0, 1.0, 0.1, 0)

@@ -70,6 +70,7 @@ def test_all_facts_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     expected = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
     own = {
         "optimizer": "sgd", "scheduler": "constant", "model": "mlp", "data": "digits",
+        "loss": "cross_entropy",
         "folder": "runs/x", "origin": "run", "of": None, "written": read["written"],
         "status": "completed", "objective.value": 0.5, "steps": 3, "best.val_loss": 0.5,
         "best.lr": 0.1,

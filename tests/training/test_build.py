@@ -9,6 +9,8 @@ from torch import nn
 from src.config import parse
 from src.data import Split
 from src.errors import InputError
+from src.losses import CrossEntropy
+from src.shapes import Shapes
 from src.training.build import assemble, build_pair, load_data, steps_in_all
 from src.training.evaluation import Evaluator
 from tests.helpers import composed
@@ -45,20 +47,20 @@ def test_a_method_gets_the_runs_number_of_steps(given: str, steps: int) -> None:
     ("overrides", "says"),
     [
         ([f"data.batch_size={TRAINED + 1}"],
-         f"data.validation_fraction=0.2: leaves {TRAINED} of {ALL} images to train on; "
+         f"data.validation_fraction=0.2: leaves {TRAINED} of {ALL} samples to train on; "
          f"data.batch_size={TRAINED + 1}: must be from 1 to {TRAINED}"),
         ([f"data.batch_size={ALL}"],
-         f"data.validation_fraction=0.2: leaves {TRAINED} of {ALL} images to train on; "
+         f"data.validation_fraction=0.2: leaves {TRAINED} of {ALL} samples to train on; "
          f"data.batch_size={ALL}: must be from 1 to {TRAINED}"),
         ([f"data.batch_size={ALL + 1}"],
          f"data.batch_size={ALL + 1}: must be from 1 to {TRAINED}, the size of the training set"),
         (["data.validation_fraction=0.9999"],
-         f"data.validation_fraction=0.9999: leaves 0 of {ALL} images to train on"),
+         f"data.validation_fraction=0.9999: leaves 0 of {ALL} samples to train on"),
         (["data.validation_fraction=0.0001"],
-         "data.validation_fraction=0.0001: leaves no image for trainer.evaluate=['val']"),
+         "data.validation_fraction=0.0001: leaves no sample for trainer.evaluate=['val']"),
         (["data.validation_fraction=0.0001", "trainer.evaluate=[train]",
           "objective.metric=train_loss", "trainer.evaluate_at_end=[val]"],
-         "data.validation_fraction=0.0001: leaves no image for trainer.evaluate=['train']"),
+         "data.validation_fraction=0.0001: leaves no sample for trainer.evaluate=['train']"),
     ],
 )  # fmt: skip
 def test_sizes_that_are_refused(overrides: list[str], says: str) -> None:
@@ -74,7 +76,8 @@ def test_sizes_at_the_edge() -> None:
 def test_the_seed_makes_the_weights_and_the_device_holds_them() -> None:
     config = parse(composed("seed=3"))
     (first, optimizer), (second, _) = (
-        build_pair(config, torch.device(device), (1, 8, 8), 10, 1) for device in ("cpu", "meta")
+        build_pair(config, torch.device(device), Shapes((1, 8, 8), classes=10), CrossEntropy(), 1)
+        for device in ("cpu", "meta")
     )
     assert all(param.device.type == "meta" for param in second.parameters())
     assert [param.shape for param in first.parameters()] == [

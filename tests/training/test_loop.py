@@ -11,8 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from src.data import Split, permutation
+from src.data import Batches, Split, permutation
+from src.losses import CrossEntropy
 from src.models import MLP
+from src.shapes import Shapes
 from src.training.loop import Position, Row, train
 from src.training.schedules import Constant, Cosine, Linear, Step
 from tests.helpers import TIMES
@@ -24,13 +26,18 @@ def data(size: int) -> Split:
     return Split(inputs, (inputs[:, 0, 0, 0] > 0).long())
 
 
+LOSS = CrossEntropy()
+LOSS.bind(Shapes((1, 1, 2), classes=2))
+
+
 def rows(size: int, evaluate: Any = dict, **changes: Any) -> list[Row]:
     torch.manual_seed(0)
     model = MLP(2, 2, [3])
-    settings = {"seed": 0, "epochs": 1, "batch_size": 64, "evaluate_every": 10_000, **changes}
+    settings = {"seed": 0, "epochs": 1, "evaluate_every": 10_000, **changes}
+    batches = Batches(data(size), settings.pop("batch_size", 64))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     rate = lambda step: 1.0  # noqa: E731
-    return list(train(model, optimizer, rate, data(size), evaluate, Position(), **settings))
+    return list(train(model, LOSS, optimizer, rate, batches, evaluate, Position(), **settings))
 
 
 def test_the_tutorials_rows() -> None:
@@ -132,8 +139,9 @@ def test_the_rate_of_each_step(name: str) -> None:
         return {}
 
     wrong = Split(torch.zeros(6, 1), torch.zeros(6, dtype=torch.int64))
-    settings = {"seed": 0, "epochs": 4, "batch_size": 2, "evaluate_every": 1}
-    got = list(train(model, optimizer, schedule, wrong, evaluate, Position(), **settings))
+    settings = {"seed": 0, "epochs": 4, "evaluate_every": 1}
+    batches = Batches(wrong, 2)
+    got = list(train(model, LOSS, optimizer, schedule, batches, evaluate, Position(), **settings))
     rates = [0.5 * factor(step) for step in range(12)]
     assert [row["lr"] for row in got] == pytest.approx(rates, rel=1e-12)
     assert [old - new for old, new in pairwise(offsets)] == pytest.approx(rates, rel=1e-3)
@@ -144,9 +152,9 @@ def test_goes_on_from_any_row(stop: int) -> None:
     """The position, the weights and the optimizer are all that a loop needs."""
 
     def begin(at: Position, model: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
-        settings = {"seed": 5, "epochs": 3, "batch_size": 20, "evaluate_every": 30}
+        settings = {"seed": 5, "epochs": 3, "evaluate_every": 30}
         rate = Constant(100, warmup_steps=9)
-        return train(model, optimizer, rate, data(70), dict, at, **settings)
+        return train(model, LOSS, optimizer, rate, Batches(data(70), 20), dict, at, **settings)
 
     def parts() -> tuple[nn.Module, torch.optim.Optimizer]:
         torch.manual_seed(0)
@@ -168,7 +176,8 @@ def test_the_clocks_go_on() -> None:
     torch.manual_seed(0)
     model, at = MLP(2, 2, [3]), Position(train_seconds=100.0, wall_seconds=200.0)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    settings = {"seed": 0, "epochs": 1, "batch_size": 35, "evaluate_every": 1}
-    got = list(train(model, optimizer, Constant(2), data(70), dict, at, **settings))
+    settings = {"seed": 0, "epochs": 1, "evaluate_every": 1}
+    batches = Batches(data(70), 35)
+    got = list(train(model, LOSS, optimizer, Constant(2), batches, dict, at, **settings))
     for clock, start in (("train_seconds", 100), ("wall_seconds", 200)):
         assert start < got[0][clock] < got[1][clock] < start + 60

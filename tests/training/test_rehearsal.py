@@ -1,15 +1,18 @@
 """What a run is tried for before it leaves anything."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from src.config import parse
+from src.config import Config, parse
 from src.data.splits import Split, Splits
 from src.errors import InputError
+from src.losses import CrossEntropy
+from src.shapes import Shapes
 from src.targets import ALLOWED_TARGETS
 from src.training import rehearsal
 from src.training.build import load_data
@@ -18,6 +21,9 @@ from src.training.state import Pair
 from tests import own_parts
 from tests.helpers import composed
 
+SHAPES = Shapes((3,), classes=2)
+LOSS = CrossEntropy()
+LOSS.bind(SHAPES)
 DATA = Split(torch.randn(4, 3, generator=torch.Generator().manual_seed(0)), torch.arange(4) % 2)
 
 
@@ -30,19 +36,19 @@ class OnlyTrains(nn.Linear):
 
 def test_a_model_that_cannot_be_evaluated() -> None:
     """It would train for hours, and fail at its first evaluation."""
-    try_model(nn.Linear(3, 2), DATA, 2)
+    try_model(nn.Linear(3, 2), LOSS, DATA)
     with pytest.raises(RuntimeError, match="no evaluation"):
-        try_model(OnlyTrains(3, 2), DATA, 2)
+        try_model(OnlyTrains(3, 2), LOSS, DATA)
 
 
 def test_groups_without_a_rate() -> None:
     model = nn.Linear(3, 2)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    try_steps(Pair(model, optimizer), DATA)
+    try_steps(Pair(model, optimizer), LOSS, DATA)
     for group in optimizer.param_groups:
         del group["lr"]
     with pytest.raises(ValueError, match="no lr"):
-        try_steps(Pair(model, optimizer), DATA)
+        try_steps(Pair(model, optimizer), LOSS, DATA)
 
 
 class Noisy(torch.optim.SGD):
@@ -78,15 +84,15 @@ def pairs(kind: type[torch.optim.SGD]) -> tuple[Pair, Pair]:
 
 def test_a_checkpoint_is_tried_with_the_same_random_numbers() -> None:
     pair, twin = pairs(Noisy)
-    try_steps(pair, DATA)
-    try_checkpoint(pair, twin, pair.state_dict(), DATA)
+    try_steps(pair, LOSS, DATA)
+    try_checkpoint(pair, twin, LOSS, pair.state_dict(), DATA)
 
 
 def test_a_checkpoint_that_forgets_is_refused() -> None:
     pair, twin = pairs(Forgetful)
-    try_steps(pair, DATA)
+    try_steps(pair, LOSS, DATA)
     with pytest.raises(ValueError, match=r"two steps after a checkpoint model\.weight isn't what"):
-        try_checkpoint(pair, twin, pair.state_dict(), DATA)
+        try_checkpoint(pair, twin, LOSS, pair.state_dict(), DATA)
 
 
 @pytest.fixture
@@ -120,14 +126,15 @@ def test_what_was_read_is_handed_on() -> None:
         ),
     ],
 )
-def test_what_is_refused_before_data_are_read(
-    says: str, overrides: str, own: None, monkeypatch: pytest.MonkeyPatch
+def test_what_is_refused_before_a_download(
+    says: str, overrides: str, own: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def read(config: Any) -> Any:
         raise AssertionError("data were read")
 
     monkeypatch.setattr(rehearsal, "load_data", read)
-    assert says in refused(*overrides.split(), "model.hidden_sizes=[]")
+    absent = ("data=mnist", f"data.root={tmp_path}")
+    assert says in refused(*overrides.split(), *absent, "model.hidden_sizes=[]")
 
 
 @pytest.mark.parametrize(("batch_size", "fits"), [(32, 36 * 10), (1150, 10)])
@@ -145,6 +152,12 @@ def normed(own: None) -> tuple[str, str]:
     return "model=logreg", "model._target_=tests.own_parts.BatchNorm"
 
 
+def last_batch(config: Config, data: Splits) -> None:
+    loss = CrossEntropy()
+    loss.bind(data.shapes)
+    rehearsal._check_last_batch(config, data, own_parts.BatchNorm(64, 10), loss)
+
+
 def first(size: int, data: Splits) -> Splits:
     """The data with so many samples to train on."""
     train = Split(data.train.inputs[:size], data.train.targets[:size])
@@ -154,10 +167,10 @@ def first(size: int, data: Splits) -> Splits:
 @pytest.mark.parametrize(
     ("size", "batch_size", "choose"),
     [
-        (10, 3, "choose data.batch_size=4, say"),
-        (7, 2, "choose data.batch_size=4, say"),  # with 3 one is left, too
-        (7, 3, "choose data.batch_size=4, say"),
-        (7, 6, "choose data.batch_size=7, say"),  # all at once
+        (10, 3, "choose data.batch_size=4, say, or data.drop_last=true"),
+        (7, 2, "choose data.batch_size=4, say, or data.drop_last=true"),  # with 3 one is left, too
+        (7, 3, "choose data.batch_size=4, say, or data.drop_last=true"),
+        (7, 6, "choose data.batch_size=7, say, or data.drop_last=true"),  # all at once
         (4, 1, "choose data.batch_size=2, say"),  # each batch has one
         (1, 1, "train on more"),
     ],
@@ -168,7 +181,7 @@ def test_a_last_batch_of_one(
     config = parse(composed(*normed, f"data.batch_size={batch_size}"))
     data = first(size, load_data(config))
     with pytest.raises(InputError) as error:
-        rehearsal._check_last_batch(config, data, own_parts.BatchNorm(64, 10))
+        last_batch(config, data)
     said, _, cure = str(error.value).partition(" (")
     assert said == (
         f"data.batch_size={batch_size}: leaves a batch of 1 of the {size} training samples, "
@@ -182,7 +195,7 @@ def test_a_last_batch_of_one(
 def test_a_last_batch_of_more(size: int, batch_size: int, normed: tuple[str, str]) -> None:
     config = parse(composed(*normed, f"data.batch_size={batch_size}"))
     data = first(size, load_data(config))
-    rehearsal._check_last_batch(config, data, own_parts.BatchNorm(64, 10))
+    last_batch(config, data)
 
 
 def test_the_last_batch_is_looked_at(normed: tuple[str, str]) -> None:
@@ -190,16 +203,21 @@ def test_the_last_batch_is_looked_at(normed: tuple[str, str]) -> None:
 
 
 def test_made_up_data() -> None:
-    """Labels are of every class in turn, and none is outside the classes."""
-    made = samples((1, 5), 3)
-    assert made.inputs.shape == (4, 1, 5)
+    """Labels are of every class in turn, and none is outside the classes; tokens likewise."""
+    made = samples(Shapes((1, 5), classes=3))
+    assert made.inputs.shape == (4, 1, 5) and made.inputs.dtype == torch.float32
     assert made.targets.tolist() == [0, 1, 2, 0]
-    assert samples((2,), 10, 1).inputs.shape == (1, 2)
+    assert samples(Shapes((2,), classes=10), 1).inputs.shape == (1, 2)
+    text = samples(Shapes((3,), (3,), classes=2, vocabulary=5), 2)
+    assert text.inputs.tolist() == [[0, 1, 2], [3, 4, 0]]
+    assert text.targets.tolist() == [[0, 1, 0], [1, 0, 1]]
+    real = samples(Shapes((2,), (4,)))
+    assert real.targets.shape == (4, 4) and real.targets.dtype == torch.float32
 
 
 def test_the_shape_of_an_output() -> None:
     with pytest.raises(ValueError) as error:
-        try_model(nn.Linear(3, 5), DATA, 2)
+        try_model(nn.Linear(3, 5), LOSS, DATA)
     assert str(error.value) == (
         "its output must have the shape (4, 2), got (4, 5) for inputs of the shape (4, 3)"
     )
@@ -208,7 +226,7 @@ def test_the_shape_of_an_output() -> None:
 def test_a_model_without_gradients() -> None:
     frozen = nn.Linear(3, 2).requires_grad_(False)
     with pytest.raises(RuntimeError, match="does not require grad"):
-        try_model(frozen, DATA, 2)
+        try_model(frozen, LOSS, DATA)
 
 
 def test_steps_are_those_of_a_run() -> None:
@@ -218,7 +236,7 @@ def test_steps_are_those_of_a_run() -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.25)
     rates = []
     optimizer.register_step_post_hook(lambda *rest: rates.append(optimizer.param_groups[0]["lr"]))
-    try_steps(Pair(model, optimizer), DATA)
+    try_steps(Pair(model, optimizer), LOSS, DATA)
     assert (seen, rates) == ([2, 2, 4], [0.25, 0.25])
     loss = nn.functional.cross_entropy(model(DATA.inputs), DATA.targets)
     (expected,) = torch.autograd.grad(loss, [model.weight])
@@ -246,22 +264,22 @@ def test_a_checkpoint_of_one_that_makes_its_gradients(
 ) -> None:
     monkeypatch.setattr(Line, "forgets", forgets)
     pair, twin = pairs(Line)
-    try_steps(pair, DATA)
+    try_steps(pair, LOSS, DATA)
     state = pair.state_dict()
     if forgets:
         with pytest.raises(ValueError, match=r"a checkpoint model\.weight isn't what"):
-            try_checkpoint(pair, twin, state, DATA)
+            try_checkpoint(pair, twin, LOSS, state, DATA)
     else:
         before = pair.model.weight.clone()
-        try_checkpoint(pair, twin, state, DATA)
+        try_checkpoint(pair, twin, LOSS, state, DATA)
         assert not torch.equal(pair.model.weight, before)  # type: ignore[arg-type]
 
 
 def test_a_parameter_without_gradient_has_none_in_the_twin() -> None:
     pair, twin = pairs(torch.optim.SGD)
-    try_steps(pair, DATA)
+    try_steps(pair, LOSS, DATA)
     pair.model.bias.grad = None
-    try_checkpoint(pair, twin, pair.state_dict(), DATA)
+    try_checkpoint(pair, twin, LOSS, pair.state_dict(), DATA)
     assert twin.model.bias.grad is None
     assert torch.equal(twin.model.weight.grad, pair.model.weight.grad)  # type: ignore[arg-type]
     assert twin.model.weight.grad is not pair.model.weight.grad

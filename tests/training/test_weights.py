@@ -11,11 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.config import parse
-from src.data import Split, batches
+from src.data import Batches, Split
+from src.losses import CrossEntropy
 from src.models import MLP
 from src.replay import replay
+from src.shapes import Shapes
 from src.targets import ALLOWED_TARGETS
-from src.training.build import load_data
+from src.training.build import build_loss, load_data
 from src.training.evaluation import evaluate
 from src.training.loop import Position, stepper, train, training_loss, wants_closure
 from src.training.result import weights_sha256
@@ -24,7 +26,9 @@ from src.training.weights import judged, switches
 from tests.helpers import Session, composed, result, rows
 from tests.own_parts import ScheduleFree, Sharp
 
-RUN = {"seed": 0, "epochs": 2, "batch_size": 16}
+SEED, BATCH = 0, 16
+LOSS = CrossEntropy()
+LOSS.bind(Shapes((1, 1, 4), classes=2))
 
 
 def data() -> Split:
@@ -48,9 +52,8 @@ def trained(kind: Any, every: int = 50, **settings: Any) -> tuple[nn.Module, Any
             seen.append(weights_sha256(net))
         return {}
 
-    run = train(
-        net, optimizer, lambda step: 1.0, data(), evaluate, Position(), evaluate_every=every, **RUN
-    )
+    batches, given = Batches(data(), BATCH), {"seed": SEED, "epochs": 2, "evaluate_every": every}
+    run = train(net, LOSS, optimizer, lambda step: 1.0, batches, evaluate, Position(), **given)
     for _ in run:
         pass
     return net, optimizer, seen
@@ -62,7 +65,7 @@ def by_hand() -> tuple[list[Tensor], list[Tensor]]:
     z = [param.detach().clone() for param in net.parameters()]
     x, k, beta, lr = [each.clone() for each in z], 0, 0.9, 0.3
     for epoch in (1, 2):
-        for inputs, targets in batches(data(), RUN["batch_size"], RUN["seed"], epoch, skip=0):
+        for inputs, targets in Batches(data(), BATCH).epoch(SEED, epoch):
             with torch.no_grad():
                 for y, at_z, at_x in zip(net.parameters(), z, x, strict=True):
                     y.copy_((1 - beta) * at_z + beta * at_x)
@@ -141,7 +144,7 @@ def test_a_closure_is_the_batchs_loss(kind: Any, settings: dict[str, Any]) -> No
     other = model()
     optimizer = kind(other.parameters(), **settings)
     for epoch in (1, 2):
-        for inputs, targets in batches(data(), RUN["batch_size"], RUN["seed"], epoch, skip=0):
+        for inputs, targets in Batches(data(), BATCH).epoch(SEED, epoch):
 
             def closure(inputs: Tensor = inputs, targets: Tensor = targets) -> Tensor:
                 optimizer.zero_grad()
@@ -156,7 +159,7 @@ def test_a_closure_is_the_batchs_loss(kind: Any, settings: dict[str, Any]) -> No
 def test_the_loss_is_that_from_before_the_step() -> None:
     net, split = model(), data()
     before = F.cross_entropy(net(split.inputs), split.targets).item()
-    step = stepper(torch.optim.LBFGS(net.parameters()), partial(training_loss, net))
+    step = stepper(torch.optim.LBFGS(net.parameters()), partial(training_loss, net, LOSS))
     assert step(split.inputs, split.targets).item() == before
     assert F.cross_entropy(net(split.inputs), split.targets).item() < before
     assert all(param.grad is None for param in net.parameters())
@@ -208,8 +211,10 @@ def test_a_schedule_free_run_ends_with_its_average(
     net.load_state_dict(kept["model"])
     assert weights_sha256(net) == result(folder)["weights_sha256"]
     config = parse(composed(f"optimizer={method}"))
-    loss, _ = evaluate(net, load_data(config).val)
-    assert loss == rows(folder)[-1]["val_loss"] == result(folder)["at_end"]["val_loss"]
+    data, loss = load_data(config), build_loss(config)
+    loss.bind(data.shapes)
+    value = evaluate(net, loss, data.val)["loss"]
+    assert value == rows(folder)[-1]["val_loss"] == result(folder)["at_end"]["val_loss"]
     share = 1 - torch.tensor(config.optimizer[beta]).flatten()[0].item()
     for number, (name, value) in enumerate(kept["model"].items()):
         x, z = (kept["optimizer"]["state"][number][key] for key in "xz")
@@ -226,7 +231,9 @@ def test_a_closure_that_is_not_called() -> None:
 
     net, split = model(), data()
     with pytest.raises(ValueError, match=r"its step\(\) didn't call the closure"):
-        stepper(Idle(net.parameters()), partial(training_loss, net))(split.inputs, split.targets)
+        stepper(Idle(net.parameters()), partial(training_loss, net, LOSS))(
+            split.inputs, split.targets
+        )
 
 
 def test_one_switch_is_none() -> None:

@@ -1,4 +1,4 @@
-"""Where data sets come from: scikit-learn's bundle, or torchvision's files on disk."""
+"""MNIST and the sets made in its image: torchvision's files on disk."""
 
 import hashlib
 import http.client
@@ -8,18 +8,14 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
+from src.data.dataset import Dataset, Split
+from src.data.pixels import scaled
 from src.errors import InputError
+from src.shapes import Shapes
 
 ANSWER_SECONDS = 8.0  # a mirror that has not answered by then is taken for unreachable
 SUMS = "SHA256SUMS"  # written beside files that were downloaded and verified
@@ -39,87 +35,39 @@ MNIST_SUMS = {
 }
 
 
-@dataclass(frozen=True)
-class Raw:
-    """Images scaled to [0, 1], float32 (n, height, width), class indices, int64 (n,)."""
-
-    train_images: Tensor
-    train_targets: Tensor
-    test_images: Tensor
-    test_targets: Tensor
-    sha256: str
+SHAPES = Shapes((1, 28, 28), classes=10)
 
 
-def digits(root: str | None) -> Raw:
-    """scikit-learn's 1,797 digits of 8x8 pixels from 0 to 16; a fixed fifth is the test set.
+def read(class_name: str, root: str | None, mean: float, std: float) -> Dataset:
+    """Read one of torchvision's MNIST-like classes; download it where a file is missing.
 
-    Read from its file, of 64 pixels and a label in each row: to import the library takes longer
-    than to train on them.
-    """
-    table = np.loadtxt(_of_sklearn("digits.csv.gz"), delimiter=",")
-    pixels, labels = table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(np.int64)
-    images, targets = torch.from_numpy(pixels).float() / 16, torch.from_numpy(labels)
-    order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(0))
-    test, train = order[: len(order) // 5], order[len(order) // 5 :]
-    digest = hashlib.sha256(pixels.tobytes() + labels.tobytes()).hexdigest()
-    return Raw(images[train], targets[train], images[test], targets[test], digest)
-
-
-def _of_sklearn(name: str) -> Path:
-    """A file that scikit-learn brings along."""
-    spec = find_spec("sklearn")  # which doesn't import it
-    folders = (spec.submodule_search_locations or []) if spec else []
-    for folder in folders:
-        if (path := Path(folder) / "datasets" / "data" / name).is_file():
-            return path
-    raise InputError(f"data.name=digits: scikit-learn has no {name}; install scikit-learn again")
-
-
-def _torchvision(class_name: str) -> Callable[[str | None], Raw]:
-    """A reader of one of torchvision's MNIST-like classes."""
-
-    def read(root: str | None) -> Raw:
-        import torchvision
-
-        if root is None:
-            raise InputError("data.root=null: the folder that holds the data set is needed")
-        dataset = getattr(torchvision.datasets, class_name)
-        folder = Path(root) / class_name / "raw"
-        if not all((folder / name).is_file() for name in SIZES):
-            _download(dataset, Path(root))
-        digest = _verify(folder, class_name)
-        train, test = dataset(root, train=True), dataset(root, train=False)
-        return Raw(
-            train.data.float() / 255, train.targets, test.data.float() / 255, test.targets, digest
-        )
-
-    return read
-
-
-SOURCES: dict[str, Callable[[str | None], Raw]] = {
-    "digits": digits,
-    "mnist": _torchvision("MNIST"),
-    "fashion_mnist": _torchvision("FashionMNIST"),
-    "kmnist": _torchvision("KMNIST"),
-}
-
-EXTENTS = {  # the shape of an input and the number of classes, known before anything is read
-    "digits": ((1, 8, 8), 10),
-    "mnist": ((1, 28, 28), 10),
-    "fashion_mnist": ((1, 28, 28), 10),
-    "kmnist": ((1, 28, 28), 10),
-}
-
-
-def sizes(name: str) -> tuple[tuple[int, ...], int]:
-    """The shape of an input, (channels, height, width), and the number of classes.
+    Args:
+        class_name: torchvision's.
+        root: the folder that it is kept in.
+        mean, std: pixels, scaled to [0, 1], become (pixel - mean) / std.
 
     Raises:
-        InputError: an unknown name.
+        InputError: the data are missing, truncated or altered.
     """
-    if name not in SOURCES:
-        raise InputError(f"data.name={name}: must be one of {', '.join(SOURCES)}")
-    return EXTENTS[name]
+    import torchvision
+
+    if root is None:
+        raise InputError("data.root=null: the folder that holds the data set is needed")
+    dataset = getattr(torchvision.datasets, class_name)
+    if missing(class_name, root):
+        _download(dataset, Path(root))
+    digest = _verify(Path(root) / class_name / "raw", class_name)
+    train, test = (
+        Split(scaled(part.data.float() / 255, mean, std), part.targets)
+        for part in (dataset(root, train=True), dataset(root, train=False))
+    )
+    return Dataset(train, test, classes=SHAPES.classes, sha256=digest)
+
+
+def missing(class_name: str, root: str | None) -> bool:
+    """Whether a file isn't there."""
+    folder = Path(root or "") / class_name / "raw"
+    return not all((folder / name).is_file() for name in SIZES)
 
 
 def _verify(folder: Path, class_name: str) -> str:
