@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from src.cli import one_line_errors
+from src.comparing.overall import Overall
 from src.comparing.record import Comparison, read, write
-from src.composing import register
+from src.composing import register, slug
 from src.config import CONF, OUTPUTS, PROJECT, parse
 from src.errors import InputError
 from src.explaining import beside, commented
@@ -52,8 +53,8 @@ def main() -> None:
 def _explained() -> str:
     """The comparison's own keys, as the files of conf/ say them."""
     files = {"": CONF / "compare.yaml", "protocol.": CONF / "protocol" / "default.yaml"}
-    lines = [(f"{prefix}{key}={value}", text) for prefix, file in files.items()
-             for key, value, text in commented(file)]  # fmt: skip
+    lines = [(f"{prefix}{key}={value}".removeprefix("defaults."), text)
+             for prefix, file in files.items() for key, value, text in commented(file)]  # fmt: skip
     return "\n".join(beside(line, text) for line, text in lines)
 
 
@@ -73,27 +74,47 @@ def _composed(overrides: list[str]) -> str:
     """What a comparison is asked for, and each method's config, as YAML."""
     from omegaconf import OmegaConf
 
+    from src.comparing.problems import several as over_problems
     from src.comparing.protocol import plan as make_plan
 
-    plan = make_plan(overrides)
+    if several := over_problems(overrides):
+        return OmegaConf.to_yaml({name: _asked(plan) for name, plan in several.plans.items()})
+    return OmegaConf.to_yaml(_asked(make_plan(overrides)))
+
+
+def _asked(plan: Any) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+
     runs = {name: OmegaConf.to_container(plan.job(name), resolve=True) for name in plan.methods}
     protocol = plan.protocol.model_dump()
-    return OmegaConf.to_yaml({"methods": [*plan.methods], "protocol": protocol, "runs": runs})
+    return {"methods": [*plan.methods], "protocol": protocol, "runs": runs}
 
 
-def compare(overrides: list[str]) -> Comparison:
+def compare(overrides: list[str]) -> Comparison | Overall:
     """Carry a comparison out, or go on with it; write its folder and print the verdict.
 
     Raises:
         InputError: a setting is wrong, or the folder holds another comparison.
     """
+    from src.comparing.problems import several as over_problems
     from src.comparing.protocol import plan as make_plan
-    from src.reporting.report import write_report
     from src.reporting.tables import print_protocol, print_verdict
 
+    if several := over_problems(overrides):
+        return _over(several)
     plan = make_plan(overrides)
     folder = OUTPUTS / "comparisons" / plan.name
     print_protocol(plan.settings())
+    known = _carried_out(plan, folder)
+    print_verdict(known)
+    print(f"report: {folder / 'report.html'}")
+    return known
+
+
+def _carried_out(plan: Any, folder: Path) -> Comparison:
+    """The comparison on one problem: what is finished is read."""
+    from src.reporting.report import write_report
+
     known = _known(folder, plan)
     if known is None:
         try:
@@ -102,9 +123,39 @@ def compare(overrides: list[str]) -> Comparison:
             reason = f"{error.filename or folder}: {error.strerror or error}"
             raise InputError(f"{reason}; the same command goes on") from error
         write_report(folder)
-    print_verdict(known)
-    print(f"report: {folder / 'report.html'}")
     return known
+
+
+def _over(several: Any) -> Overall:
+    """The comparison on each problem, one after another; the page over all is drawn after each.
+
+    A problem whose comparison can't be made doesn't keep the others from theirs.
+    """
+    from src.comparing.problems import begin, judged
+    from src.reporting.report import write_overall
+    from src.reporting.tables_overall import print_overall, print_plans
+
+    print_plans(several.plans)
+    for plan in several.plans.values():
+        _check(plan)
+    folder, failures = OUTPUTS / "comparisons" / several.name, []
+    begin(several, folder)
+    for number, (name, plan) in enumerate(several.plans.items(), 1):
+        print(f"\nproblem {number}/{len(several.plans)}: {name}", flush=True)
+        try:
+            print(_carried_out(plan, folder / slug(name)).sentence, flush=True)
+        except InputError as error:
+            failures.append(f"{name}: {error}")
+            print(f"not finished: {error}", file=sys.stderr)
+            continue
+        overall = judged(folder)
+        write_overall(overall, folder)
+    if failures:
+        raise InputError(f"{'; '.join(failures)}. The same command goes on")
+    print()
+    print_overall(overall)
+    print(f"report: {folder / 'report.html'}")
+    return overall
 
 
 def _known(folder: Path, plan: Any) -> Comparison | None:

@@ -24,11 +24,17 @@ def main() -> None:
 
 def report(folders: list[Path], out: Path | None) -> Path:
     """Write the report of a comparison or of runs; print a comparison's verdict."""
+    from src.comparing.problems import is_several, judged
     from src.comparing.record import read
     from src.errors import InputError
-    from src.reporting.report import is_run, write_comparison, write_runs
+    from src.reporting.report import is_run, write_comparison, write_overall, write_runs
     from src.reporting.tables import print_verdict
+    from src.reporting.tables_overall import print_overall
 
+    if len(folders) == 1 and is_several(folders[0]) and out is None:
+        overall = judged(folders[0])
+        print_overall(overall)
+        return write_overall(overall, folders[0])
     runs = [is_run(folder) for folder in folders]
     if all(runs):
         alone = len(folders) == 1

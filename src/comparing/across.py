@@ -5,7 +5,6 @@ other problems. Tests that pool them call false differences in 18 to 59% of case
 """
 
 from collections.abc import Sequence
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,58 +38,6 @@ def advantage(a: Floats, b: Floats, deviation: float) -> float:
         return 0.0
     scaled = difference / deviation if deviation > 0 else np.inf * difference
     return float(np.clip(scaled, -CAP, CAP))
-
-
-def signed_rank(values: Floats) -> float:
-    """Two-sided p that values are symmetric about 0, by Wilcoxon's signed ranks; exact.
-
-    Given the ranks of their sizes, each sign is a fair coin: the distribution is counted out with
-    whatever ties there are. Zeros have no sign and are left out. Two methods that are
-    interchangeable on each problem have differences that are symmetric, whatever their spread.
-    """
-    present = values[values != 0]
-    if not present.size:
-        return 1.0
-    ranks = stats.rankdata(np.abs(present))
-    shares = _rank_sums(tuple(sorted(ranks.tolist())))
-    total = round(2 * ranks[present > 0].sum())
-    return float(min(1.0, 2 * min(shares[: total + 1].sum(), shares[total:].sum())))
-
-
-@cache
-def _rank_sums(ranks: tuple[float, ...]) -> Floats:
-    """How likely the ranks of positive values have each sum, in halves, which shared ranks are."""
-    shares = np.ones(1)
-    for rank in (round(2 * rank) for rank in ranks):
-        shares = (np.pad(shares, (0, rank)) + np.pad(shares, (rank, 0))) / 2
-    return shares
-
-
-def typical(values: Floats) -> float:
-    """Hodges and Lehmann's estimate, which belongs to that test: the median of all pairs' means."""
-    return float(np.median(_walsh(values)))
-
-
-def interval(values: Floats) -> tuple[float, float] | None:
-    """Its 95% interval, which belongs to that test too; None for fewer than FEWEST values.
-
-    It ends at the k-th smallest and largest mean of pairs, with k the largest for which the rank
-    sum is below k in at most 2.5% (Hollander, Wolfe and Chicken, Nonparametric Statistical
-    Methods, 2014, section 3.3); without ties it excludes 0 exactly where p is at most 5%.
-    """
-    n = len(values)
-    if n < FEWEST:
-        return None
-    shares = _rank_sums(tuple(float(rank) for rank in range(1, n + 1)))[::2]  # whole sums
-    k = int(np.searchsorted(shares.cumsum(), LEVEL / 2, side="right"))
-    means = np.sort(_walsh(values))
-    return float(means[k - 1]), float(means[-k])
-
-
-def _walsh(values: Floats) -> Floats:
-    """The mean of each pair of values, each value with itself included."""
-    rows, columns = np.triu_indices(len(values))
-    return np.asarray((values[rows] + values[columns]) / 2)
 
 
 def fewest_problems(pairs: int) -> int:

@@ -8,11 +8,12 @@ from itertools import combinations
 
 import numpy as np
 
-from src.comparing import across, profiles
+from src.comparing import across, profiles, signed_rank
 from src.comparing.across import LEVEL, Floats
 from src.comparing.overall import Overall, Place, Problem, Standing, Versus
-from src.comparing.record import Comparison, Pair, Run
-from src.comparing.statistics import finite, first_reaching, holm
+from src.comparing.record import Comparison, Pair
+from src.comparing.sooner import reach
+from src.comparing.statistics import finite, holm
 from src.metrics import Direction, direction_of
 
 HARDER = (-0.1, -0.05, 0.0, 0.05, 0.1)  # by these shares the targets are moved
@@ -88,19 +89,14 @@ class Measured:
             return np.inf
         sign = direction_of(target.metric).sign
         value = sign * profiles.moved(sign * target.value, harder)
-        runs = self.comparison.of(method)
-        times = [_steps(run, target.metric, value) for run in runs]
-        return profiles.median_time(times) if times else np.inf
+        reached = [reach(run.rows, target.metric, value, "step") for run in
+                   self.comparison.of(method)]  # fmt: skip
+        return profiles.median_time([time.high for time in reached]) if reached else np.inf
 
 
 def turned(pair: Pair) -> str:
     """The verdict of the second method against the first."""
     return {"better": "worse", "worse": "better"}.get(pair.verdict, pair.verdict)
-
-
-def _steps(run: Run, metric: str, target: float) -> float:
-    row = first_reaching(run.rows, metric, target)
-    return np.inf if row is None else float(row["step"])
 
 
 def judge(
@@ -180,13 +176,13 @@ def _versus(problems: Sequence[Measured], a: str, b: str, fewest: int) -> Versus
     if not said:
         return pair
     values = np.array([problem.advantage(a, b) for problem in said])
-    low, high = across.interval(values) or (None, None)
+    low, high = signed_rank.interval(values, values, LEVEL)
     measures = {
-        "advantage": across.typical(values),
-        "low": low,
-        "high": high,
+        "advantage": signed_rank.estimate(values),
+        "low": _maybe(low),
+        "high": _maybe(high),
         "improvement": float(np.mean([problem.improvement(a, b) for problem in said])),
-        "p": across.signed_rank(values) if len(said) >= fewest else None,
+        "p": signed_rank.p_value(values) if len(said) >= fewest else None,
     }
     return pair.model_copy(update=measures)
 
@@ -206,15 +202,16 @@ def refusal(methods: int, problems: int, missing: Sequence[str] = ()) -> str:
     """
     if missing:
         are = "isn't" if len(missing) == 1 else "aren't"
-        return f"{_few(missing)} {are} finished"
+        return f"{_few(missing, 'problems')} {are} finished"
     pairs = methods * (methods - 1) // 2
     fewest = across.fewest_problems(pairs)
     if problems >= fewest:
         return ""
-    counted = "one pair" if pairs == 1 else f"{pairs} pairs"
     return (
-        f"{methods} methods are {counted}, for which the exact test over problems needs "
-        f"{fewest} problems or more before it can call any difference; there are {problems}"
+        f"with {methods} methods it takes {fewest} problems or more to call any difference "
+        f"(5% for all {pairs} pairs together), and there are {problems}"
+        if pairs > 1
+        else f"it takes {fewest} problems or more to call a difference, and there are {problems}"
     )
 
 
@@ -314,7 +311,7 @@ def _beyond(overall: Overall) -> str:
     if not groups:
         return f"For other problems like these, {len(overall.problems)} don't tell any two apart."
     parts = [
-        f"{_few(winners)} to end better than {_few(losers)}"
+        f"{_few(winners, 'methods')} to end better than {_few(losers, 'others')}"
         for losers, winners in [*groups.items()][:GROUPS]
     ]
     rest = " (the table has more pairs)" if len(groups) > GROUPS else ""
@@ -335,8 +332,9 @@ def _groups(overall: Overall) -> dict[tuple[str, ...], list[str]]:
     return groups
 
 
-def _few(names: Sequence[str]) -> str:
-    return listed(names) if len(names) <= FEW else f"{len(names)} of them"
+def _few(names: Sequence[str], kind: str) -> str:
+    """The names; of many their number."""
+    return listed(names) if len(names) <= FEW else f"{len(names)} {kind}"
 
 
 def listed(names: Sequence[str]) -> str:

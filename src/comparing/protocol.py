@@ -46,6 +46,7 @@ class Request(Section):
     """The contents of `conf/compare.yaml`."""
 
     methods: list[str]
+    problems: list[str]  # one is given as problem=NAME; see src.comparing.problems
     protocol: Protocol
 
 
@@ -230,14 +231,17 @@ def _check_methods(names: Sequence[str], search_paths: Sequence[str]) -> None:
 
 def _check_name(plan: Plan) -> None:
     """Refuse names of the comparison or its methods that can't be names of folders."""
-    for key, name in (
-        *(("methods", slug(name)) for name in plan.methods),
-        ("protocol.name", plan.name),
-    ):
-        if not re.fullmatch(r"[\w+=-][\w.+=-]*", name):
-            raise InputError(
-                f"{key}={name}: must be letters, digits and any of - _ . + =, not beginning with "
-                "a dot, because it names a folder"
-            )
-    if len(plan.name.encode()) > NAME_BYTES:
-        raise InputError(f"protocol.name={plan.name}: must not be longer than {NAME_BYTES} bytes")
+    for name in plan.methods:
+        check_folder("methods", slug(name))
+    check_folder("protocol.name", plan.name)
+
+
+def check_folder(key: str, name: str) -> None:
+    """Refuse what can't be a folder's name; `key` is where it comes from."""
+    if not re.fullmatch(r"[\w+=-][\w.+=-]*", name):
+        raise InputError(
+            f"{key}={name}: must be letters, digits and any of - _ . + =, not beginning with "
+            "a dot, because it names a folder"
+        )
+    if len(name.encode()) > NAME_BYTES:
+        raise InputError(f"{key}={name}: must not be longer than {NAME_BYTES} bytes")

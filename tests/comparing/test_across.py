@@ -1,80 +1,18 @@
 """Statistics over problems, each against an independent computation."""
 
-from itertools import product
-
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
 
-from src.comparing import across
-
-
-def by_enumeration(values):
-    """The signed-rank test's p by trying all signs."""
-    present = np.array([value for value in values if value != 0])
-    if not present.size:
-        return 1.0
-    ranks = stats.rankdata(np.abs(present))
-    sums = np.array([ranks @ np.array(signs) for signs in product((0, 1), repeat=len(ranks))])
-    seen = ranks @ (present > 0)
-    return min(1.0, 2 * min(np.mean(sums <= seen + 1e-9), np.mean(sums >= seen - 1e-9)))
-
-
-@given(st.lists(st.integers(-4, 4), min_size=1, max_size=9))
-def test_signed_ranks_with_ties_and_zeros_are_counted_out(values):
-    p = across.signed_rank(np.array(values, dtype=float))
-    assert p == pytest.approx(by_enumeration(values), abs=1e-12)
-
-
-@pytest.mark.parametrize("n", [6, 9, 20, 40])
-def test_signed_ranks_without_ties_are_scipys(n):
-    values = np.random.default_rng(n).normal(0.4, 1, n)
-    expected = stats.wilcoxon(values, method="exact").pvalue
-    assert across.signed_rank(values) == pytest.approx(expected, rel=1e-10)
-
-
-def test_all_signs_alike_have_the_smallest_p():
-    for n in (1, 6, 12):
-        assert across.signed_rank(np.arange(1.0, n + 1)) == pytest.approx(2 * 0.5**n)
-
-
-def test_the_typical_difference_by_hand():
-    """Walsh averages of 1, 2, 6: 1, 1.5, 2, 3.5, 4, 6."""
-    assert across.typical(np.array([1.0, 2.0, 6.0])) == pytest.approx((2 + 3.5) / 2)
-
-
-@pytest.mark.parametrize("n", [6, 7, 8, 12, 25])
-def test_the_interval_holds_what_the_test_does_not_reject(n):
-    """Its ends are where the test of a shifted value turns: found by moving the shift."""
-    values = np.random.default_rng(n).standard_t(3, n)
-    low, high = across.interval(values)
-    near = 1e-9
-    assert (
-        across.signed_rank(values - (low - near))
-        <= 0.05
-        < across.signed_rank(values - (low + near))
-    )
-    assert (
-        across.signed_rank(values - (high + near))
-        <= 0.05
-        < across.signed_rank(values - (high - near))
-    )
-
-
-def test_six_problems_span_the_interval_and_five_have_none():
-    values = np.array([3.0, -1.0, 4.0, 1.0, 5.0, 9.0])
-    assert across.interval(values) == (-1.0, 9.0)
-    assert across.interval(values[:5]) is None
+from src.comparing import across, signed_rank
 
 
 def test_the_fewest_problems_for_so_many_pairs():
     for methods, fewest in ((2, 6), (3, 7), (4, 8), (6, 10), (10, 11), (12, 12)):
         pairs = methods * (methods - 1) // 2
         assert across.fewest_problems(pairs) == fewest
-        assert pairs * across.signed_rank(np.ones(fewest)) < 0.05
-        assert fewest == across.FEWEST or pairs * across.signed_rank(np.ones(fewest - 1)) >= 0.05
+        assert pairs * signed_rank.p_value(np.ones(fewest)) < 0.05
+        assert fewest == across.FEWEST or pairs * signed_rank.p_value(np.ones(fewest - 1)) >= 0.05
 
 
 def test_the_pooled_deviation_is_the_one_of_an_analysis_of_variance():

@@ -88,12 +88,14 @@ def test_too_few_problems_are_refused_with_the_reason():
     overall = judged(drawn(6))
     assert {pair.verdict for pair in overall.pairs} == {"refused"}
     assert {pair.p for pair in overall.pairs} == {None}
-    assert "3 methods are 3 pairs" in overall.refused
-    assert "needs 7 problems or more" in overall.refused
+    assert overall.refused == (
+        "with 3 methods it takes 7 problems or more to call any difference (5% for all 3 pairs "
+        "together), and there are 6"
+    )
     assert overall.refused in overall.sentence
     assert judged(drawn(7)).refused == ""
     assert refusal(2, 6) == ""
-    assert "one pair, for which" in refusal(2, 5)
+    assert refusal(2, 5) == "it takes 6 problems or more to call a difference, and there are 5"
 
 
 def test_problems_where_a_method_is_in_doubt_are_left_out_of_its_pairs():
@@ -147,7 +149,7 @@ def test_ranks_gaps_and_scores():
 def test_the_sentence_has_two_parts_for_any_number_of_methods():
     assert judged(drawn(8)).sentence == (
         "On these 8 problems, c is among the best on 8, b on 8 and a on 8. On other problems like "
-        "these, expect c to end better than b and a and b to end better than a."
+        "these, expect c to end better than b and a, and b to end better than a."
     )
     none = judged(drawn(8, gains=(0.0, 0.0, 0.0)))
     assert none.sentence.endswith("For other problems like these, 8 don't tell any two apart.")
