@@ -80,7 +80,8 @@ def several(arguments: Sequence[str]) -> Several | None:
         asked = OmegaConf.to_container(
             compose("compare", overrides=[*lines, *search_path], return_hydra_config=True)
         )
-        names = _names(asked["problems"] if isinstance(asked, dict) else None, search_path)
+        assert isinstance(asked, dict)
+        names = _names(asked["problems"] or (asked.get("suite") or {}).get("problems"), search_path)
     for item in items:
         if _group(item) == "problem":
             raise InputError(f"{item.input_line}: give problem, or suite or problems, not both")
@@ -88,7 +89,6 @@ def several(arguments: Sequence[str]) -> Several | None:
               if _group(item) not in KEYS and item.key_or_group != "protocol.name"]  # fmt: skip
     plans = {name: plan([*others, override("problem", name), override("protocol.name", slug(name))])
              for name in names}  # fmt: skip
-    assert isinstance(asked, dict)
     suite = None if "problems" in [_group(item) for item in items] else _choice(asked)
     result = Several(asked["protocol"]["name"], suite, plans)
     check_folder("protocol.name", result.name)

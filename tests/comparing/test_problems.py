@@ -115,6 +115,7 @@ def test_a_problem_that_fails_does_not_keep_the_others_from_theirs(
     [
         ("problems=[wine]", "must be a list of two different problems or more; one is problem="),
         ("problems=[]", "must be a list of two different"),
+        ("suite=null", "must be a list of two different"),
         ("problems=[wine,wine]", "must be a list of two different"),
         ("problems=wine", "must be a list of two different"),
         ("problems=[wine,3]", "must be a list of two different"),
@@ -136,9 +137,7 @@ def test_one_problem_is_a_comparison_as_before() -> None:
 
 def test_names_and_suites(tmp_path: Path) -> None:
     (tmp_path / "suite").mkdir()
-    (tmp_path / "suite" / "mine.yaml").write_text(
-        "# @package _global_\nproblems: [diabetes, wine]\n"
-    )
+    (tmp_path / "suite" / "mine.yaml").write_text("problems: [diabetes, wine]\n")
     there = f"hydra.searchpath=[file://{tmp_path}]"
     found = several(["methods=[sgd,adam]", "suite=mine", there])
     assert found is not None
