@@ -89,7 +89,7 @@ def describe(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, choice, nested = _choice(error.missing_cfg_file)
         options = [*(error.options or []), *nested]
-        return f"{group}={choice}: no such choice{_nearest(choice, options)}"
+        return f"{group}={choice}: no such choice{nearest(choice, options)}"
     if isinstance(error, OverrideParseException):
         return _form(error)
     cause = error.__cause__
@@ -101,7 +101,7 @@ def describe(error: BaseException) -> str:
         if cause.full_key == key:  # at the top, groups that add no key of their own count too
             names += _at_the_top(parent)
         reason = "no such key" if key not in names else str(cause).splitlines()[0]
-        return f"{cause.full_key}: {reason}{_nearest(key, names)}"
+        return f"{cause.full_key}: {reason}{nearest(key, names)}"
     told = " ".join(str(error).split())
     return told or f"this can't be composed ({type(error).__name__} in Hydra): {again()}"
 
@@ -145,8 +145,9 @@ def _choice(missing: str) -> tuple[str, str, list[str]]:
     return group or "--config-name", choice, []
 
 
-def _nearest(name: str, allowed: Iterable[str]) -> str:
-    allowed = sorted({*allowed} - {"hydra", "protocol"})  # which only src.compare has
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """What a message says of a name that isn't allowed: the one that was meant, and all."""
+    allowed = sorted({*allowed} - {"hydra", "protocol", "suite"})  # of comparisons
     near = min(allowed, key=lambda other: distance(name, other), default="")
     hint = f"; did you mean {near}?" if distance(name, near) <= max(1, len(near) // 3) else ""
     return f"{hint} (allowed: {', '.join(allowed)})" if allowed else hint

@@ -42,8 +42,8 @@ def register() -> None:
 
 
 def _run_name(*, _root_: DictConfig) -> str:
-    choices = _root_.hydra.runtime.choices
-    return slug(f"{_optimizer_name(_root_)}-{choices.get('data')}")
+    chosen = problem_name(_root_, ("data",), ("data", "model", "loss"))
+    return slug(f"{_optimizer_name(_root_)}-{chosen}")
 
 
 def _study_name(*, _root_: DictConfig) -> str:
@@ -51,7 +51,36 @@ def _study_name(*, _root_: DictConfig) -> str:
     choices, optimizer = _root_.hydra.runtime.choices, _optimizer_name(_root_)
     sweep = choices.get("sweeps") or optimizer
     method = sweep if sweep.startswith(optimizer) else f"{sweep}-{optimizer}"
-    return slug(f"{method}-{choices.get('data')}-{choices.get('model')}")
+    return slug(f"{method}-{problem_name(_root_)}")
+
+
+def problem_name(
+    root: DictConfig,
+    plain: tuple[str, ...] = ("data", "model"),
+    told: tuple[str, ...] = ("data", "model", "loss"),
+) -> str:
+    """The name of what is trained, for folders: the problem, or the data and the model.
+
+    What the command line chooses in place of the problem's own is added, and so is another loss
+    than the usual one.
+
+    Args:
+        root: composed, its `hydra` node included.
+        plain: groups that make the name where there is no problem.
+        told: groups whose choice is added where it isn't the problem's.
+    """
+    choices = root.hydra.runtime.choices
+    problem = choices.get("problem")
+    usual = _overridden(find(root, "problem", problem).get("defaults", [])) if problem else {}
+    usual = {"loss": "cross_entropy", **usual}
+    parts = [problem] if problem else [str(choices.get(group)) for group in plain]
+    others = [group for group in told if problem or group not in plain]
+    parts += [
+        str(choices.get(group))
+        for group in others
+        if (problem or group == "loss") and choices.get(group) != usual.get(group)
+    ]
+    return "-".join(parts)
 
 
 def _optimizer_name(root: DictConfig) -> str:

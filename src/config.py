@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from src.errors import InputError
@@ -114,7 +114,11 @@ def parse(cfg: DictConfig) -> Config:
         InputError: naming the key, the value and what is allowed.
     """
     try:
-        config = Config.model_validate(OmegaConf.to_container(cfg, resolve=True))
+        values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        config = Config.model_validate(values)
+    except MissingMandatoryValue as error:
+        key = str(error).splitlines()[0].rpartition(" ")[2]
+        raise InputError(f"{key} is missing: {key}=...") from error
     except OmegaConfBaseException as error:
         raise InputError(str(error).splitlines()[0]) from error
     except ValidationError as error:

@@ -21,6 +21,7 @@ from src.comparing.protocol import Plan
 from src.comparing.record import Run, Search
 from src.composing import slug
 from src.config import Config, parse
+from src.metrics import is_metric, part
 from src.results import read_rows
 from src.results.identity import settings
 from src.results.status import Status
@@ -76,7 +77,7 @@ def train(plan: Plan, job: Job, folder: Path, ledger: Ledger) -> Run:
 def _config(plan: Plan, job: Job) -> DictConfig:
     """The job's config; the set of the verdict's metric is evaluated once the run has ended."""
     cfg = copy.deepcopy(plan.job(job.method))
-    measured = {*cfg.trainer.evaluate_at_end, "test", plan.protocol.metric.split("_")[0]}
+    measured = {*cfg.trainer.evaluate_at_end, "test", part(plan.protocol.metric)}
     values = {**job.params, "seed": job.seed, "trainer.evaluate_at_end": sorted(measured)}
     for name, value in values.items():
         OmegaConf.update(cfg, name, value, force_add=True)  # a dimension may add its key
@@ -121,8 +122,7 @@ def _repeatable(config: Config) -> dict[str, Any]:
 
 def _read(plan: Plan, job: Job, folder: Path) -> Run:
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    columns = ("step", "samples", "train_seconds", "val_loss", "val_accuracy")
-    rows = [{key: row.get(key) for key in columns} for row in read_rows(folder)]
+    rows = [_of_curve(row) for row in read_rows(folder)]
     measured, status = result["at_end"], result["status"]
     if status == Status.DIVERGED or None in measured.values():
         measured, status = dict.fromkeys(measured), Status.DIVERGED.value  # no accuracy
@@ -142,6 +142,14 @@ def _read(plan: Plan, job: Job, folder: Path) -> Run:
         rows=rows,
         **measured,
     )
+
+
+def _of_curve(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of a row: where it stands, and what was measured on validation data."""
+    columns = ("step", "samples", "train_seconds")
+    return {
+        key: row[key] for key in row if key in columns or (is_metric(key) and part(key) == "val")
+    }
 
 
 def _commit(folder: Path) -> str:

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, ValidationError
 
 from src.comparing import refused
-from src.composing import check_choices, chosen_by_sweep, slug
+from src.composing import check_choices, chosen_by_sweep, problem_name, slug
 from src.config import CONF, Section, first_error, flatten, job_config, parse
 from src.errors import InputError
 from src.overrides import override
@@ -69,10 +69,16 @@ class Plan:
 
     @property
     def name(self) -> str:
-        choices = self.configs[self.methods[0]].hydra.runtime.choices
-        parts = [*self.methods, str(choices.data), str(choices.model)]
+        parts = [*self.methods, problem_name(self.configs[self.methods[0]])]
         name = self.protocol.name
         return slug("-".join(parts)) if name is None else name
+
+    @property
+    def directions(self) -> dict[str, str]:
+        """Which way all that the loss measures is better, by its name without a set."""
+        from src.training.build import build_loss  # torch takes seconds to import
+
+        return build_loss(parse(self.job(self.methods[0]))).directions()
 
     def settings(self) -> dict[str, Any]:
         """Everything that makes two comparisons the same one, flat."""
@@ -112,9 +118,7 @@ class Plan:
         """The name of a search's study; other comparisons with the same search share it."""
         alike = self._shared(method) | {"own": self.method_settings(method)}
         alike |= {"n_trials": self.protocol.n_trials, "search": search}
-        choices = self.configs[method].hydra.runtime.choices
-        parts = (method, choices.data, choices.model, digest(alike)[:8])
-        return slug("-".join(str(part) for part in parts))
+        return slug(f"{method}-{problem_name(self.configs[method])}-{digest(alike)[:8]}")
 
 
 def plan(arguments: Sequence[str]) -> Plan:
@@ -144,7 +148,7 @@ def plan(arguments: Sequence[str]) -> Plan:
     for name, config in configs.items():
         refused.check_choices(config)
         check_choices(config)
-        refused.check_selection(parse(job_config(config)))
+        refused.check_selection(parse(job_config(config)), request.protocol.metric)
         refused.check_method(name, config, str(plain[name].optimizer._target_))
     elsewhere = (*COMPARISON_KEYS, "hydra")
     varied = [item for item in parsed if item.key_or_group.split(".")[0] not in elsewhere]

@@ -15,12 +15,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from src.config import first_error
 from src.errors import InputError
 from src.files import write_whole
-from src.metrics import is_metric
+from src.metrics import LOSS, Direction, direction_of, is_metric, quantity
 
 FILE, RUNS = "comparison.json", "runs.jsonl"
 # Control characters break SVG files, lone surrogates can't be written as UTF-8, and marks of
 # direction let a name show another text than it holds.
 UNSHOWABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+# What records say that hold no directions.
+DIRECTIONS_OF_CLASSES = {LOSS: "minimize", "accuracy": "maximize"}
 
 
 class Part(BaseModel):
@@ -196,7 +200,8 @@ class Run(Open):
         train_seconds: the clock stands still during evaluations.
         idle: whether other processes left the machine alone meanwhile.
         commit: of the run's code.
-        rows: of its learning curve: step, samples, train_seconds, val_loss, val_accuracy.
+        rows: of its learning curve: step, samples, train_seconds, and what is
+            measured on validation data.
         steps_to_target, seconds_to_target: null if it never reached the target.
         area: mean height of the learning curve; null with a gap in it.
     """
@@ -281,6 +286,7 @@ class Comparison(Part):
         created: local time, ISO 8601.
         hash: of the protocol.
         metric: the verdict's; `direction` is minimize or maximize.
+        directions: of all that the loss measures, by its name without a set.
         selection_metric: the metric that chooses winners.
         sentence: the verdict in a sentence.
         reference: the method that sets the target.
@@ -296,6 +302,7 @@ class Comparison(Part):
     hash: str = ""
     metric: str = "test_loss"
     direction: str = "minimize"
+    directions: dict[str, str] = DIRECTIONS_OF_CLASSES
     selection_metric: str = "val_loss"
     sentence: str = ""
     withheld: list[Doubt] = []
@@ -310,6 +317,11 @@ class Comparison(Part):
     pairs: list[Pair] = []
     searches: list[Search] = []
     runs: list[Run] = []
+
+    def direction_of(self, metric: str) -> Direction:
+        """Which way a metric is better."""
+        known = {quantity(self.metric): self.direction, **self.directions}
+        return direction_of(metric, directions=known)
 
     def of(self, method: str, kind: str = "tuned") -> list[Run]:
         return runs_of(self.runs, method, kind)

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from src.config import Config, Section, first_error, job_config, parse
 from src.errors import InputError
-from src.metrics import direction_of
+from src.metrics import SETS, direction_of, part, quantity
 from src.targets import build
 
 # Settings that a comparison makes itself, and the keys that it takes them from.
@@ -60,13 +60,24 @@ def check_override(override: Override) -> None:
         raise InputError(f"{line}: not in a comparison; of Hydra's own it takes {', '.join(OPEN)}")
 
 
-def check_selection(config: Config) -> None:
-    """Refuse to choose winners by anything but validation data."""
+def check_selection(config: Config, verdict: str) -> None:
+    """Refuse to choose winners by anything but validation data, and what the loss doesn't measure.
+
+    Args:
+        verdict: the verdict's metric.
+    """
+    from src.training.build import build_loss
+
     metric, sets = config.objective.metric, config.trainer.evaluate
-    if not metric.startswith("val_"):
-        raise InputError(f"objective.metric={metric}: must be val_loss or val_accuracy here")
+    directions = build_loss(config).directions()
+    for key, name, allowed in (
+        ("objective.metric", metric, ["val"]), ("protocol.metric", verdict, SETS),
+    ):  # fmt: skip
+        if part(name) not in allowed or quantity(name) not in directions:
+            names = (f"{place}_{measured}" for place in allowed for measured in directions)
+            raise InputError(f"{key}={name}: must be one of {', '.join(names)} here")
     configured = config.objective.direction
-    direction = direction_of(metric, otherwise=configured)
+    direction = direction_of(metric, directions=directions)
     if configured != direction:
         raise InputError(f"objective.direction={configured}: must be {direction} for {metric}")
     if "val" not in sets or "test" in (*sets, *config.trainer.evaluate_at_end):

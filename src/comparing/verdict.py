@@ -1,6 +1,6 @@
 """The verdict on searches and runs: a ranked table, pairs and a sentence."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from statistics import median
 from typing import Any
@@ -24,7 +24,8 @@ from src.comparing.record import (
     runs_of,
 )
 from src.comparing.statistics import finite
-from src.metrics import Direction, direction_of
+from src.composing import problem_name
+from src.metrics import Direction, direction_of, part
 
 KINDS = ("tuned", "default")
 CURVE = "val_loss"  # metric of learning curves and targets: validation data only
@@ -39,7 +40,7 @@ def judge(
     now: datetime,
 ) -> Comparison:
     """The whole record of searches and runs, each run measured against the target."""
-    direction = direction_of(plan.protocol.metric)
+    direction = direction_of(plan.protocol.metric, directions=plan.directions)
     reference = plan.protocol.reference or plan.methods[0]
     protocol_target = plan.protocol.target
     target = _median_final(runs, reference) if protocol_target is None else protocol_target
@@ -52,12 +53,14 @@ def judge(
     ]
     commits = sorted({run.commit for run in runs})
     metric, ranking = plan.protocol.metric, [*values]
+    measured = {*(f"test_{name}" for name in plan.directions), metric, "area"}
     return Comparison(
         name=plan.name,
         created=now.isoformat("T", "seconds"),
         hash=plan.hash(),
         metric=metric,
         direction=direction,
+        directions=plan.directions,
         selection_metric=str(plan.settings()["objective.metric"]),
         sentence=sentence(plan, ranking, pairs, withheld, checks.budgets(searches)),
         withheld=withheld,
@@ -68,7 +71,7 @@ def judge(
         environment={**environment, "commits of the runs": commits},
         ledger=ledger,
         methods=ranking,
-        table=[_row(runs, name, kind, metric) for kind in KINDS for name in ranking],
+        table=[_row(runs, name, kind, measured) for kind in KINDS for name in ranking],
         pairs=pairs,
         searches=searches,
         runs=runs,
@@ -110,7 +113,7 @@ def _values(plan: Plan, runs: Sequence[Run], direction: Direction) -> dict[str, 
 
 def _accuracies(plan: Plan, runs: Sequence[Run]) -> dict[str, list[float]]:
     """Accuracies of the tuned runs, on the set of the verdict's metric."""
-    accuracy = f"{plan.protocol.metric.split('_')[0]}_accuracy"
+    accuracy = f"{part(plan.protocol.metric)}_accuracy"
     return {
         name: finite(run.of(accuracy) for run in runs_of(runs, name, "tuned"))
         for name in plan.methods
@@ -125,7 +128,7 @@ def _timing(runs: Sequence[Run]) -> Timing:
     return Timing(valid=False, text=f"{text}: seconds can't be compared")
 
 
-def _row(runs: Sequence[Run], method: str, kind: str, metric: str) -> Row:
+def _row(runs: Sequence[Run], method: str, kind: str, measured: Collection[str]) -> Row:
     group = runs_of(runs, method, kind)
 
     def summary(name: str) -> Summary:
@@ -135,7 +138,7 @@ def _row(runs: Sequence[Run], method: str, kind: str, metric: str) -> Row:
         count = sum(run.of(name) is not None for run in group)
         return Reached(**summary(name).model_dump(), reached=count)
 
-    measured: Any = {name: summary(name) for name in ("test_loss", "test_accuracy", metric, "area")}
+    summaries: Any = {name: summary(name) for name in measured}
     return Row(
         method=method,
         kind=kind,
@@ -143,7 +146,7 @@ def _row(runs: Sequence[Run], method: str, kind: str, metric: str) -> Row:
         diverged=_count_diverged(group),
         steps_to_target=reached("steps_to_target"),
         seconds_to_target=reached("seconds_to_target"),
-        **measured,
+        **summaries,
     )
 
 
@@ -169,13 +172,17 @@ def sentence(
     budgets: Mapping[str, int],
 ) -> str:
     """The verdict in a sentence; `budgets` are the trials of each search."""
-    choices = plan.configs[plan.methods[0]].hydra.runtime.choices
+    config = plan.configs[plan.methods[0]]
+    choices = config.hydra.runtime.choices
+    what = f"{choices.data} with {choices.model}"
+    if choices.get("problem") or choices.get("loss") != "cross_entropy":
+        what = problem_name(config)
     count = plan.protocol.searches
     searched = "one search" if count == 1 else f"{count} searches"
     least, most = min(budgets.values()), max(budgets.values())
     trials = f"{least} to {most} trials" if least < most else f"{most} trial{'s' * (most != 1)}"
     how = (
-        f"On {choices.data} with {choices.model}, each tuned in {searched} of {trials} and "
+        f"On {what}, each tuned in {searched} of {trials} and "
         f"trained on {plan.protocol.seeds} fresh seeds"
     )
     outcome = _outcome(ranking, pairs)

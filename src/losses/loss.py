@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from src.metrics import Direction
+from src.metrics import LOSS, Direction
 from src.shapes import Shapes
 
 
@@ -19,6 +19,10 @@ class Loss:
 
     kind: ClassVar[Literal["numbers", "classes"]] = "numbers"  # of targets
     metrics: ClassVar[Mapping[str, Direction | str]] = {}  # besides the loss: minimize or maximize
+
+    def directions(self) -> dict[str, str]:
+        """Which way each of what is measured is better, the loss first."""
+        return {LOSS: "minimize", **{name: str(way) for name, way in self.metrics.items()}}
 
     def values(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The loss of each sample, shape (n,).
@@ -61,8 +65,10 @@ class Loss:
             ValueError: naming what the targets are and what they must be.
         """
         if (shapes.classes is None) is (self.kind == "classes"):
+            other = "mse" if shapes.classes is None else "cross_entropy"
             raise ValueError(
-                f"needs {self.kind} as targets, but those of the data are {shapes.targets}"
+                f"needs {self.kind} as targets, but those of the data are {shapes.targets}; "
+                f"choose loss={other}, say"
             )
 
     def prepare(self, targets: Tensor, shapes: Shapes) -> None:

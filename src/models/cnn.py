@@ -28,6 +28,8 @@ class CNN(nn.Module):
             its range.
     """
 
+    outer_layers = ("blocks.0", "head")
+
     def __init__(
         self,
         in_shape: Sequence[int],
@@ -59,10 +61,10 @@ class CNN(nn.Module):
             layers.append(convolution(size_in, size_out, 3, padding=1, bias=not batch_norm))
             layers += [NORMS[rank](size_out)] if batch_norm else []
             layers += [nn.ReLU(), POOLS[rank](2)]
-        head = nn.Linear(channels[-1] * math.prod(lengths), num_classes)
-        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(dropout), head)
+        self.blocks, self.dropout = nn.Sequential(*layers), nn.Dropout(dropout)
+        self.head = nn.Linear(channels[-1] * math.prod(lengths), num_classes)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Outputs, shape (batch, num_classes), of inputs of shape (batch, *in_shape)."""
-        outputs: Tensor = self.layers(inputs)
+        outputs: Tensor = self.head(self.dropout(self.blocks(inputs).flatten(1)))
         return outputs

@@ -56,6 +56,8 @@ class ResNet(nn.Module):
     https://arxiv.org/abs/1512.03385
     """
 
+    outer_layers = ("stem", "head")
+
     def __init__(
         self,
         in_shape: Sequence[int],

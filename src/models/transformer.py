@@ -8,14 +8,17 @@ from torch import Tensor, nn
 
 
 class Block(nn.Module):
-    """Causal self-attention and a layer twice of GELU, each normalised before and added after."""
+    """Causal self-attention and two layers around GELU, each normalised before and added after.
+
+    Queries, keys and values have a matrix each, for methods that treat matrices as wholes.
+    """
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads, self.dropout = heads, nn.Dropout(dropout)
         self.before_attention, self.before_layers = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.queries_keys_values = nn.Linear(width, 3 * width)
-        self.mix = nn.Linear(width, width)
+        self.queries, self.keys = nn.Linear(width, width), nn.Linear(width, width)
+        self.values, self.mix = nn.Linear(width, width), nn.Linear(width, width)
         self.widen, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -27,8 +30,10 @@ class Block(nn.Module):
 
     def attend(self, x: Tensor) -> Tensor:
         """What each position takes from itself and those before it."""
-        split = self.queries_keys_values(x).unflatten(2, (3, self.heads, -1))
-        queries, keys, values = split.permute(2, 0, 3, 1, 4)
+        queries, keys, values = (
+            layer(x).unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for layer in (self.queries, self.keys, self.values)
+        )
         taken = F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
         mixed: Tensor = self.mix(taken.transpose(1, 2).flatten(2))
         return mixed
@@ -56,6 +61,8 @@ class Transformer(nn.Module):
     Radford et al., Language Models are Unsupervised Multitask Learners, 2019 (the norm before each
     branch, the initial weights).
     """
+
+    outer_layers = ("tokens", "positions", "head")
 
     def __init__(
         self,

@@ -149,6 +149,7 @@ class Method(Optimizer):
     settings: ClassVar[Mapping[str, Setting]] = {}
     rule: ClassVar[Rule]
     rest: ClassVar[Rule | None] = None  # for vectors and numbers, where `rule` is for matrices
+    hidden_only: ClassVar[bool] = False  # whether `rest` is also for matrices marked as not hidden
     kernel: ClassVar[Kernel | None] = None  # torch's, of the same step; it brings a setting `fused`
     group_state: ClassVar[Mapping[str, Any]] = {}  # the state of a group, at its start
     allows_complex: ClassVar[bool] = True
@@ -204,7 +205,10 @@ class Method(Optimizer):
 
     def rule_of(self, param: Tensor) -> Rule:
         """The rule by which a parameter moves."""
-        return self.rule if self.rest is None or param.ndim >= 2 else self.rest
+        if self.rest is None:
+            return self.rule
+        hidden = not self.hidden_only or getattr(param, "hidden", True)
+        return self.rule if param.ndim >= 2 and hidden else self.rest
 
     def initial_state(self, param: Tensor, group: Group) -> State:
         """A parameter's state before its first step."""

@@ -77,7 +77,9 @@ class Muon(Method):
     """Muon: matrices move along their orthogonalized momentum, other parameters by AdamW.
 
     A parameter of two dimensions or more is a matrix; further dimensions are flattened into its
-    columns, as for the filters of a convolution.
+    columns, as for the filters of a convolution. One with the attribute `hidden = False` isn't:
+    the method is for hidden layers. A run sets it for embeddings, and for the layers that a model
+    names in `outer_layers`.
 
         B ← μ·B + (1−μ)·G
         C = (1−μ)·G + μ·B            with nesterov, else C = B
@@ -115,8 +117,9 @@ class Muon(Method):
 
     Deviations from torch.optim.Muon, which takes two-dimensional parameters only: the others go
     to AdamW inside this class, and so match_rms_adamw is the default, with which one learning
-    rate serves both; there is maximize. A network's embeddings and last layer, which the authors
-    give to AdamW, count as matrices here. C is clamped to bfloat16's range, and divided by 1e-19
+    rate serves both; there is maximize. The authors give a network's last layer to AdamW, and a
+    convolutional one's first; here that is so for models that name them, which the MLP, older than
+    that, doesn't. C is clamped to bfloat16's range, and divided by 1e-19
     at the least, below which squares vanish; AdamW's β₂ and ε are read as AdamW reads them.
     """
 
@@ -134,4 +137,5 @@ class Muon(Method):
     )
     rule = Rule(muon, {"momentum_buffer": zeros}, decay=decoupled, elementwise=False)
     rest = replace(AdamW.rule, renamed={"betas": "adamw_betas", "eps": "adamw_eps"})
+    hidden_only = True
     allows_complex = False

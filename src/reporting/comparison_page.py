@@ -81,12 +81,13 @@ def _tables(comparison: Comparison) -> Section:
 
 
 def _runs(comparison: Comparison) -> Iterable[list[Any]]:
-    names = ["method", "kind", "search", "seed", "status", "test_loss", "test_accuracy", "steps",
-             "train_seconds", "steps_to_target", "seconds_to_target", "area"]  # fmt: skip
+    tested = [f"test_{name}" for name in comparison.directions]
+    names = ["method", "kind", "search", "seed", "status", *tested, "steps", "train_seconds",
+             "steps_to_target", "seconds_to_target", "area"]  # fmt: skip
     names += {comparison.metric} - {*names}
     yield names
     for group in dict.fromkeys((run.method, run.kind) for run in comparison.runs):
-        yield from ([getattr(run, name) for name in names] for run in comparison.of(*group))
+        yield from ([run.of(name) for name in names] for run in comparison.of(*group))
 
 
 def _records(comparison: Comparison) -> list[Section]:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from src.comparing.record import Comparison, Interval, Trial
-from src.metrics import Direction, direction_of
+from src.metrics import Direction
 from src.reporting.figures_numbers import (
     GOOD,
     Cost,
@@ -167,9 +167,11 @@ def figures(comparison: Comparison) -> list[Figure]:
 
 
 def selection(comparison: Comparison) -> Cost:
-    metric = comparison.selection_metric
-    otherwise = comparison.direction if metric == comparison.metric else Direction.MINIMIZE
-    return Cost(metric, direction_of(metric, otherwise) is Direction.MAXIMIZE)
+    return _cost(comparison, comparison.selection_metric)
+
+
+def _cost(comparison: Comparison, metric: str) -> Cost:
+    return Cost(metric, comparison.direction_of(metric) is Direction.MAXIMIZE)
 
 
 def _figure(
@@ -271,14 +273,17 @@ def log_fits(values: Sequence[float], wide: float = 3) -> bool:
 
 
 def curves(comparison: Comparison) -> Figure:
-    loss, error = Cost("val_loss"), Cost("val_accuracy")
+    loss = Cost("val_loss")
     timing = comparison.timing
     seconds = "By training seconds" + ("" if timing.valid else " (not comparable)")
     panels = [
         _curves(comparison, loss, "step", "By step", "step"),
         _curves(comparison, loss, "train_seconds", seconds, "training seconds"),
-        _curves(comparison, error, "step", "Error by step", "step"),
     ]
+    for name in [*comparison.directions][1:]:
+        cost = _cost(comparison, f"val_{name}")
+        title = f"{cost.name.capitalize()} by step"
+        panels.append(_curves(comparison, cost, "step", title, "step"))
     caption = (
         "The tuned runs on validation data: median (line) and the range from the 10% to the 90% "
         "quantile (band). From where a run diverged it counts as infinitely bad; where more than "
@@ -658,8 +663,10 @@ def _by_metric(comparison: Comparison) -> dict[str, list[float]]:
     cost = Cost(comparison.metric, comparison.direction == Direction.MAXIMIZE)
     metrics = {
         **({} if cost.part == "test" else {cost.label: cost}),
-        "loss": Cost("test_loss"),
-        "accuracy": Cost("test_accuracy"),
+        **{
+            name.replace("_", " "): _cost(comparison, f"test_{name}")
+            for name in comparison.directions
+        },
         "steps": Cost("steps_to_target"),
         "seconds": Cost("seconds_to_target"),
         "area": Cost("area"),

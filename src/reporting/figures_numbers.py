@@ -29,9 +29,13 @@ class Cost:
 
     @property
     def label(self) -> str:
-        name = "error" if self._error else quantity(self.metric)
-        label = f"{self.part} {name}".strip().replace("_", " ")
+        label = f"{self.part} {self.name}".strip()
         return f"−({label})" if self.maximize and not self._error else label
+
+    @property
+    def name(self) -> str:
+        """What is measured, in words."""
+        return "error" if self._error else quantity(self.metric).replace("_", " ")
 
     @property
     def part(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 
 from src.comparing.record import clean
 from src.errors import InputError
-from src.metrics import Direction, direction_of, quantity
+from src.metrics import DIRECTIONS, Direction, direction_of, quantity
 from src.reporting.comparison_page import counted, record, text
 from src.reporting.figures import HIGHER, LOWER, Axis, Figure, Key, Panel, Series, log_fits
 from src.reporting.page import Page, Section, Table, render
@@ -208,7 +208,7 @@ def _panel(name: str, group: list[tuple[str, int, StoredRun, str]]) -> Panel:
             x, y = zip(*points, strict=True)
             series.append(Series(label, style, "line", x, y))
     label = name.replace("_", " ")
-    known = group[0][3] != "lr"
+    known = quantity(group[0][3]) in DIRECTIONS or group[0][3] == "batch_loss"
     better = LOWER if direction_of(group[0][3]) is Direction.MINIMIZE else HIGHER
     log = log_fits([value for drawn in series for value in drawn.y])
     axis = Axis("learning rate" if name == "lr" else label, log, better=better if known else "")

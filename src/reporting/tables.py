@@ -15,13 +15,11 @@ from rich.text import Text
 from src.comparing.record import UNSHOWABLE, Comparison, Reached, Row, Summary
 from src.console import stdout
 from src.files import write_whole
-from src.metrics import Direction, direction_of, quantity
+from src.metrics import Direction, quantity
 from src.reporting.figures_numbers import Cost, mean_interval
 
 WIDE = 150  # columns of a terminal that has room for the whole table
-QUANTITIES = {
-    "test_loss": "test loss",
-    "test_accuracy": "test accuracy",
+QUANTITIES = {  # beside what the loss measures
     "steps_to_target": "steps to target",
     "seconds_to_target": "seconds to target",
     "area": "area under the curve",
@@ -60,10 +58,14 @@ WHOLE = ("rank", "n", "diverged", "seeds_to_settle", "wins", "ties", "losses", "
          "reached")  # fmt: skip
 
 
-def quantities(metric: str) -> dict[str, str]:
-    """The columns of numbers and their headings; a metric outside QUANTITIES comes first."""
+def quantities(comparison: Comparison) -> dict[str, str]:
+    """The columns of numbers and their headings; a metric of another set than the test set comes
+    first."""
+    metric = comparison.metric
     label = metric.replace("val_", "validation_").replace("train_", "training_").replace("_", " ")
-    return QUANTITIES if metric in QUANTITIES else {metric: label, **QUANTITIES}
+    tested = {f"test_{name}": f"test {name.replace('_', ' ')}" for name in comparison.directions}
+    columns = {**tested, **QUANTITIES}
+    return columns if metric in columns else {metric: label, **columns}
 
 
 def heading(comparison: Comparison) -> list[str]:
@@ -74,7 +76,7 @@ def heading(comparison: Comparison) -> list[str]:
 def _directed(comparison: Comparison) -> dict[str, str]:
     """The headings of the columns of numbers, each with the direction that is better."""
     directed = {}
-    for key, name in quantities(comparison.metric).items():
+    for key, name in quantities(comparison).items():
         dagger = "†" if "seconds" in key and not comparison.timing.valid else ""
         arrow = "↑" if direction(comparison, key) == Direction.MAXIMIZE else "↓"
         directed[key] = f"{name}{dagger} {arrow}"
@@ -85,7 +87,7 @@ def direction(comparison: Comparison, key: str) -> str:
     """Which way a column of numbers is better: minimize or maximize."""
     if key == comparison.metric:
         return comparison.direction
-    return direction_of(comparison.target.metric if key == "area" else key).value
+    return comparison.direction_of(comparison.target.metric if key == "area" else key)
 
 
 def notes(comparison: Comparison, names: Iterable[str]) -> list[str]:
@@ -103,7 +105,7 @@ def cells(comparison: Comparison) -> list[list[str]]:
     for row in ordered(comparison):
         label = _label(row.method, row.kind)
         counts = ["" if count is None else str(count) for count in (row.n, row.diverged)]
-        values = [value(row.of(key), row.n) for key in quantities(comparison.metric)]
+        values = [value(row.of(key), row.n) for key in quantities(comparison)]
         table.append([rank_of(comparison, row), label, *counts, *values])
     return table
 
@@ -401,7 +403,7 @@ def escape_markdown(text: str) -> str:
 
 def flat(comparison: Comparison) -> list[list[Any]]:
     """The table with unrounded numbers, a column each, heading first."""
-    keys = quantities(comparison.metric)
+    keys = quantities(comparison)
     parts = [(key, part) for key in keys for part in ("mean", "std", "reached")
              if part != "reached" or "target" in key]  # fmt: skip
     names = ["rank", "method", "kind", "n", "diverged", *(f"{key}_{part}" for key, part in parts)]

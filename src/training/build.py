@@ -91,6 +91,7 @@ def build_pair(
         model = build_model(config.model, shapes, loss.shape)
     with blaming("model", config.model):
         _give_shapes(model, shapes)
+        _mark_outer(model)
     model.to(device)
     settings, parameters = of_length(config.optimizer, steps), list(model.parameters())
     return model, build("optimizer", settings, torch.optim.Optimizer, parameters)
@@ -157,6 +158,21 @@ def _give_shapes(model: nn.Module, shapes: Shapes) -> None:
     model.train()
     if names := _lazy(model):
         raise ValueError(f"{names[0]} has no shape even after a forward pass")
+
+
+def _mark_outer(model: nn.Module) -> None:
+    """Set `hidden = False` on the weights of embeddings and of what a model names `outer_layers`.
+
+    Methods for hidden layers (Muon) treat them like vectors.
+
+    Raises:
+        AttributeError: the model has no layer of that name.
+    """
+    named = [model.get_submodule(name) for name in getattr(model, "outer_layers", ())]
+    embeddings = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    for layer in (*named, *embeddings):
+        for parameter in layer.parameters():
+            parameter.hidden = False  # type: ignore[attr-defined]
 
 
 def _lazy(model: nn.Module) -> list[str]:

@@ -17,7 +17,7 @@ import sklearn.datasets
 import torchvision
 
 from src.config import PROJECT
-from src.data import Dataset, bundled, digits, idx, mnist, shapes_ahead
+from src.data import Dataset, bundled, digits, downloads, idx, mnist, shapes_ahead
 from src.errors import InputError
 from src.shapes import Shapes
 from src.targets import build
@@ -68,8 +68,11 @@ def hanging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, su
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The made-up files stand in for the real ones."""
     monkeypatch.setattr(idx, "SIZES", {name: len(text) for name, text in FILES.items()})
-    sums = {name: hashlib.sha256(text).hexdigest() for name, text in FILES.items()}
-    monkeypatch.setattr(idx, "MNIST_SUMS", sums)
+    monkeypatch.setattr(idx, "DIGESTS", {
+        "MNIST": {name: hashlib.sha256(text).hexdigest() for name, text in FILES.items()},
+        "FashionMNIST": {name: hashlib.sha256(text).hexdigest() for name, text in FILES.items()},
+        "KMNIST": {name: hashlib.md5(text).hexdigest() for name, text in FILES.items()},
+    })  # fmt: skip
 
 
 @pytest.fixture
@@ -165,17 +168,40 @@ def test_the_digest_is_of_pictures_and_labels(
     assert len({*found, digest(0, 64), digest(1796, 64)}) == 5
 
 
-@pytest.mark.parametrize("class_name", ["FashionMNIST", "KMNIST"])
-def test_the_digest_is_of_all_four_files(tmp_path: Path, small: None, class_name: str) -> None:
-    """Files put there by hand, which no list of digests belies."""
+@pytest.mark.parametrize("algorithm", ["md5", "sha256"])
+def test_the_digest_is_of_all_four_files(tmp_path: Path, algorithm: str) -> None:
     found = []
-    for name in ["", *FILES]:
-        raw = write(tmp_path / name, class_name)
-        if name:
+    for name in ["", *FILES, "again"]:
+        raw = write(tmp_path / name)
+        if name in FILES:
             (raw / name).write_bytes(FILES[name][:-1] + b"\x07")
-        found.append(idx._verify(raw, class_name))
-    assert len({*found}) == 5
-    assert idx._verify(write(tmp_path / "again", class_name), class_name) == found[0]
+        now = {
+            each: hashlib.new(algorithm, (raw / each).read_bytes()).hexdigest() for each in FILES
+        }
+        found.append(downloads.verify(raw, now))
+    assert len({*found}) == 5 and found[0] == found[-1]
+
+
+@pytest.mark.parametrize("class_name", ["MNIST", "FashionMNIST", "KMNIST"])
+def test_the_digests_that_are_known(class_name: str) -> None:
+    """The four files of each set, none twice."""
+    assert idx.DIGESTS[class_name].keys() == FILES.keys()
+    every = [each for digests in idx.DIGESTS.values() for each in digests.values()]
+    assert len({*every}) == 12 and {len(each) for each in every} == {32, 64}
+
+
+@pytest.mark.parametrize("class_name", ["FashionMNIST", "KMNIST"])
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_put_there_by_hand_is_checked(
+    tmp_path: Path, small: None, class_name: str, name: str
+) -> None:
+    source = {"FashionMNIST": "fashion_mnist", "KMNIST": "kmnist"}[class_name]
+    file = write(tmp_path, class_name) / name
+    assert read(source, str(tmp_path)).train.targets.tolist() == [0, 1, 2, 3, 4, 9]
+    file.write_bytes(FILES[name][:-1] + b"\x07")
+    algorithm = {"FashionMNIST": "SHA-256", "KMNIST": "MD5"}[class_name]
+    with pytest.raises(InputError, match=f"{name}: altered: its {algorithm} is [0-9a-f]+, exp"):
+        read(source, str(tmp_path))
 
 
 def test_the_sizes_of_files_and_pictures() -> None:
@@ -185,7 +211,7 @@ def test_the_sizes_of_files_and_pictures() -> None:
         for kind, head in heads.items():
             size = count * (28 * 28 if head == 16 else 1)
             assert idx.SIZES[f"{part}-{kind}-ubyte"] == head + size
-    assert idx.SIZES.keys() == idx.MNIST_SUMS.keys() == FILES.keys()
+    assert idx.SIZES.keys() == FILES.keys()
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "kmnist"])
@@ -300,11 +326,11 @@ def test_all_mirrors_share_one_limit(monkeypatch: pytest.MonkeyPatch) -> None:
         threading.Event().wait(60)
         raise TimeoutError
 
-    monkeypatch.setattr(idx, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(downloads, "ANSWER_SECONDS", 1.0)
     monkeypatch.setattr("urllib.request.urlopen", hang)
     urls = [f"http://{number}.invalid/" for number in range(60)]
     reasons: list[str | None] = []
-    asking = threading.Thread(target=lambda: reasons.append(idx._unreachable(urls)))
+    asking = threading.Thread(target=lambda: reasons.append(downloads.unreachable(urls)))
     asking.start()
     asking.join(15)
     assert reasons == ["http://0.invalid/: no answer in 1 s"]
@@ -312,7 +338,7 @@ def test_all_mirrors_share_one_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_mirrors_that_never_answer(hanging: tuple[Path, subprocess.Popen[str]]) -> None:
     """15 s are allowed; imports take a few of them, many on a busy machine."""
-    assert idx.ANSWER_SECONDS <= 10
+    assert downloads.ANSWER_SECONDS <= 10
     root, process = hanging
     answer: Answer = finish(process)
     assert (answer.status, answer.out) == (1, "")
@@ -365,7 +391,7 @@ def test_a_download_lies_beside_its_place_until_it_is_whole(
     mnist.load(str(root))
     names, patience = seen[0]
     assert [name[:10] for name in names] == [".download-"]
-    assert patience == idx.ANSWER_SECONDS
+    assert patience == downloads.ANSWER_SECONDS
     assert [path.name for path in root.iterdir()] == ["MNIST"]
     assert socket.getdefaulttimeout() is None
 
@@ -388,7 +414,7 @@ def test_a_download_that_stalls_is_given_up(
         threading.Thread(target=answer, daemon=True).start()
         mirror = f"http://127.0.0.1:{listener.getsockname()[1]}/"
         monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [mirror])
-        monkeypatch.setattr(idx, "ANSWER_SECONDS", 0.5)
+        monkeypatch.setattr(downloads, "ANSWER_SECONDS", 0.5)
         with pytest.raises(InputError, match="could not be downloaded"):
             mnist.load(str(tmp_path / "data"))
     assert not (tmp_path / "data").exists()

@@ -103,10 +103,11 @@ def test_a_transformers_block_is_torchs() -> None:
     """Its encoder layer with the norm first, given the same weights and a causal mask."""
     torch.manual_seed(0)
     ours = Block(8, 2, 0.0)
+    three = (ours.queries, ours.keys, ours.values)
     theirs = nn.TransformerEncoderLayer(8, 2, 32, 0.0, "gelu", batch_first=True, norm_first=True)
     pairs = {
-        "self_attn.in_proj_weight": ours.queries_keys_values.weight,
-        "self_attn.in_proj_bias": ours.queries_keys_values.bias,
+        "self_attn.in_proj_weight": torch.cat([each.weight for each in three]),
+        "self_attn.in_proj_bias": torch.randn(24),
         "self_attn.out_proj.weight": ours.mix.weight,
         "self_attn.out_proj.bias": ours.mix.bias,
         "linear1.weight": ours.widen.weight,
@@ -114,6 +115,9 @@ def test_a_transformers_block_is_torchs() -> None:
         "linear2.weight": ours.narrow.weight,
         "linear2.bias": ours.narrow.bias,
     }
+    with torch.no_grad():
+        for layer, bias in zip(three, pairs["self_attn.in_proj_bias"].split(8), strict=True):
+            layer.bias.copy_(bias)
     theirs.load_state_dict(theirs.state_dict() | {name: each.data for name, each in pairs.items()})
     x = torch.randn(3, 5, 8)
     mask = nn.Transformer.generate_square_subsequent_mask(5)

@@ -410,6 +410,40 @@ def test_muon_gives_the_rest_to_adamw() -> None:
     assert same(params, others)
 
 
+def test_muon_gives_matrices_that_are_not_hidden_to_adamw() -> None:
+    """Embeddings and last layers, as its authors do; the others keep to the matrices' rule."""
+    params, others, alone = (tensors(0, shapes=[(5, 4), (3, 2, 2)]) for _ in range(3))
+    params[0].hidden = False  # type: ignore[attr-defined]
+    shared = {"lr": 0.01, "weight_decay": 0.1}
+    run(build("muon", params, adamw_betas=(0.8, 0.9), adamw_eps=1e-3, **shared), params, STEPS)
+    run(build("adamw", others, betas=(0.8, 0.9), eps=1e-3, fused=False, **shared), others, STEPS)
+    run(build("muon", alone, **shared), alone, STEPS)
+    assert same(params[:1], others[:1]) and not same(params[1:], others[1:])
+    assert same(params[1:], alone[1:]) and not same(params[:1], alone[:1])
+
+
+@pytest.mark.parametrize("name", ["soap", "shampoo"])
+def test_other_methods_take_such_a_matrix_like_any(name: str) -> None:
+    params, others = tensors(0, shapes=[(5, 4)]), tensors(0, shapes=[(5, 4)])
+    params[0].hidden = False  # type: ignore[attr-defined]
+    run(build(name, params), params, STEPS)
+    run(build(name, others), others, STEPS)
+    assert same(params, others)
+
+
+@pytest.mark.parametrize("name", ["muon", "soap", "shampoo"])
+def test_a_filter_is_a_matrix_of_its_outputs(name: str) -> None:
+    """A convolution's filters, (out, in, height, width), move like (out, in·height·width)."""
+    filters, matrix = tensors(0, shapes=[(4, 3, 2, 2)]), tensors(0, shapes=[(4, 12)])
+    grads = tensors(1, shapes=[(4, 3, 2, 2)])
+    methods = build(name, filters), build(name, matrix)
+    for number in range(4):
+        for params, method in zip((filters, matrix), methods, strict=True):
+            give(params, [(grads[0] * (1 + number)).view(params[0].shape)])
+            method.step()
+    assert same([filters[0].flatten(1)], matrix)
+
+
 @pytest.mark.parametrize(
     ("adjustment", "tall", "wide"),
     [("original", 4.0**0.5, 1.0), ("spectral_unclamped", 2.0, 0.5), ("match_rms_adamw", 0.8, 0.8)],

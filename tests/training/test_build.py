@@ -96,3 +96,20 @@ def test_the_seconds_of_evaluations_add_up(monkeypatch: pytest.MonkeyPatch) -> N
     assert set(evaluator()) == {"val_loss", "val_accuracy"} and evaluator.seconds == 0.5
     evaluator()
     assert evaluator.seconds == 2.5
+
+
+@pytest.mark.parametrize(
+    ("problem", "outer"),
+    [
+        ("digits", []),
+        ("digits_cnn", ["blocks.0.weight", "head.weight", "head.bias"]),
+        ("matrix_factorization", ["vectors.weight"]),
+        ("text", ["tokens.weight", "positions.weight", "head.weight", "head.bias"]),
+    ],
+)
+def test_embeddings_and_outer_layers_are_marked_as_not_hidden(
+    problem: str, outer: list[str]
+) -> None:
+    model = assemble(parse(composed(f"problem={problem}"))).model
+    named = model.named_parameters()
+    assert [name for name, each in named if not getattr(each, "hidden", True)] == outer
