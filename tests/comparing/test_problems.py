@@ -115,7 +115,6 @@ def test_a_problem_that_fails_does_not_keep_the_others_from_theirs(
     [
         ("problems=[wine]", "must be a list of two different problems or more; one is problem="),
         ("problems=[]", "must be a list of two different"),
-        ("suite=null", "must be a list of two different"),
         ("problems=[wine,wine]", "must be a list of two different"),
         ("problems=wine", "must be a list of two different"),
         ("problems=[wine,3]", "must be a list of two different"),
