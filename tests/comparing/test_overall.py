@@ -109,22 +109,52 @@ def test_problems_where_a_method_is_in_doubt_are_left_out_of_its_pairs():
     }  # fmt: skip
     assert overall.place("c", "p0").doubt == "c: at the edge"
     assert overall.place("b", "p0").doubt == ""
+    second = {"p0": problems["p2"].model_copy(update={"withheld": [EDGE]})}
+    second["p0"] = second["p0"].model_copy(
+        update={"withheld": [EDGE.model_copy(update={"method": "a"})]}
+    )
+    found = {(pair.a, pair.b): pair.withheld for pair in judged(problems | second).pairs}
+    assert found == {("c", "b"): ("p1",), ("c", "a"): ("p0", "p1"), ("b", "a"): ("p0",)}
     whole = EDGE.model_copy(update={"method": None})
     held = {name: it.model_copy(update={"withheld": [whole]}) for name, it in problems.items()}
     assert {(pair.n, pair.verdict) for pair in judged(held).pairs} == {(0, "refused")}
 
 
 def test_wins_ties_and_losses_are_the_verdicts_on_the_problems():
-    problems = drawn(4)
-    verdicts = ["better", "worse", "equivalent", "undecided"]
+    """Seen from the method that ranks first, whichever a comparison names first."""
+    problems = drawn(5)
+    verdicts = ["better", "better", "worse", "equivalent", "undecided"]
     for (name, problem), verdict in zip([*problems.items()], verdicts, strict=True):
         pairs = [Pair(a="a", b="b", verdict=verdict)]
         problems[name] = problem.model_copy(update={"pairs": pairs})
     overall = judged(problems)
     pair = next(it for it in overall.pairs if {it.a, it.b} == {"a", "b"})
-    assert (pair.a, pair.wins, pair.ties, pair.losses) == ("b", 1, 2, 1)
+    assert (pair.a, pair.wins, pair.ties, pair.losses) == ("b", 1, 2, 2)
     unbeaten = {standing.method: standing.unbeaten for standing in overall.standings}
-    assert unbeaten == {"a": 3, "b": 3, "c": 4}
+    assert unbeaten == {"a": 4, "b": 3, "c": 5}
+
+
+def test_a_pair_must_be_surer_the_more_pairs_there_are():
+    """c beats a by all seven signs, p = 2/128; b beats a but for the smallest, p = 4/128."""
+    gaps = [-1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
+    problems = {}
+    for number, gap in enumerate(gaps):
+        values = {"a": 100.0, "b": 100.0 - gap, "c": 99.5 - 20.0 * (number % 2)}
+        problems[f"p{number}"] = made_problem({k: [v, v + 1.0] for k, v in values.items()})
+    found = {(pair.a, pair.b): pair for pair in judged(problems).pairs}
+    assert found["c", "a"].p == pytest.approx(2 / 128)
+    assert found["c", "a"].verdict == "better"
+    assert found["b", "a"].p == pytest.approx(4 / 128)
+    assert found["b", "a"].p_holm > 0.05
+    assert found["b", "a"].verdict == "undecided"
+
+
+def test_untuned_defaults_and_single_seeds_take_no_part():
+    problem = made_problem({"a": [1.0, 2.0], "b": [3.0, 5.0], "c": [7.0]})
+    default = [run.model_copy(update={"kind": "default", "value": 50.0}) for run in problem.runs]
+    measured = Measured("p", problem.model_copy(update={"runs": [*problem.runs, *default]}))
+    assert measured.costs["a"] == {1000: 1.0, 1001: 2.0}
+    assert measured.deviation == pytest.approx(np.sqrt((0.5 + 2.0) / 2))
 
 
 def test_ranks_gaps_and_scores():
@@ -143,6 +173,10 @@ def test_ranks_gaps_and_scores():
     assert scores["b"]["0.05"] == 0  # no longer reached, when it is harder
     assert scores["a"]["0.05"] == 1  # 0.95 is reached by a alone
     assert {it.method: it.reached for it in overall.standings} == {"a": 1, "b": 1, "c": 0}
+    other = made_problem({"a": [3.9, 4.1], "b": [2.9, 3.1], "c": [0.9, 1.1]})
+    both = judged({"p": made_problem(values), "q": other})
+    assert {it.method: it.rank for it in both.standings} == {"a": 2.25, "b": 1.75, "c": 2}
+    assert both.place("a", "q").gap == pytest.approx(3 / np.std([0.9, 1.1], ddof=1))
     assert overall.critical == pytest.approx(across.critical_difference(3, 1))
 
 
@@ -162,4 +196,7 @@ def test_the_sentence_has_two_parts_for_any_number_of_methods():
 def test_what_is_missing_is_said_and_nothing_is_made_of_nothing():
     overall = judged(drawn(2), missing=["later"])
     assert overall.missing == ("later",)
+    overall = judged(drawn(8), missing=["later"])
+    assert {pair.verdict for pair in overall.pairs} == {"refused"}
+    assert overall.refused == "later isn't finished"
     assert judged({}, missing=["later"]).methods == ()
