@@ -122,10 +122,10 @@ def spending(
     Args:
         looks: numbers of seeds.
         pairs: that are compared.
-        spent: shares of looks that were made before the others were planned.
+        spent: shares of looks that were made before these were planned, by numbers of seeds.
     """
     spent = spent or {}
-    left = max(0.0, 1.0 - math.fsum(spent.get(seeds, 0.0) for seeds in looks))
+    left = max(0.0, 1.0 - math.fsum(spent.values()))
     ahead = [seeds for seeds in looks if seeds not in spent]
     shares, used = dict(spent), 0.0
     for number, seeds in enumerate(ahead, 1):
