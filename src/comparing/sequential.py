@@ -24,6 +24,7 @@ from src.comparing import signed_rank
 from src.comparing.statistics import LEVEL, Values, holm
 from src.metrics import Direction
 
+JUST = LEVEL * (1 + 1e-9)  # a look with few seeds has its share to the last of its few sizes
 Verdict = Literal["better", "worse", "equivalent", "undecided"]
 
 
@@ -219,7 +220,7 @@ def _judged(seen: Seen, corrected: float, design: Design) -> Seen:
     estimate = seen.estimate
     within = -design.margin < estimate.low and estimate.high < design.margin
     verdict: Verdict = "undecided"
-    if corrected <= LEVEL and estimate.value != 0:
+    if corrected <= JUST and estimate.value != 0:
         verdict = "better" if design.direction.better(estimate.value, 0) else "worse"
     elif within:
         verdict = "equivalent"

@@ -29,7 +29,7 @@ class Told:
         """The share of b's steps with which a reaches the target, if that is surely less."""
         pair = self.pairs[frozenset((a, b))]
         speed = pair.speed("steps")
-        if speed is None or speed.ratio is None or not steady(pair):
+        if speed is None or speed.ratio is None or not steady(pair) or _by_misses(speed):
             return None
         if speed.verdict == ("sooner" if pair.a == a else "later"):
             return speed.ratio if pair.a == a else 1 / speed.ratio
@@ -139,11 +139,17 @@ def speed(pair: Pair, by: str) -> str:
     found = pair.speed(by)
     if found is None or found.ratio is None:
         return "–"
+    if _by_misses(found):
+        return f"{found.verdict}: {found.missed[0]} runs miss it, of the other {found.missed[1]}"
     text = f"{_times(found)} ({_bound(found.low, '0')} to {_bound(found.high, '∞')})"
-    words = {"sooner": "sooner", "later": "later"}.get(found.verdict, "undecided")
-    if by == "steps" and not steady(pair):
-        words += ", but not at targets 5% off"
-    return f"{words}: {text}"
+    off = ", but not at targets 5% off" if by == "steps" and not steady(pair) else ""
+    return f"{found.verdict}{off}: {text}"
+
+
+def _by_misses(found: Speed) -> bool:
+    """Whether it is the runs that miss the target that decide, against those that reach it."""
+    ratio = found.ratio or 1.0
+    return (found.verdict == "sooner" and ratio >= 1) or (found.verdict == "later" and ratio <= 1)
 
 
 def _times(found: Speed) -> str:
