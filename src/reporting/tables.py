@@ -300,7 +300,8 @@ def print_verdict(comparison: Comparison, console: Console | None = None) -> Non
     if comparison.pairs:
         console.print()
         _print_first(console, pair_heading(comparison), pairs(comparison), None if wide else 4)
-    for note in notes(comparison, [*heading(comparison), *pair_heading(comparison)]):
+    paired = pair_heading(comparison) if comparison.pairs else []
+    for note in notes(comparison, [*heading(comparison), *paired]):
         console.print(note, markup=False)
     if text := schedules(comparison):
         console.print(text, markup=False)

@@ -259,7 +259,7 @@ def test_settings_of_a_method_without_files() -> None:
         (["methods=sgd,adam"], r"a comparison takes a list, methods=\[...\]"),
         (["protocol.looks=[20,10]"], "must be growing numbers of seeds"),
         (["protocol.looks=[4]"], "the last must be 6 or more"),
-        (["protocol.margin=-1"], "protocol.margin=-1: must be a share"),
+        (["protocol.margin=-1"], r"protocol\.margin=-1\.0: must be a share"),
         (["protocol.margin=much"], "protocol.margin=much: must be a share"),
         (["protocol.seeds=some"], "protocol.seeds"),
     ],

@@ -74,11 +74,15 @@ def test_maximized_is_minimized_mirrored(searches: int) -> None:
     (low, low_lines), (high, high_lines) = judged
     assert (low.direction, high.direction) == ("minimize", "maximize")
     assert low.methods == high.methods == ["c", "b", "a"]
-    assert low.sentence == high.sentence
+    words = (("lower", "higher"), ("loss", "accuracy"))
+    mirrored = low.sentence
+    for word, other_word in words:
+        mirrored = mirrored.replace(word, other_word)
+    assert mirrored == high.sentence
     assert low.withheld == high.withheld
     assert any(one.verdict == "better" for one in low.pairs) == (searches == 1)
     for one, other in zip(low.model_dump()["pairs"], high.model_dump()["pairs"], strict=True):
-        signed = ("difference", "low", "high", "effect")
+        signed = ("difference", "low", "high", "effect", "speeds")
         alike = {key: value for key, value in one.items() if key not in signed}
         assert alike == pytest.approx({key: other[key] for key in alike})
         assert one["difference"] == pytest.approx(-other["difference"])
@@ -225,7 +229,8 @@ def test_accuracies_of_tuned_runs_saturate_a_task() -> None:
 
     def found(tuned: float, default: float, metric: str = "test_loss") -> list[str]:
         runs = [
-            made_run(name, seed, 1.0, kind, test_accuracy=value, val_accuracy=0.1, val_loss=1.0)
+            made_run(name, seed, 1.0 + (kind == "default"), kind, test_accuracy=value,
+                     val_accuracy=0.1, val_loss=1.0)
             for name in "ab" for kind, value in (("tuned", tuned), ("default", default))
             for seed in (1000, 1001)
         ]  # fmt: skip
@@ -243,7 +248,7 @@ def test_the_sentence() -> None:
     plan = made_plan(methods=("a", "b"), seeds=5, searches=2)
     told = [pair("a", "b", "better")]
     text = "a is best: its test loss ends lower than that of every other method."
-    assert sentence(plan, ["a", "b"], told, []) == text
+    assert sentence(plan, ["a", "b"], told, []) == f"{text} b ends with a higher test loss."
     doubts = [Doubt(text=text) for text in "xyx"]
     held = sentence(plan, ["a", "b"], told, doubts)
     assert held == f"Withheld: x (and 1 more). Without that doubt: {text}"
