@@ -129,9 +129,9 @@ def _finished(plan: Plan, job: Job, folder: Path, config: Config) -> Run | None:
 
 def _elsewhere(plan: Plan, job: Job, folder: Path, config: Config) -> Path | None:
     """The folder of the same run in another comparison, beside this one."""
-    others = folder.parent.glob(f"*/runs/{job.folder_name}")
-    same = (other for other in sorted(others) if other.parent.parent != folder)
-    return next((other for other in same if _finished(plan, job, other, config)), None)
+    others = sorted(path.parent for path in folder.parent.glob("*/protocol.json"))
+    runs = (other / "runs" / job.folder_name for other in others if other != folder)
+    return next((run for run in runs if _finished(plan, job, run, config)), None)
 
 
 def _repeatable(config: Config) -> dict[str, Any]:

@@ -60,14 +60,20 @@ def foreign(folder: Path, settings: Settings) -> list[str]:
     theirs, ours = recorded(folder), json.loads(json.dumps(settings))
     if theirs is None:
         return []
-    added = {*ours["methods"]} - {*theirs["methods"]}
-    if {*theirs["methods"]} <= {*ours["methods"]}:
-        theirs["methods"] = ours["methods"]
-    mine = {key: value for key, value in _fixed(ours).items()
-            if not any(key.startswith(f"method.{name}.") for name in added)}  # fmt: skip
-    known = {key: value for key, value in _fixed(theirs).items()
-             if not any(key.startswith(f"method.{name}.") for name in added)}  # fmt: skip
-    return differing(known, mine)
+    was, now = theirs["methods"], ours["methods"]
+    if not {*was} <= {*now}:
+        return [f"methods was {was}, is {now}"]
+    added = {*now} - {*was}
+    theirs["methods"] = now
+    fixed = [
+        {
+            key: value
+            for key, value in _fixed(settings).items()
+            if not any(key.startswith(f"method.{name}.") for name in added)
+        }
+        for settings in (theirs, ours)
+    ]
+    return differing(*fixed)
 
 
 def changed(folder: Path, settings: Settings) -> list[str]:

@@ -53,16 +53,13 @@ class Rounds:
         self.searches = searches.run()
         self.spent = self._read_spent()
         self.at_look(self)
-        made = 0
-        while need := self.need():
-            if made and self._over_the_limit():
-                self.stopped = f"protocol.seconds={self.plan.protocol.seconds:g} had passed"
-                break
+        while (need := self.need()) and not self.stopped:
             self._more_searches(searches, need)
-            self._train(need, first=not made)
+            self._train(need, first=not self.course().looks)
             course = self.course()
-            made = len(course.looks)
             self._spend(course)
+            if course.need and self._over_the_limit():
+                self.stopped = f"protocol.seconds={self.plan.protocol.seconds:g} had passed"
             self.at_look(self)
 
     def need(self) -> Need | None:
