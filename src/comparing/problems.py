@@ -17,7 +17,9 @@ from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
 from src.comparing.overall import Overall
-from src.comparing.overall_verdict import judge
+from src.comparing.overall_verdict import judge, refusal
+from src.comparing.place import check
+from src.comparing.outlook import runs
 from src.comparing.protocol import COMPARISON_KEYS, Plan, check_folder, plan
 from src.comparing.record import FILE as COMPARISON
 from src.comparing.record import Comparison, read
@@ -27,7 +29,6 @@ from src.errors import InputError
 from src.files import write_whole
 from src.overrides import override, parsed
 from src.results import digest
-from src.results.identity import differing
 
 FILE = "problems.json"
 KEYS = ("suite", "problems")
@@ -46,6 +47,10 @@ class Several:
     named: str | None
     suite: str | None
     plans: dict[str, Plan]
+
+    @property
+    def dry_run(self) -> bool:
+        return next(iter(self.plans.values())).dry_run
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -122,6 +127,23 @@ def _names(problems: Any, search_path: Sequence[str]) -> list[str]:
     return [*problems]
 
 
+def lines(several: Several) -> Iterator[str]:
+    """What will be made, before anything is."""
+    plans = [*several.plans.values()]
+    methods, protocol = several.methods, plans[0].protocol
+    trials = len(plans) * len(methods) * protocol.first_searches * protocol.n_trials
+    least, most = (len(plans) * number for number in runs(plans[0]))
+    number = f"{least:,} runs" if least == most else f"{least:,} to {most:,} runs"
+    yield (
+        f"{len(methods)} methods on {len(plans)} problems, on each with the same budget: "
+        f"{trials:,} trials and {number} on fresh seeds in all."
+    )
+    yield f"methods: {', '.join(methods)}"
+    yield f"problems: {', '.join(several.plans)}"
+    if reason := refusal(len(methods), len(plans)):
+        yield f"About other problems nothing will be said: {reason}."
+
+
 def begin(several: Several, folder: Path) -> None:
     """Make the folder, or find it as it was left.
 
@@ -133,10 +155,11 @@ def begin(several: Several, folder: Path) -> None:
     way = "choose another protocol.name"
     if (folder / "protocol.json").exists():
         raise InputError(f"{folder} holds a comparison on one problem; {way}")
-    theirs = _asked(folder) if path.is_file() else mine
-    if theirs != mine:
-        key = differing(theirs, mine)[0]
-        raise InputError(f"{folder} holds a comparison over other problems: {key}; {way}")
+    theirs = _asked(folder)["problems"] if path.is_file() else mine["problems"]
+    if theirs != mine["problems"]:
+        raise InputError(f"{folder} holds a comparison over {', '.join(theirs)}; {way}")
+    for name, plan in several.plans.items():
+        check(folder / slug(name), plan.settings())
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(mine, indent=1).encode())
 
@@ -171,4 +194,6 @@ def judged(folder: Path) -> Overall:
 def _finished(folder: Path, folders: dict[str, str]) -> Iterator[tuple[str, Comparison]]:
     for name, sub in folders.items():
         if (folder / sub / COMPARISON).is_file():
-            yield name, read(folder / sub)
+            comparison = read(folder / sub)
+            if not comparison.missing:
+                yield name, comparison

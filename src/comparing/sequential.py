@@ -24,6 +24,7 @@ from src.comparing import signed_rank
 from src.comparing.statistics import LEVEL, Values, holm
 from src.metrics import Direction
 
+JUST = LEVEL * (1 + 1e-9)  # a look with few seeds has its share to the last of its few sizes
 Verdict = Literal["better", "worse", "equivalent", "undecided"]
 
 
@@ -122,10 +123,10 @@ def spending(
     Args:
         looks: numbers of seeds.
         pairs: that are compared.
-        spent: shares of looks that were made before the others were planned.
+        spent: shares of looks that were made before these were planned, by numbers of seeds.
     """
     spent = spent or {}
-    left = max(0.0, 1.0 - math.fsum(spent.get(seeds, 0.0) for seeds in looks))
+    left = max(0.0, 1.0 - math.fsum(spent.values()))
     ahead = [seeds for seeds in looks if seeds not in spent]
     shares, used = dict(spent), 0.0
     for number, seeds in enumerate(ahead, 1):
@@ -219,7 +220,7 @@ def _judged(seen: Seen, corrected: float, design: Design) -> Seen:
     estimate = seen.estimate
     within = -design.margin < estimate.low and estimate.high < design.margin
     verdict: Verdict = "undecided"
-    if corrected <= LEVEL and estimate.value != 0:
+    if corrected <= JUST and estimate.value != 0:
         verdict = "better" if design.direction.better(estimate.value, 0) else "worse"
     elif within:
         verdict = "equivalent"

@@ -1,6 +1,6 @@
 """The tables of a comparison over several problems."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,27 +132,6 @@ def write_tables(overall: Overall, folder: Path) -> None:
         write_table(folder, "pairs", PAIRS, pairs(overall), flat_pairs(overall),
                     below=notes["pairs"])  # fmt: skip
     write_table(folder, "places", PLACES, places(overall), flat_places(overall))
-
-
-def print_plans(plans: Mapping[str, Any], console: Console | None = None) -> None:
-    """Print what will be made before anything is: on each problem the same budget.
-
-    Args:
-        plans: of the comparison on each problem.
-    """
-    console = console or stdout()
-    plan = next(iter(plans.values()))
-    protocol, methods = plan.protocol, plan.methods
-    searches = len(plans) * len(methods) * protocol.searches
-    console.print(
-        f"{len(methods)} methods on {len(plans)} problems, on each the same budget: "
-        f"{protocol.searches} x {protocol.n_trials} trials to search a method, then its winner and "
-        f"its default on {protocol.seeds} fresh seeds; {searches * protocol.n_trials:,} trials and "
-        f"{(searches + len(plans) * len(methods)) * protocol.seeds:,} runs in all",
-        markup=False, soft_wrap=True, highlight=False,
-    )  # fmt: skip
-    for text in (f"methods: {', '.join(methods)}", f"problems: {', '.join(plans)}"):
-        console.print(text, markup=False, soft_wrap=True, highlight=False)
 
 
 def print_overall(overall: Overall, console: Console | None = None) -> None:
