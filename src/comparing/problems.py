@@ -16,10 +16,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
+from src.comparing.outlook import runs
 from src.comparing.overall import Overall
 from src.comparing.overall_verdict import judge, refusal
 from src.comparing.place import check
-from src.comparing.outlook import runs
 from src.comparing.protocol import COMPARISON_KEYS, Plan, check_folder, plan
 from src.comparing.record import FILE as COMPARISON
 from src.comparing.record import Comparison, read
@@ -158,8 +158,8 @@ def begin(several: Several, folder: Path) -> None:
     theirs = _asked(folder)["problems"] if path.is_file() else mine["problems"]
     if theirs != mine["problems"]:
         raise InputError(f"{folder} holds a comparison over {', '.join(theirs)}; {way}")
-    for name, plan in several.plans.items():
-        check(folder / slug(name), plan.settings())
+    for name, each in several.plans.items():
+        check(folder / slug(name), each.settings())
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(mine, indent=1).encode())
 
