@@ -151,7 +151,6 @@ def _over(several: Any) -> Overall | None:
 
     A problem whose comparison can't be made doesn't keep the others from theirs.
     """
-    from src.comparing import outlook
     from src.comparing.problems import begin, judged, lines
     from src.reporting.report import write_overall
     from src.reporting.tables_overall import print_overall
@@ -159,8 +158,6 @@ def _over(several: Any) -> Overall | None:
     folder, failures = OUTPUTS / "comparisons" / several.name, []
     print("\n".join([*lines(several), f"folder: {folder}"]), flush=True)
     if several.dry_run:
-        for name, plan in several.plans.items():
-            print("\n".join(["", f"{name}:", *outlook.lines(plan)]), flush=True)
         return None
     for plan in several.plans.values():
         _check(plan)

@@ -8,12 +8,16 @@ from src.comparing.words import metric_name
 from src.metrics import Direction
 
 
-def lines(plan: Plan) -> Iterator[str]:
-    """The plan, a line for each of its parts."""
+def lines(plan: Plan, *, several: bool = False) -> Iterator[str]:
+    """The plan, a line for each of its parts.
+
+    Args:
+        several: whether it is one of those for several problems, of which none is named then.
+    """
     protocol, methods = plan.protocol, plan.methods
     end = "lower" if plan.direction is Direction.MINIMIZE else "higher"
-    yield (f"Which of {_and(methods)} ends with the {end} {metric_name(protocol.metric)}, on "
-           f"{plan.problem}?")  # fmt: skip
+    where = "" if several else f", on {plan.problem}"
+    yield f"Which of {_and(methods)} ends with the {end} {metric_name(protocol.metric)}{where}?"
     number = protocol.first_searches
     each = f"{_count(number, 'search', 'searches')} of {_count(protocol.n_trials, 'trial')}"
     more = ", and more if they differ more than seeds do" if protocol.searches == "auto" else ""

@@ -227,6 +227,8 @@ def _places(problems: Sequence[Measured], methods: Sequence[str]) -> list[Place]
             values = np.array([*problem.costs[method].values()])
             sign = Direction(problem.comparison.direction).sign
             others = [other for other in methods if other != method]
+            doubt = "; ".join(problem.doubts(method))
+            beaten = any(problem.outcome(method, other) == "worse" for other in others)
             place = Place(
                 problem=problem.name,
                 method=method,
@@ -234,8 +236,8 @@ def _places(problems: Sequence[Measured], methods: Sequence[str]) -> list[Place]
                 std=float(values.std(ddof=1)) if len(values) > 1 else None,
                 rank=float(ranks[number]),
                 gap=max(0.0, problem.advantage(best, method)),
-                unbeaten=all(problem.outcome(method, other) != "worse" for other in others),
-                doubt="; ".join(problem.doubts(method)),
+                unbeaten=not beaten and not doubt,
+                doubt=doubt,
                 steps=_maybe(steps[number]),
                 ratio=_maybe(ratios[number]),
             )

@@ -16,7 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
-from src.comparing.outlook import runs
+from src.comparing import outlook
 from src.comparing.overall import Overall
 from src.comparing.overall_verdict import judge, refusal
 from src.comparing.place import check
@@ -132,14 +132,14 @@ def lines(several: Several) -> Iterator[str]:
     plans = [*several.plans.values()]
     methods, protocol = several.methods, plans[0].protocol
     trials = len(plans) * len(methods) * protocol.first_searches * protocol.n_trials
-    least, most = (len(plans) * number for number in runs(plans[0]))
+    least, most = (len(plans) * number for number in outlook.runs(plans[0]))
     number = f"{least:,} runs" if least == most else f"{least:,} to {most:,} runs"
     yield (
         f"{len(methods)} methods on {len(plans)} problems, on each with the same budget: "
         f"{trials:,} trials and {number} on fresh seeds in all."
     )
-    yield f"methods: {', '.join(methods)}"
-    yield f"problems: {', '.join(several.plans)}"
+    yield f"problems: {', '.join(several.plans)}; on each:"
+    yield from outlook.lines(plans[0], several=True)
     if reason := refusal(len(methods), len(plans)):
         yield f"About other problems nothing will be said: {reason}."
 

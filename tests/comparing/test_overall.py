@@ -108,6 +108,8 @@ def test_problems_where_a_method_is_in_doubt_are_left_out_of_its_pairs():
         ("c", "b"): (7, ("p0", "p1")), ("c", "a"): (7, ("p0", "p1")), ("b", "a"): (9, ()),
     }  # fmt: skip
     assert overall.place("c", "p0").doubt == "c: at the edge"
+    assert not overall.place("c", "p0").unbeaten
+    assert overall.place("c", "p2").unbeaten
     assert overall.place("b", "p0").doubt == ""
     second = {"p0": problems["p2"].model_copy(update={"withheld": [EDGE]})}
     second["p0"] = second["p0"].model_copy(

@@ -32,7 +32,8 @@ def test_a_problem_after_another_each_with_the_same_budget(
     said = capsys.readouterr().out
     assert folder.name.startswith("sgd-adam-2-problems-")
     assert "2 methods on 2 problems" in said.splitlines()[0]
-    assert "8 trials and 16 runs in all" in said.splitlines()[0]
+    assert "8 trials and 16 runs on fresh seeds in all" in said.splitlines()[0]
+    assert "About other problems nothing will be said: it takes 6 problems" in said
     for name in ("wine", "diabetes"):
         alone = read(folder / name)
         assert alone.name == name
@@ -57,8 +58,8 @@ def test_a_problem_after_another_each_with_the_same_budget(
 
     # Other problems, or one alone, don't fall into the folder.
     own = f"protocol.name={folder.name}"
-    with pytest.raises(InputError, match=r"over other problems: problems was .*choose another"):
-        compared("problems=[wine,iris]".replace("iris", "digits"), own)
+    with pytest.raises(InputError, match=r"holds a comparison over wine, diabetes; choose another"):
+        compared("problems=[wine,digits]", own)
     (folder / "protocol.json").write_text("{}")
     with pytest.raises(InputError, match="holds a comparison on one problem"):
         compared(*TWO, own)
@@ -91,6 +92,11 @@ def test_it_goes_on_after_a_kill(compared: Callable[..., Any], monkeypatch: Any)
     found, _ = compared(*TWO, "protocol.name=killed")
     assert begun == [folder / "wine", folder / "diabetes", folder / "diabetes"]
     assert found["missing"] == ()
+
+    # A comparison that still looks isn't finished either.
+    looking = read(folder / "wine").model_copy(update={"missing": ["the look at 20 seeds"]})
+    write(looking, folder / "wine")
+    assert judged(folder).missing == ("wine",)
 
 
 def test_a_problem_that_fails_does_not_keep_the_others_from_theirs(
@@ -151,7 +157,18 @@ def test_names_and_suites(tmp_path: Path) -> None:
     assert one.name != other.name
 
 
-def test_a_plan_is_printed_and_left(
+def test_a_plan_is_printed_and_nothing_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(entry, "OUTPUTS", tmp_path)
+    assert entry.compare(["methods=[sgd,adam]", *TWO, "dry_run=true", "protocol.seeds=3"]) is None
+    said = capsys.readouterr().out
+    assert "2 methods on 2 problems" in said
+    assert "problems: wine, diabetes; on each:\nWhich of sgd and adam ends" in said
+    assert not [*tmp_path.iterdir()]
+
+
+def test_configs_are_printed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["compare", "methods=[sgd,adam]", *TWO, "--cfg", "job"])
