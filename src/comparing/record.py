@@ -387,6 +387,11 @@ class Comparison(Part):
     searches: list[Search] = []
     runs: list[Run] = []
 
+    @property
+    def by_looks(self) -> bool:
+        """Whether looks decided how many seeds there are; else there was one look."""
+        return self.protocol.get("protocol.seeds") == "auto"
+
     def of(self, method: str, kind: str = "tuned") -> list[Run]:
         return runs_of(self.runs, method, kind)
 

@@ -182,7 +182,7 @@ def _series_of(comparison: Comparison, make: Callable[[str, int], Series | None]
 def ranking(comparison: Comparison) -> Figure:
     cost = Cost(comparison.metric, comparison.direction == Direction.MAXIMIZE)
     ends = "interval, which holds for all pairs and looks together; hollow: undecided"
-    if not comparison.looks[1:]:
+    if not comparison.by_looks:
         ends = "95% bootstrap interval; hollow: undecided, by the interval or by the test"
     return _figure(
         comparison,
