@@ -75,7 +75,7 @@ class Protocol(Section):
 class Request(Section):
     """The contents of `conf/compare.yaml`."""
 
-    methods: list[str | dict[str, dict[str, Any]]]
+    methods: list[Any]  # names, and settings by name
     problems: list[str]  # one is given as problem=NAME; see src.comparing.problems
     protocol: Protocol
     dry_run: bool
@@ -90,13 +90,15 @@ class Method:
     fixed: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, item: str | dict[str, dict[str, Any]]) -> "Method":
+    def of(cls, item: Any) -> "Method":
         """`adam`, or `{adam: {eps: 1e-3}}`, which is called adam-eps=0.001 unless it has a name."""
         if isinstance(item, str):
             return cls(item, item)
-        if len(item) != 1:
-            raise InputError(f"methods: {item}: must be one method with its settings, {EXAMPLE}")
+        if not isinstance(item, dict) or len(item) != 1:
+            raise InputError(f"methods: {item}: must be a name, or one with settings, {EXAMPLE}")
         [(sweeps, given)] = item.items()
+        if not isinstance(sweeps, str) or not isinstance(given, dict):
+            raise InputError(f"methods: {item}: must be a name, or one with settings, {EXAMPLE}")
         own = {key: value for key, value in given.items() if key != "name"}
         if not own:
             raise InputError(f"methods: {item}: must have a setting, as in {EXAMPLE}")

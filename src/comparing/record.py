@@ -396,6 +396,11 @@ class Comparison(Part):
     searches: list[Search] = []
     runs: list[Run] = []
 
+    @property
+    def by_looks(self) -> bool:
+        """Whether looks decided how many seeds there are; else there was one look."""
+        return self.protocol.get("protocol.seeds") == "auto"
+
     def direction_of(self, metric: str) -> Direction:
         """Which way a metric is better."""
         known = {quantity(self.metric): self.direction, **self.directions}

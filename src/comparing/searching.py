@@ -107,7 +107,11 @@ class Searches:
         name += f"-wider-{digest(dict(wider))[:6]}" if wider else ""
         overrides = [*self.plan.overrides[method]]
         overrides += [f"++{key}={space}" for key, space in wider.items()]
-        overrides += [f"seed={number}", f"n_trials={self.plan.protocol.n_trials}", f"study={name}"]
+        overrides += [
+            f"seed={number}",
+            f"n_trials={self.plan.protocol.n_trials}",
+            override("study", name),
+        ]
         command = [
             "-m",
             "src.train",

@@ -191,13 +191,16 @@ def _series_of(comparison: Comparison, make: Callable[[str, int], Series | None]
 
 def ranking(comparison: Comparison) -> Figure:
     cost = Cost(comparison.metric, comparison.direction == Direction.MAXIMIZE)
+    ends = "interval, which holds for all pairs and looks together; hollow: undecided"
+    if not comparison.by_looks:
+        ends = "95% bootstrap interval; hollow: undecided, by the interval or by the test"
     return _figure(
         comparison,
         "ranking",
         "Ranking",
         "Left: runs on fresh seeds (small), the mean and its 95% bootstrap interval (large); "
         "hollow: the method's untuned defaults. Right: differences between paired runs with their "
-        "95% bootstrap interval; hollow: undecided, by the interval or by the test.",
+        f"{ends}.",
         [_results(comparison, cost), *_differences(comparison, cost)],
         keys=(
             Key("points", "a run on a fresh seed", hollow=True),

@@ -174,7 +174,7 @@ def rounded(value: float | None, std: float | None) -> str:
 def pair_heading(comparison: Comparison) -> list[str]:
     """The heading of `pairs`, with the metric whose difference it is."""
     names = ["pair", "verdict", f"difference in {_directed(comparison)[comparison.metric]}"]
-    names.append("interval" if comparison.looks[1:] else "95% interval")
+    names.append("interval" if comparison.by_looks else "95% interval")
     names += [f"{by} to the target" for by in _measured(comparison)]
     return [*names, "p (corrected)", "seeds", *(["would settle it"] if _open(comparison) else [])]
 
@@ -196,7 +196,7 @@ def pair_notes(comparison: Comparison) -> list[str]:
     if margin.value is not None:
         of = f" = {margin.value:.3g}" if margin.text.endswith("%") else ""
         texts.append(f"equivalent: surely within the margin of {margin.text}{of}")
-    if comparison.looks[1:]:
+    if comparison.by_looks:
         texts.append("each interval holds for all pairs and all looks together, in 95% of "
                      "comparisons")  # fmt: skip
     if "steps" in _measured(comparison) and comparison.target.value is not None:

@@ -253,7 +253,7 @@ def test_settings_of_a_method_without_files() -> None:
     ("overrides", "message"),
     [
         (["methods=[sgd,{adam:{}}]"], "must have a setting, as in"),
-        (["methods=[sgd,{adam:{eps:1},sgd:{lr:1}}]"], "must be one method with its settings"),
+        (["methods=[sgd,{adam:{eps:1},sgd:{lr:1}}]"], "must be a name, or one with settings"),
         (["methods=[sgd,{mine:{eps:1}}]"], "methods: mine: no such file"),
         (["methods=[sgd,{sgd:{name:sgd,lr:1}}]"], "must be two different methods or more"),
         (["methods=sgd,adam"], r"a comparison takes a list, methods=\[...\]"),

@@ -173,7 +173,7 @@ def test_pairs_with_speeds_and_a_margin(comparison: dict[str, Any]) -> None:
     settled = {**PAIR, "verdict": "worse", "within_margin": True, "seeds_to_settle": None}
     comparison["pairs"] = [{**settled, "speeds": speeds}]
     comparison |= {"margin": {"text": "5%", "value": 0.0123}, "target": {"value": 0.2},
-                   "looks": [{"seeds": 10}, {"seeds": 20}]}  # fmt: skip
+                   "protocol": {"protocol.seeds": "auto"}}  # fmt: skip
     found = made(comparison)
     assert tables.pair_heading(found)[3:] == [
         "interval", "steps to the target", "seconds to the target", "p (corrected)", "seeds"
