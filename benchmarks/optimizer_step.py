@@ -5,7 +5,9 @@ All forms of a method take turns, in bursts of about a millisecond, and each for
 lower decile of its bursts: what it takes when the machine is left alone for that long. The median
 would measure whatever else runs.
 
-    python benchmarks/optimizer_step.py [--methods adam lion] [--seconds 4]
+    python benchmarks/optimizer_step.py [--methods adam lion] [--seconds 4] [--device cuda]
+
+On a GPU a burst ends when the device is done.
 """
 
 import argparse
@@ -178,10 +180,10 @@ PACKAGES: dict[str, tuple[type, dict, dict[str, Twin]]] = {
 PERIODS = {"soap": 10, "shampoo": 10}  # steps after which the dear ones come again
 
 
-def parameters(sizes: tuple[int, ...]) -> list[Tensor]:
+def parameters(sizes: tuple[int, ...], device: str) -> list[Tensor]:
     """The weights and biases of a network of linear layers, with gradients."""
     shapes = [s for i, o in itertools.pairwise(sizes) for s in ((o, i), (o,))]
-    params = [torch.randn(shape) for shape in shapes]
+    params = [torch.randn(shape, device=device) for shape in shapes]
     for param in params:
         param.grad = torch.empty_like(param).normal_(std=0.01)
     return params
@@ -207,17 +209,22 @@ def forms(method: str, params: list[Tensor]) -> dict[str, torch.optim.Optimizer]
         built["ours, plain rule"] = ours(copies(params), **settings, fused=False)
     for name, form in FORMS.items():
         try:
-            built[name] = twin(copies(params), **twin_settings, **form)
-        except TypeError:
+            other = twin(copies(params), **twin_settings, **form)
+            other.step()  # some say only here that they have no such form on a device
+            built[name] = other
+        except (TypeError, RuntimeError):
             continue
     return built
 
 
 def seconds(step: Callable[[], object], repeats: int) -> float:
     """Mean time of one call."""
+    wait = torch.cuda.synchronize if torch.cuda.is_initialized() else lambda: None
+    wait()
     start = time.perf_counter()
     for _ in range(repeats):
         step()
+    wait()
     return (time.perf_counter() - start) / repeats
 
 
@@ -275,13 +282,16 @@ def row(method: str, times: dict[str, list[float]]) -> str:
     return f"{method:20}" + "".join(cells)
 
 
-def table(methods: Iterable[str], models: Iterable[str], budget: float) -> Iterable[str]:
+def table(
+    methods: Iterable[str], models: Iterable[str], budget: float, device: str
+) -> Iterable[str]:
     """The lines, as they are measured."""
     head = ["ours", "plain rule", *FORMS, "/ best", "/ for-loop"]
-    yield f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}"
+    where = torch.cuda.get_device_name() if device == "cuda" else platform.machine()
+    yield f"torch {torch.__version__}, {torch.get_num_threads()} threads, {where}"
     yield f"µs per step: lower decile of bursts within {budget} s for all forms of a method"
     for title in models:
-        params = parameters(SIZES[title])
+        params = parameters(SIZES[title], device)
         grads = [param.grad for param in params]
         yield f"\n{title} ({sum(param.numel() for param in params):,} parameters)"
         yield f"{'':20}" + "".join(f"{name:>11}" for name in head)
@@ -299,8 +309,9 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=names, default=names)
     parser.add_argument("--seconds", type=float, default=4.0, help="per method and model")
     parser.add_argument("--models", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     chosen = parser.parse_args()
-    for line in table(chosen.methods, chosen.models, chosen.seconds):
+    for line in table(chosen.methods, chosen.models, chosen.seconds, chosen.device):
         print(line, flush=True)
 
 

@@ -103,7 +103,7 @@ def report_reading() -> None:
     times = []
     for _ in range(2):
         started = time.perf_counter()
-        load("digits", None, 0.0, 1.0, 0.2, 0)
+        load({"_target_": "src.data.digits.load"}, 0.2, 0)
         times.append(1000 * (time.perf_counter() - started))
     print(f"reading the data: {times[0]:.1f} ms for the first trial, {times[1]:.3f} ms after")
 

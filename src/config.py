@@ -38,12 +38,13 @@ class Data(Section, extra="allow"):
     @classmethod
     def _take_names(cls, values: Any) -> Any:
         """Configs before there were functions named one of the four sets of then."""
-        if not isinstance(values, dict) or "_target_" in values or "name" not in values:
+        name = values.get("name") if isinstance(values, dict) else None
+        target = f"src.data.{name}.load"
+        if name is None or values.get("_target_", target) != target:
             return values
-        name = values["name"]
         left_out = ("name", "root") if name == "digits" else ("name",)  # its root did nothing
         others = {key: value for key, value in values.items() if key not in left_out}
-        return {"_target_": f"src.data.{name}.load", **others}
+        return {**others, "_target_": target}
 
     @property
     def source(self) -> dict[str, Any]:
@@ -117,8 +118,8 @@ def parse(cfg: DictConfig) -> Config:
         values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         config = Config.model_validate(values)
     except MissingMandatoryValue as error:
-        key = str(error).splitlines()[0].rpartition(" ")[2]
-        raise InputError(f"{key} is missing: {key}=...") from error
+        key = error.full_key
+        raise InputError(f"{key} is missing: {key}=...") from None
     except OmegaConfBaseException as error:
         raise InputError(str(error).splitlines()[0]) from error
     except ValidationError as error:

@@ -119,9 +119,9 @@ def blaming(group: str, settings: dict[str, Any]) -> Iterator[None]:
     """Turn what a class says against its settings into an InputError of one line."""
     try:
         yield
-    except InputError:  # which names the setting itself
-        raise
     except Exception as error:
+        if group == "data" and isinstance(error, InputError):  # a source names the setting itself
+            raise
         shown = ", ".join(f"{key}={value}" for key, value in settings.items() if key != "_target_")
         raise InputError(f"{group}: {settings['_target_']}({shown}): {_reason(error)}") from error
 

@@ -404,6 +404,8 @@ def test_a_config_of_before_is_the_same_experiment() -> None:
     # What the version before wrote into result.json for `python -m src.train`.
     written = digest({**before, "logger": {}})
     assert config_digest(old) == config_digest(new) == written
+    beside = OmegaConf.merge(now, {"data": OLD_DATA})  # as an experiment of before is composed now
+    assert config_digest(parse(beside)) == written
     assert config_digest(parse(composed("data.shuffle=false"))) != written
     assert config_digest(parse(composed("loss.label_smoothing=0.1"))) != written
     assert config_digest(parse(composed("trainer.clip_norm=1"))) != written

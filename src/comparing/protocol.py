@@ -152,9 +152,11 @@ class Plan:
         """What is trained, in words."""
         config = self.configs[self.methods[0]]
         choices = config.hydra.runtime.choices
-        if choices.get("problem") or choices.get("loss") != "cross_entropy":
+        if choices.get("problem"):
             return problem_name(config)
-        return f"{choices.data} with {choices.model}"
+        loss = choices.get("loss")
+        other = "" if loss == "cross_entropy" else f" and {loss}"
+        return f"{choices.data} with {choices.model}{other}"
 
     def settings(self) -> dict[str, Any]:
         """Everything that makes two comparisons the same one, flat."""

@@ -73,6 +73,8 @@ def check(dataset: Dataset) -> None:
     Raises:
         ValueError: naming the set, the sample and what is allowed.
     """
+    if dataset.classes is not None and dataset.classes < 2:
+        raise ValueError(f"classes must be at least 2, got {dataset.classes}")
     for name, split in (("training", dataset.train), ("test", dataset.test)):
         _check_split(f"the {name} set", split, dataset)
     for part in ("inputs", "targets"):

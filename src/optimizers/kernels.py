@@ -43,7 +43,8 @@ def _next_steps(states: list[State], device: torch.device) -> list[Tensor]:
     for state in states:
         state["step"] += 1
     counts = {state["step"] for state in states}
-    tensors = {count: torch.tensor(float(count), device=device) for count in counts}
+    # Filled where they are: a copy to a GPU would wait for it at every step.
+    tensors = {count: torch.full((), float(count), device=device) for count in counts}
     return [tensors[state["step"]] for state in states]
 
 

@@ -6,7 +6,7 @@ state, checks and torch's fused kernels.
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property, wraps
@@ -23,8 +23,8 @@ from src.optimizers.formulas import Scalar
 from src.optimizers.kernels import Group, Kernel, State
 from src.optimizers.settings import Setting, flag
 
-# Elements that are handled at once. Tensors of this size fit in the cache that the cores share, so
-# a rule of ten operations reads the memory once, not ten times.
+# Elements that a CPU handles at once. Tensors of this size fit in the cache that the cores share,
+# so a rule of ten operations reads the memory once, not ten times.
 BLOCK = 2**19
 FLAGS = ("maximize", "fused")  # settings that come of being a method, and of having a kernel
 
@@ -84,7 +84,7 @@ class Rule:
         values = {**group, **state, "param": param, "grad": grad}
         for name, setting in self.renamed.items():
             values[name] = group[setting]
-        if param.numel() <= BLOCK or not self.elementwise:
+        if fits(param) or not self.elementwise:
             self._step(values)
             return
         for piece in self._pieces(values):
@@ -101,22 +101,33 @@ class Rule:
         descend(param, direction, lr)
 
     def _pieces(self, values: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """The values of some elements after the others, in the order of the tensors' memory.
-
-        All at once where the memory isn't alike, or where a setting has a value per trial.
-        """
+        """The values of some elements after the others; all at once for a setting per trial."""
         named = {name: values.get(name) for name in ("param", "grad", *self.state)}
         tensors = {name: value for name, value in named.items() if isinstance(value, Tensor)}
         names = {"lr", "weight_decay", *self.arguments} - tensors.keys()
         scalars = [number for name in names for number in _numbers(values.get(name))]
         shape = values["param"].shape
-        alike = all(each.shape == shape and each.is_contiguous() for each in tensors.values())
+        alike = all(each.shape == shape for each in tensors.values())
         if not alike or any(isinstance(scalar, Tensor) for scalar in scalars):
             yield values
             return
-        split = [tensor.view(-1).split(BLOCK) for tensor in tensors.values()]
-        for piece in zip(*split, strict=True):
+        for piece in pieces(*tensors.values()):
             yield {**values, **dict(zip(tensors, piece, strict=True))}
+
+
+def fits(tensor: Tensor) -> bool:
+    """Whether a tensor is handled at once: on a GPU, where pieces cost launches, it always is."""
+    return tensor.numel() <= BLOCK or tensor.device.type != "cpu"
+
+
+def pieces(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
+    """Some elements of tensors of one shape after the others, as many as fit in the cache.
+
+    All at once where the memory isn't alike.
+    """
+    if fits(tensors[0]) or not all(tensor.is_contiguous() for tensor in tensors):
+        return [tensors]
+    return zip(*(tensor.view(-1).split(BLOCK) for tensor in tensors), strict=True)
 
 
 def _numbers(value: Any) -> Sequence[Any]:

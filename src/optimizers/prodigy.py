@@ -1,7 +1,7 @@
 """Prodigy."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -19,7 +19,7 @@ from src.optimizers.formulas import (
     zeros,
 )
 from src.optimizers.kernels import Group
-from src.optimizers.method import BLOCK, Method, Rule
+from src.optimizers.method import Method, Rule, pieces
 from src.optimizers.settings import flag, fractions, not_negative, positive, table
 
 
@@ -132,7 +132,7 @@ class Prodigy(Method):
             bias = correction(state["step"] + 1, group["betas"], group["use_bias_correction"])
             rate = d * d * float(group["lr"]) * float(bias)
             scale = d * d if group["safeguard_warmup"] else rate
-            for now, g, p0, s in _pieces(param, grad, state["p0"], state["s"]):
+            for now, g, p0, s in pieces(param, grad, state["p0"], state["s"]):
                 products.append((sign * rate, torch.dot(g.flatten(), (p0 - now).flatten())))
                 s.mul_(decay).add_(g, alpha=sign * scale)
                 sizes.append(s.abs().sum())  # vector_norm takes five times as long
@@ -141,10 +141,3 @@ class Prodigy(Method):
         if math.isfinite(numerator):
             group["numerator"] = numerator
         return float(group["d_coef"]) * numerator, sum(float(size) for size in sizes)
-
-
-def _pieces(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
-    """Parts of tensors of one shape that fit in the cache; all at once if memory isn't alike."""
-    if tensors[0].numel() <= BLOCK or not all(tensor.is_contiguous() for tensor in tensors):
-        return [tensors]
-    return zip(*(tensor.view(-1).split(BLOCK) for tensor in tensors), strict=True)

@@ -6,7 +6,7 @@ from torch import Tensor
 from src.optimizers.directions import Direction, descend
 from src.optimizers.formulas import Scalar
 from src.optimizers.kernels import Group, State, fusible
-from src.optimizers.method import BLOCK, Rule
+from src.optimizers.method import Rule, fits
 from src.optimizers.schedule_free import ScheduleFree, look_ahead, weigh
 from src.optimizers.settings import fraction, not_negative, table
 
@@ -30,7 +30,7 @@ def foreach(params: list[Tensor], grads: list[Tensor], states: list[State], grou
     histories = {(state["k"], state["lr_max"], state["weight_sum"]) for state in states}
     if len(histories) > 1 or not fusible(params, grads, states):
         return False
-    if any(param.numel() > BLOCK for param in params):
+    if not all(fits(param) for param in params):
         return False
     sign = -1.0 if group["maximize"] else 1.0
     for state in states:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import vl_convert
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -27,6 +28,7 @@ FOOTER = (
     "double-click to go back; press a method in a legend to dim the others. The same figures lie "
     "beside this file as PNG, SVG and PDF."
 )
+PLAIN = " !$()*+,-./:;=?@_~"  # stay as they are in an address; "%" and "#" would not
 Rows = Iterable[Sequence[Any]]
 
 
@@ -186,5 +188,4 @@ def _entry(text: str, style: int, key: Key, *, method: bool = True) -> dict[str,
 
 def _address(rows: Rows) -> str:
     """An address that contains the file, so that it can be saved without a script."""
-    content = base64.b64encode(csv_text(rows).encode()).decode()
-    return f"data:text/csv;charset=utf-8;base64,{content}"
+    return f"data:text/csv;charset=utf-8,{quote(csv_text(rows), safe=PLAIN)}"

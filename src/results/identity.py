@@ -14,7 +14,7 @@ STARTED = ("trial", "resume", "logger")  # how a run was started
 SEARCHED = ("sampler", "pruner", "search")  # how its settings were searched
 WHERE = ("data.root", "trainer.threads", "trainer.checkpoint_every")  # where it ran, and how fast
 # What may be given when a run is resumed; any other change makes it another run.
-CHANGEABLE = ("trainer.epochs", "trainer.checkpoint_every", "data.root", "logger")
+CHANGEABLE = ("trainer.epochs", "trainer.checkpoint_every", "data.root", "data.path", "logger")
 Difference = tuple[str, Any, Any]  # what, recorded, now
 ABSENT = object()
 

@@ -25,10 +25,13 @@ from src.overrides import literal, parsed
 # comparable: a search over them would choose the luckiest trial.
 SETTINGS = (
     *("optimizer.", "scheduler.", "model.", "search."),
-    *("data.batch_size", "trainer.early_stopping."),
+    *("data.batch_size", "trainer.early_stopping.", "trainer.clip_norm", "loss.label_smoothing"),
 )
 PRIMITIVE = (bool, int, float, str, type(None))
-SEARCHABLE = "optimizer, scheduler, model, data.batch_size and trainer.early_stopping"
+SEARCHABLE = (
+    "optimizer, scheduler, model, data.batch_size, trainer.early_stopping, trainer.clip_norm and "
+    "loss.label_smoothing"
+)
 
 
 @dataclass(frozen=True)

@@ -127,8 +127,9 @@ def _known(shapes: Shapes, out_shape: tuple[int, ...]) -> dict[str, Any]:
 
 def _asked(settings: dict[str, Any], known: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     """The arguments for a model, by position and by name, beside its settings."""
-    with blaming("model", settings):
-        parameters = inspect.signature(resolve("model", settings)).parameters
+    target = resolve("model", settings)
+    with blaming("model", settings):  # some classes of C have no signature
+        parameters = inspect.signature(target).parameters
     named = {name: known[name] for name in parameters if name in known and name not in settings}
     if named.get("vocabulary", 0) is None:
         raise InputError(f"model: {settings['_target_']} needs tokens; the data have no vocabulary")

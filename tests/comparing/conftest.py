@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 from src.comparing.protocol import Protocol
 from src.comparing.record import Comparison, Run, Search
@@ -73,7 +74,7 @@ def runs_of(folder: Path) -> list[dict[str, Any]]:
 
 def made_plan(metric: str = "test_loss", **changes: Any) -> Any:
     """A plan of three methods for what judges it, composed of nothing."""
-    choices = SimpleNamespace(data="digits", model="mlp")
+    choices = OmegaConf.create({"data": "digits", "model": "mlp", "loss": "cross_entropy"})
     hydra = SimpleNamespace(runtime=SimpleNamespace(choices=choices))
     settings = {"objective.metric": "val_loss"}
     protocol = {

@@ -126,8 +126,8 @@ def test_a_damaged_part_is_named(tmp_path: Path, part: dict[str, Any], said: str
 
 FACTS: dict[str, Any] = {
     "name": "n", "created": "2026-01-02T03:04:05", "hash": "h", "metric": "test_loss",
-    "direction": "minimize", "selection_metric": "val_loss", "sentence": "s",
-    "basis": "b", "margin": {"text": "5%", "value": 0.5},
+    "direction": "minimize", "directions": {"loss": "minimize"}, "selection_metric": "val_loss",
+    "sentence": "s", "basis": "b", "margin": {"text": "5%", "value": 0.5},
     "looks": [{"seeds": 10, "searches": 1, "share": 0.25, "runs": 20, "pairs": []}],
     "ended": "e", "most_runs": 40, "missing": [], "awaited": ["r"],
     "withheld": [{"check": "edge", "method": None, "text": "t"}], "reference": "a",

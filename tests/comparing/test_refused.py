@@ -105,7 +105,10 @@ def test_settings_of_the_searches(override: str, line: str) -> None:
         ("objective.row=first", "objective.row=first: input should be 'best' or 'last'"),
         ("objective.direction=maximize", "must be minimize for val_loss"),
         ("data.validation_fraction=0.0", "leaves no validation set"),
-        ("experiment=tutorial", "objective.metric=test_loss: must be val_loss or val_accuracy"),
+        (
+            "experiment=tutorial",
+            "objective.metric=test_loss: must be one of val_loss,",
+        ),
         ("++seed=3", "++seed=3: a comparison sets seed itself; use protocol.first_seed"),
         ("+foo=1", "foo=1: there is no such key"),
     ],

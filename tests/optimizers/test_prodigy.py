@@ -49,7 +49,7 @@ def test_a_large_parameter_is_summed_in_pieces(
     """It moves as it does whole, but for the order of the sums; and so where memory isn't alike."""
     after = []
     for size in (10**6, 7):
-        monkeypatch.setattr("src.optimizers.prodigy.BLOCK", size)
+        monkeypatch.setattr("src.optimizers.method.BLOCK", size)
         start = torch.linspace(-1, 1, 60, dtype=DOUBLE).view(6, 10)
         params = [start.t() if transposed else start]
         optimizer = build("prodigy", params, d0=0.01)

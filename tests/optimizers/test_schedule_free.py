@@ -119,7 +119,7 @@ def test_a_large_parameter_is_moved_by_the_plain_rule(monkeypatch: pytest.Monkey
     """To where small ones are moved all at once."""
     after = []
     for size in (10**6, 3):
-        monkeypatch.setattr("src.optimizers.schedule_free_sgd.BLOCK", size)
+        monkeypatch.setattr("src.optimizers.method.BLOCK", size)
         params = tensors(0, DOUBLE)
         optimizer = build("schedule_free_sgd", params, lr=0.1, weight_decay=0.1)
         run(optimizer, params, range(5))

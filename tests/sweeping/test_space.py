@@ -180,7 +180,9 @@ UNFIT = {  # what is measured, on what, how long, from which seed
     "data.split_seed=1,2": "data.split_seed",
     "+optimizer.seed=1,2": "optimizer.seed",
     "+model.init_seed=range(1,9)": "model.init_seed",
-    "data.name=digits,mnist": "data.name",
+    "data._target_=src.data.digits.load,src.data.mnist.load": "data._target_",
+    "+loss.gamma=1,2": "loss.gamma",
+    "data.shuffle=true,false": "data.shuffle",
     "data.validation_fraction=interval(0.1,0.5)": "data.validation_fraction",
     "data.mean=0.0,0.5": "data.mean",
     "trainer.epochs=1,2": "trainer.epochs",
@@ -237,7 +239,10 @@ def test_both_ends_or_every_choice_are_tried() -> None:
 def test_what_is_a_setting() -> None:
     settings = "optimizer.lr scheduler.end_factor model.hidden_sizes search.x data.batch_size"
     settings += " trainer.early_stopping.patience optimizer.seeds model.seeded"
-    others = "seed data.split_seed optimizer.seed model.init_seed data.name trainer.epochs"
+    settings += " trainer.clip_norm loss.label_smoothing"
+    others = (
+        "seed data.split_seed optimizer.seed model.init_seed data.path trainer.epochs loss.delta"
+    )
     others += " trainer.threads trial objective.metric sampler.points"
     assert [key for key in settings.split() if not is_setting(key)] == []
     assert [key for key in others.split() if is_setting(key)] == []

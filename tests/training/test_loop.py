@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import islice, pairwise
 from typing import Any
 
@@ -12,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.data import Batches, Split, permutation
-from src.losses import CrossEntropy
+from src.losses import MSE, CrossEntropy
 from src.models import MLP
 from src.shapes import Shapes
-from src.training.loop import Position, Row, train
+from src.training.loop import Position, Row, outputs_of, stepper, train, training_loss
 from src.training.schedules import Constant, Cosine, Linear, Step
 from tests.helpers import TIMES
 
@@ -181,3 +182,80 @@ def test_the_clocks_go_on() -> None:
     got = list(train(model, LOSS, optimizer, Constant(2), batches, dict, at, **settings))
     for clock, start in (("train_seconds", 100), ("wall_seconds", 200)):
         assert start < got[0][clock] < got[1][clock] < start + 60
+
+
+def gradients_seen(clip_norm: float | None, accumulate: int, size: int = 7) -> tuple[Any, Any]:
+    """The loss that a step returns, and the gradients that the optimizer found."""
+    torch.manual_seed(0)
+    model, batch = MLP(2, 2, [3]), data(size)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    seen: list[Tensor] = []
+    optimizer.register_step_pre_hook(
+        lambda *rest: seen.extend(param.grad.clone() for param in model.parameters())  # type: ignore[union-attr]
+    )
+    step = stepper(optimizer, partial(training_loss, model, LOSS), clip_norm, accumulate)
+    return step(batch.inputs, batch.targets), seen
+
+
+@pytest.mark.parametrize("parts", [2, 3, 7, 50])
+def test_parts_of_a_batch_make_its_step(parts: int) -> None:
+    """Though they are of unequal sizes, and there may be more parts than samples."""
+    (loss, whole), (added, got) = gradients_seen(None, 1), gradients_seen(None, parts)
+    torch.testing.assert_close(added, loss.detach())
+    torch.testing.assert_close(got, whole)
+
+
+def test_a_step_without_a_setting_is_plain_torch() -> None:
+    """To the bit."""
+    loss, got = gradients_seen(None, 1)
+    torch.manual_seed(0)
+    model, batch = MLP(2, 2, [3]), data(7)
+    expected = F.cross_entropy(model(batch.inputs), batch.targets)
+    assert torch.equal(loss, expected)
+    plain = torch.autograd.grad(expected, list(model.parameters()))
+    assert all(torch.equal(one, other) for one, other in zip(got, plain, strict=True))
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_gradients_are_clipped_by_the_norm_of_all_together(parts: int) -> None:
+    _, whole = gradients_seen(None, 1)
+    norm = torch.cat([grad.flatten() for grad in whole]).norm()
+    _, got = gradients_seen(float(norm) / 4, parts)
+    torch.testing.assert_close(got, [grad / 4 for grad in whole], rtol=1e-4, atol=1e-6)
+    _, got = gradients_seen(float(norm) * 4, parts)
+    torch.testing.assert_close(got, whole)
+
+
+class Flat(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 6)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.layer(inputs.flatten(1))
+        return outputs
+
+
+def test_a_model_may_give_its_outputs_flat() -> None:
+    """They are taken for the shape that the loss needs, and never for another's."""
+    loss, model, inputs = MSE(), Flat(), torch.randn(5, 1, 2)
+    loss.bind(Shapes((1, 2), (2, 3)))
+    outputs = outputs_of(model, loss, inputs)
+    assert outputs.shape == (5, 2, 3)
+    assert torch.equal(outputs.flatten(1), model(inputs))
+    one = MSE()
+    one.bind(Shapes((1, 2)))
+    assert outputs_of(nn.Sequential(nn.Flatten(), nn.Linear(2, 1)), one, inputs).shape == (5,)
+
+
+@pytest.mark.parametrize(("drop", "falls"), [(False, [32, 64, 70]), (True, [32, 64])])
+def test_an_epoch_ends_where_its_batches_do(drop: bool, falls: list[int]) -> None:
+    torch.manual_seed(0)
+    model, at = MLP(2, 2, [3]), Position()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    batches = Batches(data(70), 32, drop_last=drop)
+    settings = {"seed": 0, "epochs": 2, "evaluate_every": 32}
+    got = list(train(model, LOSS, optimizer, Constant(9), batches, dict, at, **settings))
+    assert [row["sample_in_epoch"] for row in got] == falls * 2
+    assert got[-1]["samples"] == 2 * batches.samples == 2 * falls[-1]
+    assert got[-1]["step"] == 2 * batches.steps

@@ -1,0 +1,152 @@
+"""docs/your-own-problem.md, followed to the letter in a folder outside the repository."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from src.config import PROJECT
+from src.targets import ALLOWED_TARGETS
+from tests.helpers import Session
+
+PAGE = (PROJECT / "docs" / "your-own-problem.md").read_text()
+(COMMANDS,) = re.findall(r"^```bash\n(.*?)^```", PAGE, re.M | re.S)
+CSV, ALLOWED, SQUARES, PICTURES, SWEEP, COMPARE = COMMANDS.strip().splitlines()
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the page, with its files."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    files = re.findall(r"^`(\S+)`\n\n```\w+\n(.*?)^```", PAGE, re.M | re.S)
+    assert len(files) == 11
+    for name, text in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    made = typed(folder / "mine", CSV)
+    assert made.returncode == 0, made.stderr
+    return folder / "mine"
+
+
+def typed(folder: Path, line: str, *extra: str) -> CompletedProcess[str]:
+    """A command of the page as its reader would type it."""
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("FAIRSTEP")},
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(PROJECT),
+        "OMP_NUM_THREADS": "1",
+        "FAIRSTEP_OUTPUTS": str(folder / "outputs"),
+    }
+    script = " ".join([f"{ALLOWED};", line, *extra])
+    return subprocess.run(
+        ["sh", "-c", script], cwd=folder, env=environment, capture_output=True, text=True,
+        timeout=300,
+    )  # fmt: skip
+
+
+def result(folder: Path) -> dict[str, object]:
+    loaded: dict[str, object] = json.loads((folder / "result.json").read_text())
+    return loaded
+
+
+def test_data_and_an_optimizer(mine: Path) -> None:
+    """Regression on a CSV, gone on with to the bits of a run that never stopped, and repeated."""
+    whole = typed(mine, SQUARES, "hydra.run.dir=whole")
+    assert whole.returncode == 0, whole.stderr
+    assert "completed: val_mae" in whole.stdout
+    first = typed(mine, SQUARES, "hydra.run.dir=part trainer.epochs=2")
+    assert first.returncode == 0, first.stderr
+    resumed = typed(mine, "python -m src.resume part trainer.epochs=5")
+    assert resumed.returncode == 0, resumed.stderr
+    assert result(mine / "part")["weights_sha256"] == result(mine / "whole")["weights_sha256"]
+    repeated = typed(mine, "python -m src.replay part")
+    assert repeated.stdout.splitlines()[-1] == "identical: 5 rows and the weights", repeated.stderr
+
+
+FEW = "data.validation_fraction=0.98 trainer.evaluate=[train] objective.metric=train_confidence"
+
+
+@pytest.mark.slow
+def test_a_model_and_a_loss(mine: Path, mnist_root: str) -> None:
+    """Convolution, batch norm and dropout on MNIST; the loss's own metric is the objective."""
+    here = (f"data.root={mnist_root}", FEW, "objective.direction=maximize")
+    whole = typed(mine, PICTURES, *here, "hydra.run.dir=pictures")
+    assert whole.returncode == 0, whole.stderr
+    assert "completed: train_confidence 0." in whole.stdout
+    part = typed(mine, PICTURES, *here, "hydra.run.dir=begun trainer.epochs=1")
+    assert part.returncode == 0, part.stderr
+    resumed = typed(mine, "python -m src.resume begun trainer.epochs=2")
+    assert resumed.returncode == 0, resumed.stderr
+    assert result(mine / "begun")["weights_sha256"] == result(mine / "pictures")["weights_sha256"]
+    repeated = typed(mine, "python -m src.replay begun")
+    assert repeated.stdout.splitlines()[-1] == "identical: 2 rows and the weights", repeated.stderr
+
+
+@pytest.mark.slow
+def test_it_is_tuned(mine: Path) -> None:
+    swept = typed(mine, SWEEP)
+    assert swept.returncode == 0, swept.stderr
+    assert "4/4" in swept.stdout
+    assert (mine / "outputs" / "sweeps" / "sign-squares" / "best.yaml").is_file()
+
+
+@pytest.mark.slow
+def test_it_is_compared(mine: Path) -> None:
+    """By a metric that no loss here has for classes; the verdict names the problem."""
+    compared = typed(mine, COMPARE)
+    assert compared.returncode == 0, compared.stderr
+    assert "On squares, each tuned in one search of 4 trials" in compared.stdout
+    folder = mine / "outputs" / "comparisons" / "adam-sign-squares"
+    record = json.loads((folder / "comparison.json").read_text())
+    assert record["metric"] == "test_mae"
+    assert record["directions"] == {"loss": "minimize", "mae": "minimize"}
+    assert all(row["test_mae"]["mean"] > 0 for row in record["table"])
+    page = (folder / "report.html").read_text()
+    assert "test mae" in page and "accuracy" not in page
+
+
+@pytest.fixture
+def here(mine: Path, session: Session, monkeypatch: pytest.MonkeyPatch) -> Session:
+    """The entry point in this process, started in the page's folder."""
+    monkeypatch.chdir(mine)
+    monkeypatch.syspath_prepend(str(mine))
+    return session
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("data=squares model=net loss=mse", "needs pictures (channels, height, width), got (20,)"),
+        ("data=squares loss=focal", "needs classes as targets, but those of the data are real"),
+        ("data=squares loss=mse data.path=none.csv", "none.csv not found"),
+        ("data=squares loss=mse +data.rows=3", "got an unexpected keyword argument 'rows'"),
+        ("loss=focal loss.gamma=-1", "gamma must be >= 0, got -1"),
+        ("loss=focal objective.metric=val_accuracy", "my_losses.Focal measures loss, confidence"),
+        ("data=bare", "data._target_ is missing: data._target_=..."),
+        ("data=bare data._target_=my_data.load", "missing 1 required positional argument: 'path'"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(
+    here: Session, monkeypatch: pytest.MonkeyPatch, words: str, says: str
+) -> None:
+    (modules,) = re.findall("'(.*)'", ALLOWED)
+    monkeypatch.setattr("src.targets.ALLOWED_TARGETS", [*ALLOWED_TARGETS, *modules.split(",")])
+    refused = here.train("--config-dir", "conf", *words.split(), "hydra.run.dir=no")
+    assert refused.status == 1, refused
+    (line,) = refused.err.splitlines()
+    assert says in line
+    assert not Path("no").exists()
+
+
+@pytest.mark.parametrize("words", ["data=squares", "model=net", "loss=focal", "optimizer=sign"])
+def test_each_needs_the_permission(here: Session, words: str) -> None:
+    refused = here.train("--config-dir", "conf", words, "hydra.run.dir=no")
+    assert refused.status == 1, refused
+    (line,) = refused.err.splitlines()
+    assert "_target_=my_" in line and "not allowed" in line and "FAIRSTEP_ALLOW='my_" in line
+    assert not Path("no").exists()
