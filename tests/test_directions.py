@@ -19,6 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "explaining.py": set(),
     "composing.py": {"config", "explaining"},
     "cli.py": {"config", "overrides"},
+    "suites.py": {"cli", "config"},
     "data": {"targets"},
     "models": set(),
     "losses": set(),
@@ -36,6 +37,7 @@ ALLOWED: dict[str, set[str]] = {
 ENTRIES = (
     "compare",
     "hooks",
+    "problems",
     "replay",
     "report",
     "resume",
@@ -49,7 +51,7 @@ WITHOUT_TORCH = ("reporting", "results", "comparing/record.py", "comparing/stati
                  "comparing/together.py", "comparing/words.py", "comparing/across.py",
                  "comparing/profiles.py", "comparing/overall.py", "comparing/overall_verdict.py",
                  "cli.py", "composing.py", "config.py", "console.py", "errors.py", "metrics.py",
-                 "shapes.py", "targets.py", "train.py", "multirun.py", "pruning.py",
+                 "shapes.py", "suites.py", "targets.py", "train.py", "multirun.py", "pruning.py",
                  "runs.py")  # fmt: skip
 
 

@@ -14,7 +14,7 @@ CHARACTERS = "\n" + "".join(map(chr, range(32, 127)))
 OTHER = len(CHARACTERS)  # the token of every other character
 
 
-def load(rows: int = 3000, length: int = 32) -> Dataset:
+def load(rows: int = 2000, length: int = 32) -> Dataset:
     """Stretches of text, and the character that follows each of their characters.
 
     The topics of Python's help, in the order of their names, without a gap; the last fifth of the
