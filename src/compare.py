@@ -29,9 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m src.compare",
         description=__doc__,
-        epilog="\n\n".join(
-            [f"Methods: {_available()}", "Overrides of the comparison:", _explained(), EPILOG]
-        ),
+        epilog="\n\n".join([*_available(), "Overrides of the comparison:", _explained(), EPILOG]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("overrides", nargs="*", default=[], help="KEY=VALUE")
@@ -55,12 +53,20 @@ def main() -> None:
             raise
 
 
-def _available() -> str:
-    """The names of the files of sweeps/, wrapped."""
-    folder = PROJECT / "sweeps"
-    names = [file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.yaml")]
-    own, others = (sorted(name for name in names if ("/" in name) is way) for way in (False, True))
-    return textwrap.fill(", ".join([*own, *others]), 88, subsequent_indent="  ")
+def _available() -> list[str]:
+    """The names of the files of sweeps/, and of suites where there are any, wrapped."""
+    names = {"Methods": _names(PROJECT / "sweeps"), "Suites": _names(CONF / "suite")}
+    return [
+        textwrap.fill(f"{kind}: {', '.join(files)}", 96, subsequent_indent="  ")
+        for kind, files in names.items()
+        if files
+    ]
+
+
+def _names(folder: Path) -> list[str]:
+    """The files of a group, those of its folders last."""
+    files = (file.relative_to(folder).with_suffix("") for file in folder.rglob("*.yaml"))
+    return sorted((file.as_posix() for file in files), key=lambda name: ("/" in name, name))
 
 
 def _explained() -> str:

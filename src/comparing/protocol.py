@@ -12,7 +12,8 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
-from pydantic import Field, ValidationError
+from pydantic import Field, PlainValidator, ValidationError
+from pydantic_core import PydanticCustomError
 
 from src.comparing import refused
 from src.comparing.sequential import fewest_seeds
@@ -33,13 +34,24 @@ EXAMPLE = "{adam: {eps: 1e-3}}"
 Auto = Literal["auto"]
 
 
+def _from(least: int) -> Any:
+    """Checks a whole number from `least` on, or auto."""
+
+    def check(value: Any) -> Any:
+        if value == "auto" or (type(value) is int and value >= least):
+            return value
+        raise PydanticCustomError("count", f"must be a whole number from {least} on, or auto")
+
+    return PlainValidator(check)
+
+
 class Protocol(Section):
     """The settings of `conf/protocol`."""
 
     name: str | None
     n_trials: Annotated[int, Field(ge=1)]
-    searches: Annotated[int, Field(ge=1)] | Auto
-    seeds: Annotated[int, Field(ge=2)] | Auto
+    searches: Annotated[int | Auto, _from(1)]
+    seeds: Annotated[int | Auto, _from(2)]
     looks: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)]
     seconds: Annotated[float, Field(gt=0)] | None
     margin: str | float

@@ -213,9 +213,10 @@ def read_search(plan: Plan, method: str, number: int, name: str) -> Search:
 
 def first_trials(trials: Sequence[Trial], n_trials: int) -> list[Trial]:
     """The trials of a search of this length: another comparison may have made it longer."""
-    counted = accumulate(trial.counted for trial in trials)
-    return [trial for trial, number in zip(trials, counted, strict=True)
-            if number < n_trials or (number == n_trials and trial.counted)]  # fmt: skip
+    numbers = [*accumulate(int(trial.counted) for trial in trials)]
+    if not trials or numbers[-1] <= n_trials:
+        return [*trials]
+    return [*trials[: numbers.index(n_trials) + 1]]
 
 
 def widened(

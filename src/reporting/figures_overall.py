@@ -75,9 +75,9 @@ def _ended(overall: Overall, place: Place) -> tuple[int, str, str]:
 def soonest(overall: Overall) -> Figure:
     caption = (
         "Steps to the target of each problem: the median over fresh seeds, a miss slower than any "
-        "hit, divided by those of the soonest method. The target is the median validation loss "
-        "with which a reference method ends, unless it was given. A step costs some methods more "
-        "than others."
+        "hit, divided by those of the soonest method. The target is a validation loss that the "
+        "reference method reaches, unless it was given (the table of problems has it). A step "
+        "costs some methods more than others."
     )
     keys = (
         Key("cell", f"at most {RATIOS[0]:g} times the soonest", style=0),

@@ -25,31 +25,48 @@ def composed(monkeypatch: pytest.MonkeyPatch) -> None:
     register()
 
 
+def made(plan: Any, folder: Path) -> Any:
+    """Stands in for what trains."""
+    folder.mkdir(parents=True)
+    values = {"sgd": [2.0, 2.1], "adam": [1.0, 1.1]}
+    comparison = made_problem(values, name=plan.name, hash=plan.hash())
+    write(comparison, folder)
+    return comparison
+
+
+@pytest.mark.slow
 def test_a_problem_after_another_each_with_the_same_budget(
     compared: Callable[..., Any], capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
+    """Really searched and trained; once more, nothing is."""
+    found, folder = compared(*TWO)
+    said = capsys.readouterr().out
+    assert "8 trials and 16 runs on fresh seeds in all" in said.splitlines()[0]
+    for name in ("wine", "diabetes"):
+        alone = read(folder / name)
+        assert alone.name == name
+        assert f"src.data.{name}.load" in str(alone.protocol)
+        assert {len(search.trials) for search in alone.searches} == {2}
+    monkeypatch.setattr(entry, "_conduct", lambda plan, folder: pytest.fail("trained again"))
+    again, _ = compared(*TWO)
+    assert again["pairs"] == found["pairs"]
+
+
+def test_what_it_says_and_leaves(
+    compared: Callable[..., Any], capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(entry, "_check", lambda plan: None)
+    monkeypatch.setattr(entry, "_conduct", made)
     found, folder = compared(*TWO)
     said = capsys.readouterr().out
     assert folder.name.startswith("sgd-adam-2-problems-")
     assert "2 methods on 2 problems" in said.splitlines()[0]
-    assert "8 trials and 16 runs on fresh seeds in all" in said.splitlines()[0]
     assert "About other problems nothing will be said: it takes 6 problems" in said
-    for name in ("wine", "diabetes"):
-        alone = read(folder / name)
-        assert alone.name == name
-        assert (folder / name / "report.html").is_file()
-        assert f"src.data.{name}.load" in str(alone.protocol)
-        assert {len(search.trials) for search in alone.searches} == {2}
-        assert alone.sentence in said
-    assert [it["name"] for it in found["problems"]] == ["wine", "diabetes"]
     assert found["sentence"] in said
+    assert [it["name"] for it in found["problems"]] == ["wine", "diabetes"]
+    assert (folder / "wine" / "report.html").is_file()
     assert is_several(folder) and not is_several(folder / "wine")
     assert json.loads((folder / "overall.json").read_text())["sentence"] == found["sentence"]
-
-    # Once more: nothing is trained.
-    monkeypatch.setattr(entry, "_conduct", lambda plan, folder: pytest.fail("trained again"))
-    again, _ = compared(*TWO)
-    assert again["pairs"] == found["pairs"]
 
     # Drawn again, from what is there.
     (folder / "diabetes" / "comparison.json").unlink()
@@ -58,20 +75,11 @@ def test_a_problem_after_another_each_with_the_same_budget(
 
     # Other problems, or one alone, don't fall into the folder.
     own = f"protocol.name={folder.name}"
-    with pytest.raises(InputError, match=r"holds a comparison over wine, diabetes; choose another"):
+    with pytest.raises(InputError, match="holds a comparison over wine, diabetes; choose another"):
         compared("problems=[wine,digits]", own)
     (folder / "protocol.json").write_text("{}")
     with pytest.raises(InputError, match="holds a comparison on one problem"):
         compared(*TWO, own)
-
-
-def made(plan: Any, folder: Path) -> Any:
-    """Stands in for what trains."""
-    folder.mkdir(parents=True)
-    values = {"sgd": [2.0, 2.1], "adam": [1.0, 1.1]}
-    comparison = made_problem(values, name=plan.name, hash=plan.hash())
-    write(comparison, folder)
-    return comparison
 
 
 def test_it_goes_on_after_a_kill(compared: Callable[..., Any], monkeypatch: Any) -> None:

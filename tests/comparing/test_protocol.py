@@ -261,7 +261,11 @@ def test_settings_of_a_method_without_files() -> None:
         (["protocol.looks=[4]"], "the last must be 6 or more"),
         (["protocol.margin=-1"], r"protocol\.margin=-1\.0: must be a share"),
         (["protocol.margin=much"], "protocol.margin=much: must be a share"),
-        (["protocol.seeds=some"], "protocol.seeds"),
+        (
+            ["protocol.seeds=some"],
+            r"^protocol\.seeds=some: must be a whole number from 2 on, or auto",
+        ),
+        (["protocol.searches=0"], r"^protocol\.searches=0: must be a whole number from 1 on"),
     ],
 )
 def test_what_else_is_refused(overrides: list[str], message: str) -> None:
