@@ -43,7 +43,9 @@ ENTRIES = (
     "train",
     "trajectories",
 )
-WITHOUT_TORCH = ("reporting", "results", "comparing/record.py", "comparing/statistics.py", "cli.py",
+WITHOUT_TORCH = ("reporting", "results", "comparing/record.py", "comparing/statistics.py",
+                 "comparing/sequential.py", "comparing/signed_rank.py", "comparing/sooner.py",
+                 "comparing/together.py", "comparing/words.py", "cli.py",
                  "composing.py", "config.py", "console.py", "errors.py", "metrics.py", "targets.py",
                  "train.py", "multirun.py", "pruning.py", "runs.py")  # fmt: skip
 

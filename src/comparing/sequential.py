@@ -24,6 +24,7 @@ from src.comparing import signed_rank
 from src.comparing.statistics import LEVEL, Values, holm
 from src.metrics import Direction
 
+JUST = LEVEL * (1 + 1e-9)  # a look with few seeds has its share to the last of its few sizes
 Verdict = Literal["better", "worse", "equivalent", "undecided"]
 
 
@@ -35,6 +36,7 @@ class Estimate(NamedTuple):
         low, high: an interval that holds for all looks and pairs together.
         p: of the test at this look, two-sided.
         test: its name.
+        p_seeds: of the test over seeds alone.
     """
 
     value: float
@@ -42,6 +44,7 @@ class Estimate(NamedTuple):
     high: float
     p: float
     test: str
+    p_seeds: float
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,8 @@ class Design:
         direction: of the values.
         margin: differences below it don't matter, in units of the values; 0 for none.
         searches: at the first look.
-        more_searches: how many are added, instead of seeds, where searches differ more than seeds.
+        more_searches: how many are added, instead of seeds, where searches differ more than seeds,
+            or where they alone leave a pair open.
     """
 
     looks: tuple[int, ...]
@@ -122,10 +126,13 @@ def spending(
     Args:
         looks: numbers of seeds.
         pairs: that are compared.
-        spent: shares of looks that were made before the others were planned.
+        spent: shares of looks that were made before these were planned, by numbers of seeds.
     """
     spent = spent or {}
-    left = max(0.0, 1.0 - math.fsum(spent.get(seeds, 0.0) for seeds in looks))
+    planned = dict(zip(looks, spending(looks, pairs), strict=True)) if spent else {}
+    if spent and all(math.isclose(planned.get(seeds, -1.0), spent[seeds]) for seeds in spent):
+        return tuple(planned.values())  # they were looks of this very plan
+    left = max(0.0, 1.0 - math.fsum(spent.values()))
     ahead = [seeds for seeds in looks if seeds not in spent]
     shares, used = dict(spent), 0.0
     for number, seeds in enumerate(ahead, 1):
@@ -154,19 +161,21 @@ def measured(differences: Values, level: float) -> Estimate:
     """
     seeds = differences.mean(axis=0)
     low, high = signed_rank.interval(seeds, seeds, level)
-    p, test = signed_rank.p_value(seeds), "signed rank"
+    p_seeds = signed_rank.p_value(seeds)
+    p, test = p_seeds, "signed rank"
     value = signed_rank.estimate(seeds)
     if len(differences) > 1:
         means = differences.mean(axis=1)
         spread = float(means.std(ddof=1)) / math.sqrt(len(means))
-        center, other = float(means.mean()), 1.0
+        center = float(means.mean())
+        other = 0.0 if center else 1.0  # searches that found the same have no luck
         if spread > 0:
             other = float(2 * stats.t.sf(abs(center) / spread, len(means) - 1))
         half = spread * float(stats.t.isf(level / 2, len(means) - 1)) if spread > 0 else 0.0
         low, high = min(low, center - half), max(high, center + half)
         if other > p:
             p, test = other, "t over searches"
-    return Estimate(value, low, high, p, test)
+    return Estimate(value, low, high, p, test, p_seeds)
 
 
 def follow(values: Mapping[str, Values], design: Design) -> Course:
@@ -202,7 +211,8 @@ def follow(values: Mapping[str, Values], design: Design) -> Course:
         look = Look(searches, seeds, share, tuple(seen[pair] for pair in opened))
         course = Course((*course.looks, look), None, dict(seen))
         made = {name: values[name][:searches, :seeds] for name in methods}
-        if design.more_searches and lucky(made):
+        still = [seen[pair] for pair in opened if seen[pair].verdict == "undecided"]
+        if design.more_searches and (lucky(made) or _blocked(still, level)):
             searches += design.more_searches
         else:
             at += 1
@@ -219,11 +229,16 @@ def _judged(seen: Seen, corrected: float, design: Design) -> Seen:
     estimate = seen.estimate
     within = -design.margin < estimate.low and estimate.high < design.margin
     verdict: Verdict = "undecided"
-    if corrected <= LEVEL and estimate.value != 0:
+    if corrected <= JUST and estimate.value != 0:
         verdict = "better" if design.direction.better(estimate.value, 0) else "worse"
     elif within:
         verdict = "equivalent"
     return replace(seen, corrected=corrected, verdict=verdict, within=within)
+
+
+def _blocked(pairs: Sequence[Seen], level: float) -> bool:
+    """Whether seeds alone would tell a pair apart, and only the searches leave it open."""
+    return any(pair.estimate.p_seeds <= level for pair in pairs)
 
 
 def lucky(values: Mapping[str, Values]) -> bool:

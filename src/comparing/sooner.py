@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from src.comparing import signed_rank
+from src.comparing.sequential import JUST
 from src.comparing.statistics import LEVEL, Values, holm
 from src.metrics import direction_of
 
@@ -173,6 +174,6 @@ def _ratio(logs: Logs, level: float, corrected: float, missed: tuple[int, int]) 
     typical = signed_rank.estimate(logs.known.mean(axis=0))
     side = signed_rank.estimate(_over_seeds(logs.ranked))
     verdict: Verdict = "undecided"
-    if corrected <= LEVEL and side != 0:
+    if corrected <= JUST and side != 0:
         verdict = "sooner" if side < 0 else "later"
     return Ratio(math.exp(typical), math.exp(low), math.exp(high), corrected, missed, verdict)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from src.comparing.protocol import Protocol
 from src.comparing.record import Run, Search
 from tests.helpers import Session
 
@@ -75,12 +76,13 @@ def made_plan(metric: str = "test_loss", **changes: Any) -> Any:
     hydra = SimpleNamespace(runtime=SimpleNamespace(choices=choices))
     settings = {"objective.metric": "val_loss"}
     protocol = {
-        "metric": metric, "reference": None, "target": None, "seeds": 2, "searches": 1,
-        "first_seed": 1000, "max_bad": 0.5, "n_trials": 1,
+        "name": None, "metric": metric, "reference": None, "target": None, "seeds": 2,
+        "searches": 1, "first_seed": 1000, "max_bad": 0.5, "n_trials": 1, "n_jobs": 1, "widen": 0,
+        "looks": [10, 20], "seconds": None, "margin": "5%",
     }  # fmt: skip
     methods = changes.pop("methods", ("a", "b", "c"))
     return SimpleNamespace(
-        methods=methods, protocol=SimpleNamespace(**{**protocol, **changes}), name="n",
+        methods=methods, protocol=Protocol(**{**protocol, **changes}), name="n",
         configs={methods[0]: SimpleNamespace(hydra=hydra)}, hash=lambda: "h",
         settings=lambda: settings,
     )  # fmt: skip
@@ -100,6 +102,6 @@ def made_run(
 
 
 def made_search(method: str, search: int = 0, **more: Any) -> Search:
-    trial = {"number": 0, "state": "complete", "cost": 1.0, "params": {}}
-    made = {"method": method, "search": search, "space": {}, "trials": [trial], "shared_hash": "x"}
+    trials = [{"number": n, "state": "complete", "cost": 1.0, "params": {}} for n in range(4)]
+    made = {"method": method, "search": search, "space": {}, "trials": trials, "shared_hash": "x"}
     return Search.model_validate({**made, **more})

@@ -56,6 +56,9 @@ def test_what_was_spent_stays_spent() -> None:
     assert shares[0] == 0.4
     assert math.fsum(shares) == pytest.approx(1)
     assert spending((10, 20), 1, {10: 1.0}) == (1.0, 0.0)
+    planned = spending((10, 20, 40, 80), 6)
+    assert spending((10, 20, 40, 80), 6, {10: planned[0], 20: planned[1]}) == planned
+    assert spending((20, 40), 1, {10: 0.4})[1] < spending((20, 40), 1)[1]
 
 
 @pytest.mark.parametrize(("pairs", "seeds"), [(1, 6), (6, 8), (45, 11)])
@@ -153,6 +156,24 @@ def test_several_searches_that_disagree_decide_nothing() -> None:
     assert estimate.high - estimate.low == pytest.approx(2 * 9.925 * 1.5 / math.sqrt(3), rel=0.02)
 
 
+def test_searches_that_found_the_same_have_no_luck() -> None:
+    values = np.tile(noise(0, 10) + 5, (3, 1))
+    estimate = measured(values, 0.01)
+    assert (estimate.p, estimate.test) == (2 / 1024, "signed rank")
+    alone = measured(values[:1], 0.01)
+    assert (estimate.low, estimate.high) == pytest.approx((alone.low, alone.high))
+
+
+def test_seeds_that_tell_apart_what_searches_leave_open_want_searches() -> None:
+    """Searches differ less than seeds, and three of them can't decide: more searches help."""
+    luck = np.array([[0.8], [0.0], [-0.8]])
+    values = {"a": padded(noise(0, 40, 3), 10), "b": padded(noise(1, 40, 3) + luck + 3, 10)}
+    course = follow(values, design(searches=3, more_searches=2))
+    assert not lucky({name: grid[:, :10] for name, grid in values.items()})
+    assert course.pairs["a", "b"].verdict == "undecided"
+    assert course.need == Need(("a", "b"), 5, 10)
+
+
 def test_lucky_searches() -> None:
     """Winners that lie farther from each other than seeds do, beyond what seeds explain."""
     seeds = noise(0, 10, 3)
@@ -165,5 +186,8 @@ def test_more_searches_instead_of_more_seeds() -> None:
     values = {"a": padded(noise(0, 40, 3) + luck, 10), "b": padded(noise(1, 40, 3) + luck, 10)}
     made = design(searches=3, more_searches=2)
     assert follow(values, made).need == Need(("a", "b"), 5, 10)
+    apart = {"a": values["a"], "b": padded(noise(1, 40, 3) + np.array([[9.0], [4.0], [9.0]]), 10)}
+    assert follow(apart, made).pairs["a", "b"].verdict == "undecided"
+    assert follow(apart, made).need == Need(("a", "b"), 5, 10)
     calm = {"a": padded(noise(0, 40, 3), 10), "b": padded(noise(1, 40, 3), 10)}
     assert follow(calm, made).need == Need(("a", "b"), 3, 20)
