@@ -29,6 +29,7 @@ SHARE = (0.0, 1.03)
 LOWER, HIGHER = "lower is better", "higher is better"
 QUARTILES = (0.25, 0.5, 0.75)
 TARGETS = (2.0, 1.5, 1.2, 1.1, 1.0, 0.95, 0.9)
+MOST_PAIRS = 6  # of the figure of looks
 LENGTHS = (0.1, 0.2, 0.5, 0.75, 1.0)
 
 
@@ -180,13 +181,16 @@ def _series_of(comparison: Comparison, make: Callable[[str, int], Series | None]
 
 def ranking(comparison: Comparison) -> Figure:
     cost = Cost(comparison.metric, comparison.direction == Direction.MAXIMIZE)
+    ends = "interval, which holds for all pairs and looks together; hollow: undecided"
+    if not comparison.by_looks:
+        ends = "95% bootstrap interval; hollow: undecided, by the interval or by the test"
     return _figure(
         comparison,
         "ranking",
         "Ranking",
         "Left: runs on fresh seeds (small), the mean and its 95% bootstrap interval (large); "
         "hollow: the method's untuned defaults. Right: differences between paired runs with their "
-        "95% bootstrap interval; hollow: undecided, by the interval or by the test.",
+        f"{ends}.",
         [_results(comparison, cost), *_differences(comparison, cost)],
         keys=(
             Key("points", "a run on a fresh seed", hollow=True),
@@ -238,6 +242,35 @@ def _differences(comparison: Comparison, cost: Cost) -> list[Panel]:
     x_axis = Axis(label, mark=0.0, better=f"{side} 0 the first is better")
     y_axis = Axis("", ticks=tuple(ticks), reverse=True)
     return [Panel("Differences between pairs", x_axis, y_axis, series)]
+
+
+def looks(comparison: Comparison) -> Figure:
+    """How the intervals of the pairs narrowed that were open longest."""
+    seen: dict[tuple[str, str], list[tuple[float, ...]]] = {}
+    for look in comparison.looks:
+        for pair in look.pairs:
+            numbers = tuple(map(_number, (pair.difference, pair.low, pair.high)))
+            if np.isfinite(numbers).all():
+                seen.setdefault((pair.a, pair.b), []).append((float(look.seeds), *numbers))
+    longest = sorted(
+        (pair for pair in seen if len(seen[pair]) > 1), key=lambda pair: -len(seen[pair])
+    )
+    name = f"difference in {comparison.metric.replace('_', ' ')}"
+    panels = []
+    for a, b in longest[:MOST_PAIRS]:
+        x, y, low, high = map(list, zip(*seen[a, b], strict=True))
+        style = comparison.methods.index(a) if a in comparison.methods else 0
+        line = Series(f"{a} − {b}", style, "line", x, y, low, high)
+        panels.append(Panel(f"{a} − {b}", Axis("seeds", log=True), Axis(name, mark=0.0), [line]))
+    caption = (
+        "The difference of each pair that went on after its first look, and the interval of each "
+        "look (band), which holds for all looks and pairs together. A pair ends where the test "
+        "tells it apart from 0, or where the band lies within the margin"
+    )
+    if comparison.margin.value is not None:
+        caption += f" of ±{comparison.margin.value:.3g}"
+    keys = (Key("line", "difference"), Key("band", "interval of the look"))
+    return _figure(comparison, "looks", "Looks", f"{caption}.", panels, keys=keys)
 
 
 def cost_axis(cost: Cost, log: bool) -> Axis:
@@ -702,5 +735,6 @@ def _by_length(comparison: Comparison) -> dict[str, list[float]]:
 
 
 BUILDERS = (
-    ranking, curves, learning_rate, budget, trials, target, importance, slices, stability,
+    ranking,
+    looks, curves, learning_rate, budget, trials, target, importance, slices, stability,
 )  # fmt: skip

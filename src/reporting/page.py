@@ -19,8 +19,8 @@ from src.reporting.tables import csv_text
 
 HERE = Path(__file__).parent
 TEXTUAL = {"method", "pair", "verdict", "good range", "setting", "value", "time", "event", "detail",
-           "run", "status", "trial", "test"}  # fmt: skip
-VERDICTS = {"better", "worse", "undecided"}
+           "run", "status", "trial", "steps to the target", "seconds to the target"}  # fmt: skip
+VERDICTS = {"better", "worse", "equivalent", "undecided"}
 FOOTER = (
     "Point at a figure to read values; hold Ctrl and turn the wheel to zoom, drag to move, "
     "double-click to go back; press a method in a legend to dim the others. The same figures lie "
@@ -72,10 +72,11 @@ class Section:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A sentence, and (check, text) of each reason to withhold it."""
+    """A sentence, (check, text) of each reason to withhold it, and what it rests on."""
 
     sentence: str
     reasons: Sequence[tuple[str, str]] = ()
+    basis: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
