@@ -1,6 +1,10 @@
-"""Entry point: `python -m src.replay RUN` trains again from a run's folder and compares."""
+"""Entry point: `python -m src.replay RUN` trains again from a run's folder and compares.
+
+Of a comparison's folder it trains a random sample of the runs again.
+"""
 
 import argparse
+import random
 import sys
 from collections.abc import Iterator
 from datetime import datetime
@@ -15,17 +19,25 @@ from src.results.folder import load_config, load_json
 from src.results.identity import Difference, environment, threads
 from src.results.status import ENDED, Status
 
+SAMPLE = 3  # runs of a comparison that are trained again
+COMPARISON = "comparison.json"
 TIMES = ("train_seconds", "wall_seconds")  # of a row; no two runs share them
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m src.replay", description=__doc__)
-    parser.add_argument("run", type=Path, help="the run's folder")
+    parser.add_argument("run", type=Path, help="the run's folder, or a comparison's")
+    parser.add_argument("--sample", type=int, default=SAMPLE, metavar="N",
+                        help=f"how many runs of a comparison (default: {SAMPLE})")  # fmt: skip
     parser.add_argument("--into", type=Path, help="where to train (default: outputs/replays/...)")
     parser.add_argument("--data-root", help="where the data set is now (default: where it was)")
     arguments = parser.parse_args()
     with one_line_errors():
-        identical = replay(arguments.run.absolute(), arguments.into, arguments.data_root)
+        folder, root = arguments.run.absolute(), arguments.data_root
+        if (folder / COMPARISON).is_file():
+            identical = replay_comparison(folder, arguments.sample, arguments.into, root)
+        else:
+            identical = replay(folder, arguments.into, root)
     sys.exit(0 if identical else 1)
 
 
@@ -69,6 +81,33 @@ def replay(folder: Path, into: Path | None = None, data_root: str | None = None)
         threads=had,
     )
     return _compare(recorded, _read(new))
+
+
+def replay_comparison(
+    folder: Path, sample: int, into: Path | None = None, data_root: str | None = None
+) -> bool:
+    """Train some runs of a comparison again, chosen at random; return whether all are the same.
+
+    Args:
+        folder: the comparison's, wherever it was moved to.
+        sample: how many runs.
+        into: a folder for the new ones; None makes one in `outputs/replays/`.
+        data_root: where the data set is now.
+
+    Raises:
+        InputError: there is no such number of runs, or one can't be repeated.
+    """
+    runs = sorted(path.parent for path in folder.glob("runs/*/result.json"))
+    if sample < 1 or not runs:
+        raise InputError(f"{folder}: --sample={sample}: must be from 1 to its {len(runs)} runs")
+    chosen = random.Random().sample(runs, min(sample, len(runs)))
+    into = into or _new_folder(folder)
+    same = []
+    for run in chosen:
+        print(f"{run.name}: ", end="", flush=True)
+        same.append(replay(run, into / run.name, data_root))
+    print(f"{sum(same)} of {len(same)} runs, drawn from {len(runs)}, came out the same to the bit")
+    return all(same)
 
 
 def _new_folder(folder: Path) -> Path:
