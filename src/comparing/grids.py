@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import mean, median
+from statistics import mean
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from src.comparing.statistics import Values, finite
 from src.metrics import Direction, direction_of, quantity
 
 CURVE = "val_loss"  # metric of learning curves and targets: validation data only
+MOST = 0.9  # share of the reference's runs that reach the target by their end
 MORE_SEARCHES = 3  # of each open method, where searches differ more than seeds
 
 
@@ -42,13 +43,18 @@ class Scale:
         ]
         margin = protocol.margin_of(mean(shares)) if values else None
         ended = finite(run.value for run in first) or [0.0]  # all diverged: all are equal
-        target = _median_final(reference) if protocol.target is None else protocol.target
+        target = _most_reach(reference) if protocol.target is None else protocol.target
         return cls(target, margin, direction_of(protocol.metric).worst(ended))
 
 
-def _median_final(runs: Sequence[Run]) -> float | None:
+def _most_reach(runs: Sequence[Run]) -> float | None:
+    """What nine of ten runs end at or below; None if all diverged.
+
+    At the median half of the reference's own runs would miss their target.
+    """
     values = finite(run.rows[-1][CURVE] for run in runs if run.rows)
-    return float(median(values)) if values else None
+    costs = direction_of(CURVE).sign * np.array(values)
+    return float(direction_of(CURVE).sign * np.quantile(costs, MOST)) if values else None
 
 
 def first_look(plan: Plan, runs: Sequence[Run]) -> list[Run]:

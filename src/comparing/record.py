@@ -314,7 +314,8 @@ class Target(Part):
     Args:
         metric: of validation data.
         value: null if all runs of the reference diverged.
-        given: whether the protocol named it; else it is the reference's median final value.
+        given: whether the protocol named it; else nine of ten runs of the reference end at it or
+            below (in earlier records: its median).
     """
 
     metric: str = "val_loss"

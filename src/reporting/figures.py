@@ -515,7 +515,7 @@ def target(comparison: Comparison) -> Figure:
     if goal.value is not None:
         metric = goal.metric.replace("_", " ").replace("val", "validation")
         reference = comparison.reference or "a method"
-        whose = "was given" if goal.given else f"is the median final value of {reference}"
+        whose = "was given" if goal.given else f"is where the runs of {reference} end"
         caption = (
             f"The share of runs that have reached a {metric} of {goal.value:.4g} by then; the "
             f"target {whose}. A curve that ends below 1 leaves out runs that never got there."

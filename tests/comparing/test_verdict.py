@@ -144,21 +144,22 @@ def with_curves() -> list[Run]:
 @pytest.mark.parametrize(
     ("asked", "target", "steps"),
     [
-        ({"reference": "b"}, 5.0, [20, None, None, None, 10, 20, None, None, 10, 20]),
-        ({}, 6.5, [20, 30, None, 20, 10, 20, 20, None, 10, 20]),
+        ({"reference": "b"}, 5.8, [20, None, None, None, 10, 20, None, None, 10, 20]),
+        ({}, 7.0, [20, 30, 20, 20, 10, 20, 20, None, 10, 20]),
         ({"target": 4.0}, 4.0, [None, None, None, None, 10, None, None, None, 10, 20]),
         ({"target": 0.0}, 0.0, [None] * 10),
         ({"reference": "b", "target": 8.0}, 8.0, [20, 20, 20, 20, 10, 20, 20, None, 10, 20]),
     ],
 )
 def test_the_target(asked: dict[str, Any], target: float, steps: list[int | None]) -> None:
-    """What was given, or the median of the last validation losses of the reference's tuned runs;
-    the first method is the reference where none is named."""
+    """What was given, or the 90% quantile of the last validation losses of the reference's tuned
+    runs: of 3, 5, 6 and of 6, 6, 7, 7; the first method is the reference where none is named."""
     runs = with_curves()
     plan = made_plan(methods=("a", "b"), seeds=4, **asked)
     found = judge(plan, [made_search(name) for name in "ab"], runs, {}, [], NOW)
     given = "target" in asked
-    assert found.target.model_dump() == {"metric": "val_loss", "value": target, "given": given}
+    told = {"metric": "val_loss", "value": pytest.approx(target), "given": given}
+    assert found.target.model_dump() == told
     assert found.reference == asked.get("reference", "a")
     assert [one.steps_to_target for one in found.runs] == steps
     assert [one.seconds_to_target for one in found.runs] == [step and step / 20 for step in steps]
@@ -324,7 +325,7 @@ def test_a_later_run_moves_neither_target_nor_margin() -> None:
     assert len(other.looks) == 2
     kept = [(found.target.value, found.margin.value) for found in (one, other)]
     runs = [run for run in other.runs if run.method == "a" and run.seed < 1010]
-    assert kept[1][0] == pytest.approx(np.median([run.rows[-1]["val_loss"] for run in runs]))
+    assert kept[1][0] == pytest.approx(np.quantile([run.rows[-1]["val_loss"] for run in runs], 0.9))
     assert kept[1][1] == pytest.approx(0.05 * np.mean([run.value for run in runs]))
 
 
