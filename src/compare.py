@@ -211,7 +211,8 @@ def _conduct(plan: Any, folder: Path) -> Comparison:
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder):
         if place.foreign(folder, plan.settings()):  # of which nothing is left but its searches
-            (folder / "ledger.jsonl").unlink(missing_ok=True)
+            for name in ("ledger.jsonl", place.FILE):
+                (folder / name).unlink(missing_ok=True)
         ledger = Ledger(folder)
         for change in place.changed(folder, plan.settings()):
             ledger.note("asked anew", change)

@@ -40,7 +40,8 @@ def _named(plan: Plan, name: str) -> Plan:
 
 def _is_used(folder: Path) -> bool:
     """Whether something was trained here on fresh seeds; searches alone leave the name free."""
-    return any(folder.glob("runs/*")) or (folder / "runs.jsonl").exists()
+    record = folder / "runs.jsonl"
+    return any(folder.glob("runs/*")) or (record.is_file() and record.stat().st_size > 0)
 
 
 def check(folder: Path, settings: Settings) -> None:

@@ -67,6 +67,15 @@ def test_sooner_than_all_that_are_as_good() -> None:
     assert "a, b and c are equivalent" in told("abc", alike, {"ab": 0.3})
 
 
+def test_best_but_later() -> None:
+    """b reaches the target in a quarter of the steps of a, which ends lower, and c in half."""
+    text = told("abc", {}, {"ab": 4.0, "ac": 2.0})
+    assert text.startswith(
+        "a is best: its test loss ends lower than that of every other method, but b reaches the "
+        "target in 0.25 times its steps. b and c "
+    )
+
+
 def test_what_is_maximized() -> None:
     text = told("ab", {}, metric="val_accuracy", direction="maximize")
     assert text.startswith("a is best: its validation accuracy ends higher than that of every")
