@@ -3,21 +3,25 @@
 import argparse
 import json
 import sys
+import textwrap
 from copy import deepcopy
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from src.cli import one_line_errors
+from src.comparing.overall import Overall
 from src.comparing.record import Comparison, read, write
-from src.composing import register
+from src.composing import register, slug
 from src.config import CONF, OUTPUTS, PROJECT, parse
 from src.errors import InputError
 from src.explaining import beside, commented
 from src.overrides import again, override
-from src.results.identity import differing
 
-EPILOG = """All others go to every run: data=mnist model.hidden_sizes=[200] trainer.epochs=2 ...
+EPILOG = """A finished comparison can go on: with protocol.widen, more trials, searches or methods,
+the same command trains what is missing and comes to a new verdict.
+
+All others go to every run: data=mnist model.hidden_sizes=[200] trainer.epochs=2 ...
 `python -m src.train --help` says what there is."""
 
 
@@ -25,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m src.compare",
         description=__doc__,
-        epilog=f"Overrides of the comparison:\n\n{_explained()}\n\n{EPILOG}",
+        epilog="\n\n".join([*_available(), "Overrides of the comparison:", _explained(), EPILOG]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("overrides", nargs="*", default=[], help="KEY=VALUE")
@@ -49,11 +53,27 @@ def main() -> None:
             raise
 
 
+def _available() -> list[str]:
+    """The names of the files of sweeps/, and of suites where there are any, wrapped."""
+    names = {"Methods": _names(PROJECT / "sweeps"), "Suites": _names(CONF / "suite")}
+    return [
+        textwrap.fill(f"{kind}: {', '.join(files)}", 96, subsequent_indent="  ")
+        for kind, files in names.items()
+        if files
+    ]
+
+
+def _names(folder: Path) -> list[str]:
+    """The files of a group, those of its folders last."""
+    files = (file.relative_to(folder).with_suffix("") for file in folder.rglob("*.yaml"))
+    return sorted((file.as_posix() for file in files), key=lambda name: ("/" in name, name))
+
+
 def _explained() -> str:
     """The comparison's own keys, as the files of conf/ say them."""
     files = {"": CONF / "compare.yaml", "protocol.": CONF / "protocol" / "default.yaml"}
-    lines = [(f"{prefix}{key}={value}", text) for prefix, file in files.items()
-             for key, value, text in commented(file)]  # fmt: skip
+    lines = [(f"{prefix}{key}={value}".removeprefix("defaults."), text)
+             for prefix, file in files.items() for key, value, text in commented(file)]  # fmt: skip
     return "\n".join(beside(line, text) for line, text in lines)
 
 
@@ -73,27 +93,54 @@ def _composed(overrides: list[str]) -> str:
     """What a comparison is asked for, and each method's config, as YAML."""
     from omegaconf import OmegaConf
 
+    from src.comparing.problems import several as over_problems
     from src.comparing.protocol import plan as make_plan
 
-    plan = make_plan(overrides)
+    if several := over_problems(overrides):
+        return OmegaConf.to_yaml({name: _asked(plan) for name, plan in several.plans.items()})
+    return OmegaConf.to_yaml(_asked(make_plan(overrides)))
+
+
+def _asked(plan: Any) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+
     runs = {name: OmegaConf.to_container(plan.job(name), resolve=True) for name in plan.methods}
     protocol = plan.protocol.model_dump()
-    return OmegaConf.to_yaml({"methods": [*plan.methods], "protocol": protocol, "runs": runs})
+    return {"methods": [*plan.methods], "protocol": protocol, "runs": runs}
 
 
-def compare(overrides: list[str]) -> Comparison:
+def compare(overrides: list[str]) -> Comparison | Overall | None:
     """Carry a comparison out, or go on with it; write its folder and print the verdict.
+
+    Returns:
+        Its record; None if only the plan was asked for.
 
     Raises:
         InputError: a setting is wrong, or the folder holds another comparison.
     """
+    from src.comparing import outlook, place
+    from src.comparing.problems import several as over_problems
     from src.comparing.protocol import plan as make_plan
-    from src.reporting.report import write_report
-    from src.reporting.tables import print_protocol, print_verdict
+    from src.reporting.tables import print_verdict
 
-    plan = make_plan(overrides)
+    if several := over_problems(overrides):
+        return _over(several)
+    plan = place.placed(make_plan(overrides), OUTPUTS / "comparisons")
     folder = OUTPUTS / "comparisons" / plan.name
-    print_protocol(plan.settings())
+    print("\n".join([*outlook.lines(plan), f"folder: {folder}"]), flush=True)
+    place.check(folder, plan.settings())
+    if plan.dry_run:
+        return None
+    known = _carried_out(plan, folder)
+    print_verdict(known)
+    print(f"report: {folder / 'report.html'}")
+    return known
+
+
+def _carried_out(plan: Any, folder: Path) -> Comparison:
+    """The comparison on one problem: what is finished is read."""
+    from src.reporting.report import write_report
+
     known = _known(folder, plan)
     if known is None:
         try:
@@ -102,82 +149,107 @@ def compare(overrides: list[str]) -> Comparison:
             reason = f"{error.filename or folder}: {error.strerror or error}"
             raise InputError(f"{reason}; the same command goes on") from error
         write_report(folder)
-    print_verdict(known)
-    print(f"report: {folder / 'report.html'}")
     return known
 
 
-def _known(folder: Path, plan: Any) -> Comparison | None:
-    """The finished comparison of this folder; None if it isn't finished.
+def _over(several: Any) -> Overall | None:
+    """The comparison on each problem, one after another; the page over all is drawn after each.
 
-    Raises:
-        InputError: the folder holds what another comparison has trained.
+    A problem whose comparison can't be made doesn't keep the others from theirs.
     """
-    differ = _differing(folder, plan.settings())
-    if differ and (any(folder.glob("runs/*")) or (folder / "comparison.json").exists()):
-        raise InputError(
-            f"{folder} holds another comparison: {differ[0]}; choose another protocol.name"
-        )
+    from src.comparing.problems import begin, judged, lines
+    from src.reporting.report import write_overall
+    from src.reporting.tables_overall import print_overall
+
+    folder, failures = OUTPUTS / "comparisons" / several.name, []
+    print("\n".join([*lines(several), f"folder: {folder}"]), flush=True)
+    if several.dry_run:
+        return None
+    for plan in several.plans.values():
+        _check(plan)
+    begin(several, folder)
+    for number, (name, plan) in enumerate(several.plans.items(), 1):
+        print(f"\nproblem {number}/{len(several.plans)}: {name}", flush=True)
+        try:
+            print(_carried_out(plan, folder / slug(name)).sentence, flush=True)
+        except InputError as error:
+            failures.append(f"{name}: {error}")
+            print(f"not finished: {error}", file=sys.stderr)
+            continue
+        overall = judged(folder)
+        write_overall(overall, folder)
+    if failures:
+        raise InputError(f"{'; '.join(failures)}. The same command goes on")
+    print()
+    print_overall(overall)
+    print(f"report: {folder / 'report.html'}")
+    return overall
+
+
+def _known(folder: Path, plan: Any) -> Comparison | None:
+    """The finished comparison of this folder; None if it isn't finished, or another was asked."""
     if not (folder / "report.html").is_file():
         return None
     try:
         comparison = read(folder)
     except InputError:  # missing or broken: it is made again from what was trained
         return None
-    return comparison if comparison.hash == plan.hash() else None
-
-
-def _differing(folder: Path, settings: dict[str, Any]) -> list[str]:
-    """What the comparison that was begun here was asked for otherwise; nothing, if none was."""
-    path = folder / "protocol.json"
-    if not path.is_file():
-        return []
-    try:
-        theirs = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, TypeError, ValueError) as error:
-        way = f"move {folder} away, or choose another protocol.name"
-        raise InputError(f"{path} can't be read: {error}; {way}") from error
-    return differing(theirs, json.loads(json.dumps(settings)))
+    finished = comparison.hash == plan.hash() and not comparison.missing
+    return comparison if finished else None
 
 
 def _conduct(plan: Any, folder: Path) -> Comparison:
-    from src.comparing.conduct import jobs, train
+    from src.comparing import outlook, place
     from src.comparing.ledger import Ledger
-    from src.comparing.searching import Searches
-    from src.comparing.verdict import judge
+    from src.comparing.rounds import Rounds
+    from src.comparing.verdict import draft
     from src.files import write_whole
+    from src.reporting.report import write_comparison
     from src.results import alone, provenance
 
-    _check(plan)
+    guess = _check(plan)
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder):
-        if _differing(folder, plan.settings()):  # of which nothing is left but its searches
-            (folder / "ledger.jsonl").unlink(missing_ok=True)
-        write_whole(folder / "protocol.json", json.dumps(plan.settings(), indent=2).encode())
+        if place.foreign(folder, plan.settings()):  # of which nothing is left but its searches
+            for name in ("ledger.jsonl", place.FILE):
+                (folder / name).unlink(missing_ok=True)
         ledger = Ledger(folder)
-        searches = Searches(plan, folder, ledger).run()
-        todo, runs = jobs(plan, searches), []
-        for number, job in enumerate(todo, 1):
-            runs.append(train(plan, job, folder, ledger))
-            value = runs[-1].value
-            shown = "diverged" if value is None else f"{plan.protocol.metric} {value:.5g}"
-            print(f"run {number}/{len(todo)}: {job.folder_name}: {shown}", flush=True)
-        now, events = datetime.now(), ledger.read()
-        comparison = judge(plan, searches, runs, provenance(PROJECT), events, now)
-        write(comparison, folder)
-    return comparison
+        for change in place.changed(folder, plan.settings()):
+            ledger.note("asked anew", change)
+        write_whole(folder / "protocol.json", json.dumps(plan.settings(), indent=2).encode())
+        environment = provenance(PROJECT)
+
+        def at_look(rounds: Rounds) -> None:
+            comparison = draft(plan, rounds, environment, ledger.read(), datetime.now(), guess)
+            write(comparison, folder)
+            if not comparison.missing:
+                return
+            text = outlook.left(plan, rounds.searches, len(rounds.runs))
+            print("; ".join(filter(None, [f"to come: {comparison.missing[0]}", text])), flush=True)
+            if comparison.looks:
+                print(f"after {comparison.looks[-1].seeds} seeds: {comparison.sentence}")
+                write_comparison(comparison, folder)
+
+        Rounds(plan, folder, ledger, at_look).run()
+    return read(folder)
 
 
-def _check(plan: Any) -> None:
-    """Build every method and open the database: a mistake is found before a folder is made."""
+def _check(plan: Any) -> dict[str, float]:
+    """Build every method and open the database: a mistake is found before a folder is made.
+
+    Returns:
+        What a constant guess reaches on the data.
+    """
+    from src.comparing.guess import constant_guess
     from src.sweeping.storage import absolute, open_storage
     from src.training.rehearsal import check
 
     for method in plan.methods:
-        check(parse(plan.job(method)))
+        data = check(parse(plan.job(method)))
         _try_space(plan, method)
     sweeper = plan.configs[plan.methods[0]].hydra.sweeper
     open_storage(absolute(str(sweeper.storage)), sweeper.lease_seconds)
+    return constant_guess(data.train.targets)
 
 
 def _try_space(plan: Any, method: str) -> None:

@@ -1,6 +1,10 @@
-"""Entry point: `python -m src.replay RUN` trains again from a run's folder and compares."""
+"""Entry point: `python -m src.replay RUN` trains again from a run's folder and compares.
+
+Of a comparison's folder it trains a random sample of the runs again.
+"""
 
 import argparse
+import random
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -15,19 +19,27 @@ from src.results.folder import load_config, load_json
 from src.results.identity import Difference, config_digest, environment, threads
 from src.results.status import ENDED, Status
 
+SAMPLE = 3  # runs of a comparison that are trained again
+COMPARISON = "comparison.json"
 TIMES = ("train_seconds", "wall_seconds")  # of a row; no two runs share them
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m src.replay", description=__doc__)
-    parser.add_argument("run", type=Path, help="the run's folder")
+    parser.add_argument("run", type=Path, help="the run's folder, or a comparison's")
+    parser.add_argument("--sample", type=int, default=SAMPLE, metavar="N",
+                        help=f"how many runs of a comparison (default: {SAMPLE})")  # fmt: skip
     parser.add_argument("--into", type=Path, help="where to train (default: outputs/replays/...)")
     parser.add_argument("--data-root", help="where the data set is now (default: where it was)")
     parser.add_argument("--data-path", help="where the data's file is now (default: where it was)")
     arguments = parser.parse_args()
     moved = {"root": arguments.data_root, "path": arguments.data_path}
     with one_line_errors():
-        identical = replay(arguments.run.absolute(), arguments.into, moved)
+        folder = arguments.run.absolute()
+        if (folder / COMPARISON).is_file():
+            identical = replay_comparison(folder, arguments.sample, arguments.into, moved)
+        else:
+            identical = replay(folder, arguments.into, moved)
     sys.exit(0 if identical else 1)
 
 
@@ -76,6 +88,36 @@ def replay(
         threads=had,
     )
     return _compare(recorded, _read(new))
+
+
+def replay_comparison(
+    folder: Path,
+    sample: int,
+    into: Path | None = None,
+    moved: Mapping[str, str | None] | None = None,
+) -> bool:
+    """Train some runs of a comparison again, chosen at random; return whether all are the same.
+
+    Args:
+        folder: the comparison's, wherever it was moved to.
+        sample: how many runs.
+        into: a folder for the new ones; None makes one in `outputs/replays/`.
+        moved: where the data are now, as of `replay`.
+
+    Raises:
+        InputError: there is no such number of runs, or one can't be repeated.
+    """
+    runs = sorted(path.parent for path in folder.glob("runs/*/result.json"))
+    if sample < 1 or not runs:
+        raise InputError(f"{folder}: --sample={sample}: must be from 1 to its {len(runs)} runs")
+    chosen = random.Random().sample(runs, min(sample, len(runs)))
+    into = into or _new_folder(folder)
+    same = []
+    for run in chosen:
+        print(f"{run.name}: ", end="", flush=True)
+        same.append(replay(run, into / run.name, moved))
+    print(f"{sum(same)} of {len(same)} runs, drawn from {len(runs)}, came out the same to the bit")
+    return all(same)
 
 
 def _new_folder(folder: Path) -> Path:

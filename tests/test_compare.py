@@ -14,6 +14,7 @@ import pytest
 from omegaconf import OmegaConf
 
 import src.compare
+from src.comparing.protocol import Protocol
 from src.config import parse
 from src.training.build import assemble
 from src.training.result import weights_sha256
@@ -113,6 +114,35 @@ def test_killed_at_any_moment_it_gives_the_same_verdict(tmp_path: Path) -> None:
     assert findings(tmp_path / "killed") == findings(tmp_path / "whole")
 
 
+@pytest.mark.slow
+def test_killed_between_looks_it_gives_the_same_looks(tmp_path: Path) -> None:
+    """... and the same words and tables; asked for an added method, it trains only that."""
+    arguments = ["methods=[momentum,nesterov]", "model=logreg", "trainer.epochs=2", "pruner=none"]
+    arguments += ["protocol.n_trials=4", "protocol.looks=[6,12,24]", "protocol.margin=0.0001"]
+    whole = compare(tmp_path / "whole", *arguments)
+    assert whole.returncode == 0, whole.stderr
+    chance = random.Random(2)
+    for _ in range(10):
+        process = subprocess.Popen(
+            command(*arguments), env=environment(tmp_path / "killed"), stdout=subprocess.DEVNULL
+        )
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=chance.uniform(3, 15))
+        process.kill()
+        process.wait()
+    ran = compare(tmp_path / "killed", *arguments)
+    assert ran.returncode == 0, ran.stderr
+    found = findings(tmp_path / "killed")
+    assert found == findings(tmp_path / "whole")
+    before = {path: path.stat().st_mtime_ns for path in folder(tmp_path / "whole").glob("runs/*/*")}
+    more = ["methods=[momentum,nesterov,sgd]", *arguments[1:], f"protocol.name={found['name']}"]
+    ran = compare(tmp_path / "whole", *more)
+    assert ran.returncode == 0, ran.stderr
+    after = {path: path.stat().st_mtime_ns for path in folder(tmp_path / "whole").glob("runs/*/*")}
+    assert {path: after[path] for path in before} == before
+    assert any("sgd-tuned" in str(path) for path in after.keys() - before.keys())
+
+
 def findings(outputs: Path) -> dict[str, object]:
     """All of a comparison that does not depend on clocks and folders."""
     comparison = json.loads((folder(outputs) / "comparison.json").read_text())
@@ -124,15 +154,36 @@ def findings(outputs: Path) -> dict[str, object]:
         {key: value for key, value in line.items() if "seconds" not in key}
         for line in comparison["table"]
     ]
-    kept = ("sentence", "withheld", "pairs", "methods", "target", "hash")
+    kept = ("name", "sentence", "basis", "withheld", "looks", "methods", "target", "hash")
+    for pair in comparison["pairs"]:  # of seconds, whether they may be compared depends on others
+        pair["speeds"] = [speed for speed in pair["speeds"] if speed["by"] == "steps"]
+    lines.append(comparison["pairs"])
     return {**{key: comparison[key] for key in kept}, "trials": trials, "table": lines}
 
 
 def test_another_comparison_of_the_same_name_is_refused(finished: Path) -> None:
-    ran = compare(finished, *SMALL[:-1], "protocol.seeds=4", "protocol.name=sgd-adam-digits-mlp")
+    ran = compare(finished, *SMALL, "model.hidden_sizes=[9]", "protocol.name=sgd-adam-digits-mlp")
     assert ran.returncode == 1
-    assert "protocol.seeds was 3, is 4" in ran.stderr
+    assert "model.hidden_sizes was [100], is [9]" in ran.stderr
     assert len(ran.stderr.splitlines()) == 1
+
+
+def test_only_the_plan(tmp_path: Path) -> None:
+    """Nothing is trained, and no folder made."""
+    ran = compare(tmp_path, "methods=[sgd,adam]", "dry_run=true")
+    assert ran.returncode == 0, ran.stderr
+    assert "32 trials in all" in ran.stdout
+    assert "40 runs. Winners that can't be told apart go on to 20, 40, 80 and 160" in ran.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_names_methods_and_every_key_of_the_protocol() -> None:
+    ran = subprocess.run(command("--help"), capture_output=True, text=True, timeout=60, check=True)
+    for key in Protocol.model_fields:
+        line = next(line for line in ran.stdout.splitlines() if line.startswith(f"protocol.{key}="))
+        assert "#" in line, key
+    assert "adamw" in ran.stdout
+    assert "torch/adam" in ran.stdout
 
 
 @pytest.mark.parametrize(

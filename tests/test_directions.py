@@ -47,9 +47,12 @@ ENTRIES = (
     "train",
     "trajectories",
 )
-WITHOUT_TORCH = ("reporting", "results", "comparing/record.py", "comparing/statistics.py", "cli.py",
-                 "composing.py", "config.py", "console.py", "errors.py", "metrics.py", "shapes.py",
-                 "suites.py", "targets.py", "train.py", "multirun.py", "pruning.py",
+WITHOUT_TORCH = ("reporting", "results", "comparing/record.py", "comparing/statistics.py",
+                 "comparing/sequential.py", "comparing/signed_rank.py", "comparing/sooner.py",
+                 "comparing/together.py", "comparing/words.py", "comparing/across.py",
+                 "comparing/profiles.py", "comparing/overall.py", "comparing/overall_verdict.py",
+                 "cli.py", "composing.py", "config.py", "console.py", "errors.py", "metrics.py",
+                 "shapes.py", "suites.py", "targets.py", "train.py", "multirun.py", "pruning.py",
                  "runs.py")  # fmt: skip
 
 

@@ -3,16 +3,29 @@
 import math
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
+from statistics import fmean
 from typing import NamedTuple
 
-from src.comparing.record import Choices, Doubt, Interval, Pair, Search, Trial
-from src.metrics import Direction
+from src.comparing.record import (
+    Choices,
+    Doubt,
+    Interval,
+    Pair,
+    Run,
+    Search,
+    Trial,
+    runs_of,
+)
+from src.metrics import Direction, quantity
 from src.results.status import BAD
 
 # A method whose space contains another's can be worse only because its search was too short.
 CONTAINS = {"momentum": ("sgd",), "nesterov": ("sgd",), "adamw": ("adam",)}
 EDGE = 0.05  # of the space's width, in its own scale, from either end
 SATURATED = 0.9995  # beyond this accuracy methods can hardly differ
+FEWEST = 4  # complete trials that a winner is chosen from
+ENOUGH = 10  # complete trials after which a default that holds its own was tested fairly
+HARDLY = 0.1  # share of a constant guess's cost that a winner must save
 
 Space = Mapping[str, Interval | Choices]
 
@@ -46,6 +59,7 @@ def doubts(
         *unequal_budgets(searches),
         *unequal_schedules(searches),
         *saturated(accuracies),
+        *too_few_complete(searches),
     ]
 
 
@@ -133,6 +147,91 @@ def too_many_bad(searches: Sequence[Search], max_bad: float) -> list[Doubt]:
                 "reaches far beyond what works, so little of its budget was a search"
             )
             doubts.append(Doubt(check="bad trials", method=search.method, text=text))
+    return doubts
+
+
+def too_few_complete(searches: Sequence[Search]) -> list[Doubt]:
+    """A winner of two or three complete trials was hardly chosen."""
+    doubts = []
+    for search in searches:
+        count = sum(trial.state == "complete" for trial in search.trials)
+        if count < FEWEST:
+            text = (
+                f"{search.method}: its winner is the best of {count} complete trials, too few to "
+                "choose from (raise protocol.n_trials, or take pruner=none)"
+            )
+            doubts.append(Doubt(check="few trials", method=search.method, text=text))
+    return doubts
+
+
+def failed(
+    methods: Sequence[str],
+    searches: Sequence[Search],
+    runs: Sequence[Run],
+    direction: Direction,
+    margin: float | None,
+) -> list[Doubt]:
+    """Winners that end no better than their method's default on the same seeds.
+
+    After ten complete trials or more, a default within the margin of the winner is simply good.
+    """
+    doubts = []
+    for name in methods:
+        own = [search for search in searches if search.method == name]
+        complete = min(
+            (sum(trial.state == "complete" for trial in search.trials) for search in own), default=0
+        )
+        means = _paired_means(runs, name)
+        if means is None or direction.better(*means):
+            continue
+        if complete >= ENOUGH and abs(means[0] - means[1]) <= (margin or 0.0):
+            continue
+        text = (
+            f"{name}: what its search found is no better than its default, which was never tuned; "
+            "the search failed (raise protocol.n_trials, or search where the default lies)"
+        )
+        doubts.append(Doubt(check="failed search", method=name, text=text))
+    return doubts
+
+
+def _paired_means(runs: Sequence[Run], method: str) -> tuple[float, float] | None:
+    """Means of a method's winners and of its default, over seeds on which both ended."""
+    default = {
+        run.seed: run.value for run in runs_of(runs, method, "default") if run.value is not None
+    }
+    both = [
+        (run.value, default[run.seed])
+        for run in runs_of(runs, method, "tuned")
+        if run.value is not None and run.seed in default
+    ]
+    if not both:
+        return None
+    tuned, untuned = zip(*both, strict=True)
+    return fmean(tuned), fmean(untuned)
+
+
+def constant(
+    methods: Sequence[str], runs: Sequence[Run], metric: str, guess: Mapping[str, float]
+) -> list[Doubt]:
+    """Winners that are hardly better than a guess which is the same for every input.
+
+    Args:
+        guess: what that guess reaches, by quantity: loss, accuracy.
+    """
+    kind = quantity(metric)
+    if kind not in guess:
+        return []
+    cost = (lambda value: 1 - value) if kind == "accuracy" else float
+    doubts = []
+    for name in methods:
+        values = [run.value for run in runs_of(runs, name, "tuned") if run.value is not None]
+        if values and cost(fmean(values)) > (1 - HARDLY) * cost(guess[kind]):
+            text = (
+                f"{name}: its winner reaches {fmean(values):.4g}, hardly better than a constant "
+                f"guess ({guess[kind]:.4g}); the search failed, or the runs are too short (raise "
+                "protocol.n_trials or trainer.epochs)"
+            )
+            doubts.append(Doubt(check="no better than a guess", method=name, text=text))
     return doubts
 
 

@@ -6,7 +6,7 @@ Each has its own folder, so the same command goes on after a kill.
 import copy
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +19,7 @@ from src.comparing import checks
 from src.comparing.ledger import Ledger
 from src.comparing.protocol import Plan
 from src.comparing.record import Run, Search
+from src.comparing.sequential import Need
 from src.composing import slug
 from src.config import Config, parse
 from src.metrics import is_metric, part
@@ -45,15 +46,23 @@ class Job:
         return slug(f"{self.method}-{self.kind}-{self.search}-seed-{self.seed}")
 
 
-def jobs(plan: Plan, searches: list[Search]) -> list[Job]:
-    """The runs on fresh seeds, methods in turns, so that a slow hour affects all of them."""
-    first, queue = plan.protocol.first_seed, []
-    for seed in range(first, first + plan.protocol.seeds):
+def jobs(plan: Plan, searches: Sequence[Search], need: Need, first: bool = True) -> list[Job]:
+    """The runs that a look needs, methods in turns, so that a slow hour affects all of them.
+
+    Args:
+        searches: of all methods.
+        need: of the look.
+        first: whether it is the first look, at which the defaults are trained, too.
+    """
+    start, queue = plan.protocol.first_seed, []
+    for seed in range(start, start + need.seeds):
         for search in searches:
-            best = checks.best(search.trials)
-            assert best is not None  # a search without a winner ends the comparison
-            queue.append(Job(search.method, "tuned", search.search, seed, best.params))
-        queue += [Job(method, "default", 0, seed, {}) for method in plan.methods]
+            if search.method in need.methods and search.search < need.searches:
+                best = checks.best(search.trials)
+                assert best is not None  # a search without a winner ends the comparison
+                queue.append(Job(search.method, "tuned", search.search, seed, best.params))
+        if first:
+            queue += [Job(method, "default", 0, seed, {}) for method in plan.methods]
     return queue
 
 
@@ -63,6 +72,10 @@ def train(plan: Plan, job: Job, folder: Path, ledger: Ledger) -> Run:
     cfg = _config(plan, job)
     config = parse(cfg)
     record = _finished(plan, job, run_folder, config)
+    if record is None and (other := _elsewhere(plan, job, folder, config)):
+        shutil.rmtree(run_folder, ignore_errors=True)
+        shutil.copytree(other, run_folder)
+        record = _finished(plan, job, run_folder, config)
     if record is None:
         shutil.rmtree(run_folder, ignore_errors=True)  # of a run that was killed
         run_folder.mkdir(parents=True)
@@ -113,6 +126,13 @@ def _finished(plan: Plan, job: Job, folder: Path, config: Config) -> Run | None:
         return None
     same = _repeatable(recorded) == _repeatable(config)
     return record if same and record.status != Status.INTERRUPTED else None
+
+
+def _elsewhere(plan: Plan, job: Job, folder: Path, config: Config) -> Path | None:
+    """The folder of the same run in another comparison, beside this one."""
+    others = sorted(path.parent for path in folder.parent.glob("*/protocol.json"))
+    runs = (other / "runs" / job.folder_name for other in others if other != folder)
+    return next((run for run in runs if _finished(plan, job, run, config)), None)
 
 
 def _repeatable(config: Config) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -12,18 +12,37 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
-from pydantic import Field, ValidationError
+from pydantic import Field, PlainValidator, ValidationError
+from pydantic_core import PydanticCustomError
 
 from src.comparing import refused
+from src.comparing.sequential import fewest_seeds
 from src.composing import check_choices, chosen_by_sweep, problem_name, slug
 from src.config import CONF, Section, first_error, flatten, job_config, parse
 from src.errors import InputError
+from src.metrics import Direction, direction_of
 from src.overrides import override
 from src.results import digest
 from src.results.identity import STARTED, settings
 
-COMPARISON_KEYS = ("methods", "protocol")
+COMPARISON_KEYS = ("methods", "protocol", "dry_run")
 NAME_BYTES = 255  # of a folder's name, on common file systems
+FIRST_SEARCHES = 3  # of each method with searches=auto
+UNNAMED = re.compile(r"[^\w.+=-]+")  # what can't stand in a folder's name
+MARGIN = re.compile(r"(\d+(?:\.\d*)?|\.\d+)%")
+EXAMPLE = "{adam: {eps: 1e-3}}"
+Auto = Literal["auto"]
+
+
+def _from(least: int) -> Any:
+    """Checks a whole number from `least` on, or auto."""
+
+    def check(value: Any) -> Any:
+        if value == "auto" or (type(value) is int and value >= least):
+            return value
+        raise PydanticCustomError("count", f"must be a whole number from {least} on, or auto")
+
+    return PlainValidator(check)
 
 
 class Protocol(Section):
@@ -31,8 +50,11 @@ class Protocol(Section):
 
     name: str | None
     n_trials: Annotated[int, Field(ge=1)]
-    searches: Annotated[int, Field(ge=1)]
-    seeds: Annotated[int, Field(ge=2)]
+    searches: Annotated[int | Auto, _from(1)]
+    seeds: Annotated[int | Auto, _from(2)]
+    looks: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)]
+    seconds: Annotated[float, Field(gt=0)] | None
+    margin: str | float
     first_seed: Annotated[int, Field(ge=100, lt=2**31)]
     metric: str
     reference: str | None
@@ -41,12 +63,61 @@ class Protocol(Section):
     max_bad: Annotated[float, Field(gt=0, le=1)]
     widen: Annotated[int, Field(ge=0, le=5)]
 
+    @property
+    def numbers_of_seeds(self) -> tuple[int, ...]:
+        """After how many seeds there is a look; one number where it was given."""
+        return tuple(self.looks) if self.seeds == "auto" else (self.seeds,)
+
+    @property
+    def first_searches(self) -> int:
+        """Searches of each method at the first look."""
+        return FIRST_SEARCHES if self.searches == "auto" else self.searches
+
+    def margin_of(self, mean: float) -> float:
+        """The margin in the metric's units.
+
+        Args:
+            mean: the reference's, of the metric, or of 1 - an accuracy.
+        """
+        if isinstance(self.margin, str):
+            return float(self.margin.removesuffix("%")) / 100 * abs(mean)
+        return self.margin
+
 
 class Request(Section):
     """The contents of `conf/compare.yaml`."""
 
-    methods: list[str]
+    methods: list[Any]  # names, and settings by name
+    problems: list[str]  # one is given as problem=NAME; see src.comparing.problems
     protocol: Protocol
+    dry_run: bool
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method of a comparison: a file of sweeps/, and settings that its search leaves alone."""
+
+    name: str
+    sweeps: str
+    fixed: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, item: Any) -> "Method":
+        """`adam`, or `{adam: {eps: 1e-3}}`, which is called adam-eps=0.001 unless it has a name."""
+        if isinstance(item, str):
+            return cls(item, item)
+        if not isinstance(item, dict) or len(item) != 1:
+            raise InputError(f"methods: {item}: must be a name, or one with settings, {EXAMPLE}")
+        [(sweeps, given)] = item.items()
+        if not isinstance(sweeps, str) or not isinstance(given, dict):
+            raise InputError(f"methods: {item}: must be a name, or one with settings, {EXAMPLE}")
+        own = {key: value for key, value in given.items() if key != "name"}
+        if not own:
+            raise InputError(f"methods: {item}: must have a setting, as in {EXAMPLE}")
+        words = (re.sub(UNNAMED, "_", f"{key}={value}") for key, value in own.items())
+        name = str(given.get("name") or "-".join([sweeps, *words]))
+        keys = {key if "." in key else f"optimizer.{key}": value for key, value in own.items()}
+        return cls(name, sweeps, tuple(override(key, value) for key, value in keys.items()))
 
 
 @dataclass(frozen=True)
@@ -58,6 +129,8 @@ class Plan:
         overrides: each method's, from the command line.
         configs: each method's composed config, `hydra` included.
         spaces: each method's search space.
+        sweeps: each method's file of sweeps/.
+        dry_run: whether only the plan is asked for.
     """
 
     methods: tuple[str, ...]
@@ -65,6 +138,8 @@ class Plan:
     overrides: dict[str, tuple[str, ...]]
     configs: dict[str, DictConfig]
     spaces: dict[str, refused.Space]
+    sweeps: dict[str, str]
+    dry_run: bool = False
 
     @property
     def name(self) -> str:
@@ -78,6 +153,22 @@ class Plan:
         from src.training.build import build_loss  # torch takes seconds to import
 
         return build_loss(parse(self.job(self.methods[0]))).directions()
+
+    @property
+    def direction(self) -> Direction:
+        """Which way the verdict's metric is better."""
+        return direction_of(self.protocol.metric, directions=self.directions)
+
+    @property
+    def problem(self) -> str:
+        """What is trained, in words."""
+        config = self.configs[self.methods[0]]
+        choices = config.hydra.runtime.choices
+        if choices.get("problem"):
+            return problem_name(config)
+        loss = choices.get("loss")
+        other = "" if loss == "cross_entropy" else f" and {loss}"
+        return f"{choices.data} with {choices.model}{other}"
 
     def settings(self) -> dict[str, Any]:
         """Everything that makes two comparisons the same one, flat."""
@@ -114,9 +205,11 @@ class Plan:
         return job_config(self.configs[method])
 
     def study(self, method: str, search: int) -> str:
-        """The name of a search's study; other comparisons with the same search share it."""
-        alike = self._shared(method) | {"own": self.method_settings(method)}
-        alike |= {"n_trials": self.protocol.n_trials, "search": search}
+        """The name of a search's study; other comparisons with the same search share it.
+
+        It says nothing of the number of trials: a longer search begins as a shorter one does.
+        """
+        alike = self._shared(method) | {"own": self.method_settings(method), "search": search}
         return slug(f"{method}-{problem_name(self.configs[method])}-{digest(alike)[:8]}")
 
 
@@ -137,13 +230,17 @@ def plan(arguments: Sequence[str]) -> Plan:
     search_paths = tuple(line for line in _lines(runs) if line.startswith("hydra.searchpath="))
     with initialize_config_dir(str(CONF)):
         request = _request(compose("compare", overrides=_lines(comparison)))
-        _check_methods(request.methods, search_paths)
-        plain = {name: _plain(name, search_paths) for name in request.methods}
-        taken = {name: _taken(name, config, runs) for name, config in plain.items()}
+        methods = _methods(request)
+        _check_methods([method.sweeps for method in methods.values()], search_paths)
+        plain = {name: _plain(method.sweeps, search_paths) for name, method in methods.items()}
+        taken = {name: _taken(methods[name].sweeps, plain[name], runs) for name in methods}
         _check_taken(runs, taken)
         # By default the last row counts, because the last weights are tested.
-        lines = {name: ("objective.row=last", *_lines(items)) for name, items in taken.items()}
-        configs = {name: _compose(name, lines[name]) for name in request.methods}
+        lines = {
+            name: ("objective.row=last", *_lines(taken[name]), *method.fixed)
+            for name, method in methods.items()
+        }
+        configs = {name: _compose(methods[name].sweeps, lines[name]) for name in methods}
     for name, config in configs.items():
         refused.check_choices(config)
         check_choices(config)
@@ -151,14 +248,37 @@ def plan(arguments: Sequence[str]) -> Plan:
         refused.check_method(name, config, str(plain[name].optimizer._target_))
     elsewhere = (*COMPARISON_KEYS, "hydra")
     varied = [item for item in parsed if item.key_or_group.split(".")[0] not in elsewhere]
-    spaces = refused.check_searches(request.protocol.n_trials, configs, varied)
-    plan = Plan(tuple(request.methods), request.protocol, lines, configs, spaces)
+    given = {
+        name: [*varied, *OverridesParser.create().parse_overrides([*method.fixed])]
+        for name, method in methods.items()
+    }
+    spaces = refused.check_searches(request.protocol.n_trials, configs, given)
+    sweeps = {name: method.sweeps for name, method in methods.items()}
+    protocol = request.protocol
+    plan = Plan((*methods,), protocol, lines, configs, spaces, sweeps, request.dry_run)
     _check_name(plan)
     return plan
 
 
-def _compose(method: str, overrides: Sequence[str]) -> DictConfig:
-    lines = [override("sweeps", method), *overrides]
+def _methods(request: Request) -> dict[str, Method]:
+    """The methods by name, checked as far as names go, and the protocol beside them."""
+    methods = [Method.of(item) for item in request.methods]
+    names, protocol = [method.name for method in methods], request.protocol
+    if len(names) < 2 or len({slug(name) for name in names}) != len(names):
+        raise InputError(f"methods={names}: must be two different methods or more")
+    if protocol.reference is not None and protocol.reference not in names:
+        raise InputError(f"protocol.reference={protocol.reference}: must be one of the methods")
+    fewest = fewest_seeds(len(names) * (len(names) - 1) // 2)
+    if protocol.seeds == "auto" and protocol.looks[-1] < fewest:
+        raise InputError(
+            f"protocol.looks={protocol.looks}: the last must be {fewest} or more, because fewer "
+            f"seeds can't decide between {len(names)} methods"
+        )
+    return {method.name: method for method in methods}
+
+
+def _compose(sweeps: str, overrides: Sequence[str]) -> DictConfig:
+    lines = [override("sweeps", sweeps), *overrides]
     return compose("config", overrides=lines, return_hydra_config=True)
 
 
@@ -205,17 +325,24 @@ def _request(top: DictConfig) -> Request:
         request = Request.model_validate(OmegaConf.to_container(top, resolve=True))
     except ValidationError as error:
         raise InputError(first_error(error)) from error
-    methods, protocol = request.methods, request.protocol
-    if len(methods) < 2 or len({slug(name) for name in methods}) != len(methods):
-        raise InputError(f"methods={methods}: must be two different methods or more")
-    if protocol.reference is not None and protocol.reference not in methods:
-        raise InputError(f"protocol.reference={protocol.reference}: must be one of the methods")
-    if protocol.first_seed < protocol.searches:
+    protocol = request.protocol
+    if list(protocol.looks) != sorted({*protocol.looks}):
+        raise InputError(f"protocol.looks={protocol.looks}: must be growing numbers of seeds")
+    _check_margin(protocol.margin)
+    if protocol.first_seed < protocol.first_searches:
         raise InputError(
             f"protocol.first_seed={protocol.first_seed}: must be {protocol.searches} or more, for "
             f"protocol.searches={protocol.searches} take the seeds below"
         )
     return request
+
+
+def _check_margin(margin: str | float) -> None:
+    if not MARGIN.fullmatch(margin) if isinstance(margin, str) else margin < 0:
+        raise InputError(
+            f"protocol.margin={margin}: must be a share of the reference's mean, as 5%, or a "
+            "difference of the metric, as 0.02, and not below 0"
+        )
 
 
 def _check_methods(names: Sequence[str], search_paths: Sequence[str]) -> None:
@@ -234,14 +361,17 @@ def _check_methods(names: Sequence[str], search_paths: Sequence[str]) -> None:
 
 def _check_name(plan: Plan) -> None:
     """Refuse names of the comparison or its methods that can't be names of folders."""
-    for key, name in (
-        *(("methods", slug(name)) for name in plan.methods),
-        ("protocol.name", plan.name),
-    ):
-        if not re.fullmatch(r"[\w+=-][\w.+=-]*", name):
-            raise InputError(
-                f"{key}={name}: must be letters, digits and any of - _ . + =, not beginning with "
-                "a dot, because it names a folder"
-            )
-    if len(plan.name.encode()) > NAME_BYTES:
-        raise InputError(f"protocol.name={plan.name}: must not be longer than {NAME_BYTES} bytes")
+    for name in plan.methods:
+        check_folder("methods", slug(name))
+    check_folder("protocol.name", plan.name)
+
+
+def check_folder(key: str, name: str) -> None:
+    """Refuse what can't be a folder's name; `key` is where it comes from."""
+    if not re.fullmatch(r"[\w+=-][\w.+=-]*", name):
+        raise InputError(
+            f"{key}={name}: must be letters, digits and any of - _ . + =, not beginning with "
+            "a dot, because it names a folder"
+        )
+    if len(name.encode()) > NAME_BYTES:
+        raise InputError(f"{key}={name}: must not be longer than {NAME_BYTES} bytes")

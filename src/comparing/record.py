@@ -91,25 +91,55 @@ class Row(Open):
         return value
 
 
+class Speed(Part):
+    """How soon method a of a pair reaches a target, measured in what method b takes.
+
+    Args:
+        by: steps or seconds.
+        target: to reach.
+        ratio: the typical one of a's to b's; a run that missed the target counts with its length.
+        low, high: an interval that holds for all looks and pairs together; null where unbounded.
+        p_holm: of a signed-rank test in which a miss is slower than any hit, corrected for looks
+            and pairs.
+        missed: how many runs of a, and of b, missed the target.
+        verdict: sooner, later or undecided.
+    """
+
+    by: str = "steps"
+    target: float | None = None
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p_holm: float | None = None
+    missed: tuple[int, int] = (0, 0)
+    verdict: str = ""
+
+
 class Pair(Part):
     """Method a compared with method b.
 
     Args:
         n: seeds.
-        difference: mean of a - b.
-        low, high: its 95% bias-corrected bootstrap interval.
-        p, test: of the test named; `p_holm` is corrected for all pairs of the comparison.
+        searches: of each method.
+        difference: of a - b: the mean where there is one look, else the Hodges-Lehmann estimate.
+        low, high: its interval: where there is one look, the 95% bias-corrected bootstrap
+            interval of the mean; else one that holds for all looks and pairs together.
+        p, test: of the test named; `p_holm` is corrected for all pairs and looks.
         effect: Cohen's d of the paired differences, mean / standard deviation; null without spread.
         detectable: the smallest difference that a t test of n seeds finds in 80% of cases, at the
             level of 5% divided by the number of pairs.
-        seeds_to_settle: seeds, more than n, with which it finds the observed difference so; null
-            if the pair is decided, or beyond 100,000.
-        verdict: better, worse or undecided.
+        seeds_to_settle: seeds, more than n, that would probably settle it; null if the pair is
+            decided, or beyond 100,000.
+        verdict: better, worse, equivalent or undecided.
+        within_margin: whether the difference is surely smaller than the margin.
+        speeds: by steps at the target, at one 5% harder and one 5% easier to reach; then by
+            seconds, where they may be compared.
     """
 
     a: str
     b: str
     n: int | None = None
+    searches: int | None = None
     difference: float | None = None
     low: float | None = None
     high: float | None = None
@@ -120,6 +150,41 @@ class Pair(Part):
     detectable: float | None = None
     seeds_to_settle: int | None = None
     verdict: str = ""
+    within_margin: bool = False
+    speeds: list[Speed] = []
+
+    def speed(self, by: str) -> Speed | None:
+        """At the target itself, by steps or seconds."""
+        return next((speed for speed in self.speeds if speed.by == by), None)
+
+
+class Look(Part):
+    """A look at the runs: who was still open, and what became of it.
+
+    Args:
+        seeds, searches: that each open method had.
+        share: of the 5%.
+        runs: of tuned methods that were trained until then.
+        pairs: that were open before it.
+    """
+
+    seeds: int
+    searches: int = 1
+    share: float = 1.0
+    runs: int = 0
+    pairs: list[Pair] = []
+
+
+class Margin(Part):
+    """The difference below which methods are the same for all that matters.
+
+    Args:
+        text: as the protocol gives it.
+        value: in the metric's units; null where no run of the reference has a value.
+    """
+
+    text: str = ""
+    value: float | None = None
 
 
 class Interval(Part):
@@ -256,7 +321,8 @@ class Target(Part):
     Args:
         metric: of validation data.
         value: null if all runs of the reference diverged.
-        given: whether the protocol named it; else it is the reference's median final value.
+        given: whether the protocol named it; else nine of ten runs of the reference end at it or
+            below (in earlier records: its median).
     """
 
     metric: str = "val_loss"
@@ -288,7 +354,13 @@ class Comparison(Part):
         metric: the verdict's; `direction` is minimize or maximize.
         directions: of all that the loss measures, by its name without a set.
         selection_metric: the metric that chooses winners.
-        sentence: the verdict in a sentence.
+        sentence: the verdict, in at most two sentences.
+        basis: what it rests on: how much was searched and trained, and what luck is left in it.
+        margin: below which a difference doesn't matter.
+        looks: made so far; `ended` says why there are no more.
+        most_runs: of tuned methods, had all of them gone to the last look.
+        missing: what an unfinished comparison hasn't done; nothing, if it is finished.
+        awaited: folders of the runs that the next look waits for.
         reference: the method that sets the target.
         protocol: every setting that makes two comparisons the same one, flat.
         environment: provenance.
@@ -305,6 +377,13 @@ class Comparison(Part):
     directions: dict[str, str] = DIRECTIONS_OF_CLASSES
     selection_metric: str = "val_loss"
     sentence: str = ""
+    basis: str = ""
+    margin: Margin = Margin()
+    looks: list[Look] = []
+    ended: str = ""
+    most_runs: int | None = None
+    missing: list[str] = []
+    awaited: list[str] = []
     withheld: list[Doubt] = []
     reference: str = ""
     target: Target = Target()
@@ -317,6 +396,11 @@ class Comparison(Part):
     pairs: list[Pair] = []
     searches: list[Search] = []
     runs: list[Run] = []
+
+    @property
+    def by_looks(self) -> bool:
+        """Whether looks decided how many seeds there are; else there was one look."""
+        return self.protocol.get("protocol.seeds") == "auto"
 
     def direction_of(self, metric: str) -> Direction:
         """Which way a metric is better."""

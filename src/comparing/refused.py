@@ -106,7 +106,7 @@ def check_choices(composed: DictConfig) -> None:
 
 
 def check_searches(
-    n_trials: int, configs: Mapping[str, DictConfig], given: Sequence[Override]
+    n_trials: int, configs: Mapping[str, DictConfig], given: Mapping[str, Sequence[Override]]
 ) -> dict[str, Space]:
     """Refuse what the sweeps would refuse, and budgets that would be unequal.
 
@@ -116,7 +116,7 @@ def check_searches(
     Args:
         n_trials: of each search.
         configs: each method's, `hydra` included.
-        given: overrides of the command line, which no search varies.
+        given: overrides of each method, which its search doesn't vary.
     """
     import optuna
 
@@ -126,7 +126,7 @@ def check_searches(
     trials, spaces = {}, {}
     for name, composed in configs.items():
         config = parse(job_config(composed))
-        spaces[name] = space = search_space(name, composed, given)
+        spaces[name] = space = search_space(name, composed, given[name])
         sampled_from = distributions(space)
         points = grid_size(config.sampler, sampled_from)
         build("pruner", config.pruner, optuna.pruners.BasePruner)

@@ -9,9 +9,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import product
+from itertools import accumulate, product
 from pathlib import Path
 from threading import Lock
 
@@ -23,7 +23,7 @@ from rich.progress import TaskID
 from src.comparing import checks
 from src.comparing.ledger import Ledger
 from src.comparing.protocol import Plan
-from src.comparing.record import Search
+from src.comparing.record import Search, Trial
 from src.comparing.trials import space_of, trials_of
 from src.config import parse
 from src.console import print_line, stdout
@@ -54,14 +54,17 @@ class Searches:
         self.stopping = False
         self.writing = Lock()  # of the ledger
 
-    def run(self) -> list[Search]:
-        """Search every method as often as the protocol says.
+    def run(
+        self, methods: Iterable[str] | None = None, numbers: range | None = None
+    ) -> list[Search]:
+        """Search methods, or all; with these numbers, or as often as the first look wants.
 
         Raises:
             InputError: a search ended with an error; the message holds its last line.
             KeyboardInterrupt: the searches have reported to their studies before.
         """
-        todo = list(product(range(self.plan.protocol.searches), self.plan.methods))
+        numbers = range(self.plan.protocol.first_searches) if numbers is None else numbers
+        todo = list(product(numbers, self.plan.methods if methods is None else methods))
         with self.bar, ThreadPoolExecutor(self.plan.protocol.n_jobs) as pool:
             futures = [pool.submit(self._search, method, number) for number, method in todo]
             try:
@@ -104,8 +107,18 @@ class Searches:
         name += f"-wider-{digest(dict(wider))[:6]}" if wider else ""
         overrides = [*self.plan.overrides[method]]
         overrides += [f"++{key}={space}" for key, space in wider.items()]
-        overrides += [f"seed={number}", f"n_trials={self.plan.protocol.n_trials}", f"study={name}"]
-        command = ["-m", "src.train", "-m", override("sweeps", method), *overrides]
+        overrides += [
+            f"seed={number}",
+            f"n_trials={self.plan.protocol.n_trials}",
+            override("study", name),
+        ]
+        command = [
+            "-m",
+            "src.train",
+            "-m",
+            override("sweeps", self.plan.sweeps[method]),
+            *overrides,
+        ]
         self._carry_out(command, name, method)
         with self.writing:
             self.ledger.note("searched", f"{name}: {python(*command)}")
@@ -194,8 +207,16 @@ def read_search(plan: Plan, method: str, number: int, name: str) -> Search:
         shared_hash=digest(shared),
         space=space_of(study),
         importance=importances(study),
-        trials=trials_of(study),
+        trials=first_trials(trials_of(study), plan.protocol.n_trials),
     )
+
+
+def first_trials(trials: Sequence[Trial], n_trials: int) -> list[Trial]:
+    """The trials of a search of this length: another comparison may have made it longer."""
+    numbers = [*accumulate(int(trial.counted) for trial in trials)]
+    if not trials or numbers[-1] <= n_trials:
+        return [*trials]
+    return [*trials[: numbers.index(n_trials) + 1]]
 
 
 def widened(

@@ -1,34 +1,38 @@
-"""The verdict on searches and runs: a ranked table, pairs and a sentence."""
+"""The verdict on searches and runs: a ranked table, pairs, looks and words."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from statistics import median
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
-from src.comparing import checks, statistics
+from src.comparing import checks, sequential, sooner, statistics, words
+from src.comparing.grids import CURVE, Scale, design, ranked, times_of, values_of
 from src.comparing.protocol import Plan
 from src.comparing.record import (
     Comparison,
     Doubt,
     Event,
+    Look,
+    Margin,
     Pair,
     Reached,
     Row,
     Run,
     Search,
+    Speed,
     Summary,
     Target,
     Timing,
     runs_of,
 )
-from src.comparing.statistics import finite
-from src.composing import problem_name
-from src.metrics import Direction, direction_of, part
+from src.comparing.rounds import Rounds
+from src.comparing.statistics import LEVEL, Values, finite
+from src.metrics import Direction, part
 
 KINDS = ("tuned", "default")
-CURVE = "val_loss"  # metric of learning curves and targets: validation data only
+SETTLED, LAST = "no pair is open", "that was the last look"
 
 
 def judge(
@@ -38,21 +42,36 @@ def judge(
     environment: Mapping[str, Any],
     ledger: list[Event],
     now: datetime,
+    spent: Mapping[int, float] | None = None,
+    guess: Mapping[str, float] | None = None,
+    stopped: str = "",
 ) -> Comparison:
-    """The whole record of searches and runs, each run measured against the target."""
-    direction = direction_of(plan.protocol.metric, directions=plan.directions)
-    reference = plan.protocol.reference or plan.methods[0]
-    protocol_target = plan.protocol.target
-    target = _median_final(runs, reference) if protocol_target is None else protocol_target
-    runs = [_measured(run, target) for run in runs]
-    values = _values(plan, runs, direction)
-    pairs = statistics.compare(values, direction)
+    """The whole record of searches and runs, each run measured against the target.
+
+    Args:
+        spent: shares of the 5% of looks that were made under another plan.
+        guess: what a constant guess reaches, by metric.
+        stopped: why no further look began, where one was planned.
+    """
+    protocol, direction = plan.protocol, plan.direction
+    scale = Scale.of(plan, runs)
+    runs = [_measured(run, scale.target) for run in runs]
+    values = values_of(plan, runs, scale.worst)
+    ranking = ranked(values, direction, scale.worst)
+    values = {name: values[name] for name in ranking}
+    course = sequential.follow(values, design(plan, scale, spent))
+    timing = _timing(runs)
+    ended = stopped or _ended(course)
+    pairs = _pairs(plan, course, values, direction, scale.margin or 0.0)
+    pairs = _with_speeds(plan, pairs, course, runs, scale.target, timing)
     withheld = [
-        *checks.doubts(searches, pairs, _accuracies(plan, runs), plan.protocol.max_bad),
+        *checks.doubts(searches, pairs, _accuracies(plan, runs), protocol.max_bad),
         *_diverged(plan, runs),
+        *checks.failed(plan.methods, searches, runs, direction, scale.margin),
+        *checks.constant(plan.methods, runs, protocol.metric, guess or {}),
     ]
     commits = sorted({run.commit for run in runs})
-    metric, ranking = plan.protocol.metric, [*values]
+    metric = protocol.metric
     measured = {*(f"test_{name}" for name in plan.directions), metric, "area"}
     return Comparison(
         name=plan.name,
@@ -62,11 +81,18 @@ def judge(
         direction=direction,
         directions=plan.directions,
         selection_metric=str(plan.settings()["objective.metric"]),
-        sentence=sentence(plan, ranking, pairs, withheld, checks.budgets(searches)),
+        sentence=sentence(plan, ranking, pairs, withheld),
+        basis=_basis(plan, searches, runs, course, ended),
+        margin=Margin(text=str(protocol.margin), value=scale.margin),
+        looks=_looks(plan, course, values, pairs, runs, scale.margin or 0.0),
+        ended=ended,
+        most_runs=_most_runs(plan, course),
+        missing=[],
+        awaited=[],
         withheld=withheld,
-        reference=reference,
-        target=Target(metric=CURVE, value=target, given=protocol_target is not None),
-        timing=_timing(runs),
+        reference=protocol.reference or plan.methods[0],
+        target=Target(metric=CURVE, value=scale.target, given=protocol.target is not None),
+        timing=timing,
         protocol=plan.settings(),
         environment={**environment, "commits of the runs": commits},
         ledger=ledger,
@@ -78,11 +104,194 @@ def judge(
     )
 
 
-def _median_final(runs: Sequence[Run], reference: str) -> float | None:
-    """The median final value of the reference's runs; None if all diverged."""
-    finals = [run.rows[-1][CURVE] for run in runs_of(runs, reference, "tuned") if run.rows]
-    values = finite(finals)
-    return float(median(values)) if values else None
+def draft(
+    plan: Plan,
+    rounds: Rounds,
+    environment: Mapping[str, Any],
+    ledger: list[Event],
+    now: datetime,
+    guess: Mapping[str, float],
+) -> Comparison:
+    """The record of a comparison so far; it says what is missing."""
+    runs = [*rounds.runs.values()]
+    comparison = judge(
+        plan, rounds.searches, runs, environment, ledger, now, rounds.spent, guess, rounds.stopped
+    )
+    if not rounds.searches:
+        return comparison.model_copy(update={"missing": ["the searches"]})
+    need = None if rounds.stopped else rounds.need()
+    if need is None:
+        return comparison
+    missing = f"the look at {need.seeds} seeds, for which {words.listed(need.methods)} are trained"
+    return comparison.model_copy(update={"missing": [missing], "awaited": rounds.awaited()})
+
+
+def reach_of(pair: tuple[str, str], course: sequential.Course) -> list[sooner.LookAt]:
+    """The looks at which a pair was open."""
+    return [
+        sooner.LookAt(look.searches, look.seeds, look.share)
+        for look in course.looks
+        if any((seen.a, seen.b) == pair for seen in look.pairs)
+    ]
+
+
+def _pairs(
+    plan: Plan,
+    course: sequential.Course,
+    values: Mapping[str, Values],
+    direction: Direction,
+    margin: float,
+) -> list[Pair]:
+    """What became of each pair. One look is the fixed design: its numbers are of `compare`."""
+    if not course.looks:
+        return []
+    if len(plan.protocol.numbers_of_seeds) == 1:
+        first = course.looks[0]
+        grids = {name: grid[: first.searches, : first.seeds] for name, grid in values.items()}
+        fixed = statistics.compare(grids, direction)
+        return [_fixed(pair, course.pairs[pair.a, pair.b], len(grids[pair.a])) for pair in fixed]
+    looks = {pair: reach_of(pair, course)[-1] for pair in course.pairs}
+    count = len(course.pairs)
+    return [_seen(seen, looks[pair], values, count, margin) for pair, seen in course.pairs.items()]
+
+
+def _fixed(pair: Pair, seen: sequential.Seen, searches: int) -> Pair:
+    """A pair of the fixed design, which may be equivalent, too."""
+    changes: dict[str, Any] = {"searches": searches, "within_margin": seen.within}
+    if pair.verdict == "undecided" and seen.within:
+        changes |= {"verdict": "equivalent", "seeds_to_settle": None}
+    return pair.model_copy(update=changes)
+
+
+def _seen(
+    seen: sequential.Seen,
+    look: sooner.LookAt,
+    values: Mapping[str, Values],
+    pairs: int,
+    margin: float,
+) -> Pair:
+    part = (slice(look.searches), slice(look.seeds))
+    over_seeds = (values[seen.a][part] - values[seen.b][part]).mean(axis=0)
+    spread, level = float(over_seeds.std(ddof=1)), LEVEL / pairs
+    effect = float(over_seeds.mean()) / spread if spread > 0 else None
+    is_open = seen.verdict == "undecided"
+    found = seen.estimate
+    return Pair(
+        a=seen.a,
+        b=seen.b,
+        n=look.seeds,
+        searches=look.searches,
+        difference=found.value,
+        low=_bounded(found.low),
+        high=_bounded(found.high),
+        p=found.p,
+        test=found.test,
+        p_holm=seen.corrected,
+        effect=effect,
+        detectable=statistics.detectable_effect(look.seeds, level) * spread if spread > 0 else None,
+        seeds_to_settle=_to_settle(over_seeds, found, level, margin) if is_open else None,
+        verdict=seen.verdict,
+        within_margin=seen.within,
+        speeds=[],
+    )
+
+
+def _to_settle(
+    differences: Values, found: sequential.Estimate, level: float, margin: float
+) -> int | None:
+    """Seeds, more than these, that would probably show a difference, or that it is within the
+    margin: by the normal distribution, in 80% of cases."""
+    n, spread = len(differences), float(differences.std(ddof=1))
+    if spread == 0:
+        return None
+    candidates = [statistics.seeds_needed(float(differences.mean()) / spread, n, level)]
+    room = margin - abs(found.value)
+    if room > 0:
+        needed = (float(stats.norm.isf(level / 2) + stats.norm.isf(0.1)) * spread / room) ** 2
+        candidates.append(max(n + 1, int(needed) + 1))
+    return min((count for count in candidates if count is not None), default=None)
+
+
+def _bounded(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _looks(
+    plan: Plan,
+    course: sequential.Course,
+    values: Mapping[str, Values],
+    pairs: Sequence[Pair],
+    runs: Sequence[Run],
+    margin: float,
+) -> list[Look]:
+    """What was seen at each look; at the only one of the fixed design, its pairs."""
+    count, found = len(course.pairs), []
+    for look in course.looks:
+        at = sooner.LookAt(look.searches, look.seeds, look.share)
+        seen = [_seen(each, at, values, count, margin) for each in look.pairs]
+        if len(plan.protocol.numbers_of_seeds) == 1:
+            seen = [pair.model_copy(update={"speeds": []}) for pair in pairs]
+        end = plan.protocol.first_seed + look.seeds
+        trained = sum(
+            run.kind == "tuned" and (run.seed or 0) < end and run.search < look.searches
+            for run in runs
+        )
+        found.append(
+            Look(seeds=look.seeds, searches=look.searches, share=look.share, runs=trained,
+                 pairs=seen)
+        )  # fmt: skip
+    return found
+
+
+def _with_speeds(
+    plan: Plan,
+    pairs: Sequence[Pair],
+    course: sequential.Course,
+    runs: Sequence[Run],
+    target: float | None,
+    timing: Timing,
+) -> list[Pair]:
+    """The pairs with how soon each method reaches the target and those near it."""
+    if target is None or not pairs:
+        return [*pairs]
+    looks = {(pair.a, pair.b): reach_of((pair.a, pair.b), course) for pair in pairs}
+    asked = [("steps", "step", aim) for aim in sooner.targets(CURVE, target)]
+    asked += [("seconds", "train_seconds", target)] if timing.valid else []
+    found: dict[tuple[str, str], list[Speed]] = {pair: [] for pair in looks}
+    for by, column, aim in asked:
+        ratios = sooner.compare(times_of(plan, runs, aim, column), looks)
+        for pair, ratio in ratios.items():
+            found[pair].append(_speed(by, aim, ratio))
+    return [pair.model_copy(update={"speeds": found[pair.a, pair.b]}) for pair in pairs]
+
+
+def _speed(by: str, target: float, ratio: sooner.Ratio) -> Speed:
+    return Speed(
+        by=by,
+        target=target,
+        ratio=_bounded(ratio.value),
+        low=ratio.low or None,
+        high=_bounded(ratio.high),
+        p_holm=ratio.corrected,
+        missed=ratio.missed,
+        verdict=ratio.verdict,
+    )
+
+
+def _ended(course: sequential.Course) -> str:
+    """Why there are no more looks."""
+    if course.need is not None:
+        return ""
+    is_open = any(seen.verdict == "undecided" for seen in course.pairs.values())
+    return LAST if is_open else SETTLED
+
+
+def _most_runs(plan: Plan, course: sequential.Course) -> int | None:
+    """Runs of tuned methods, had all gone to the last look."""
+    if not course.looks:
+        return None
+    seeds = plan.protocol.numbers_of_seeds[-1]
+    return len(plan.methods) * course.looks[-1].searches * seeds
 
 
 def _measured(run: Run, target: float | None) -> Run:
@@ -93,22 +302,6 @@ def _measured(run: Run, target: float | None) -> Run:
         "area": statistics.area(run.rows, CURVE),
     }
     return run.model_copy(update=measures)
-
-
-def _values(plan: Plan, runs: Sequence[Run], direction: Direction) -> dict[str, statistics.Values]:
-    """Each method's values, (searches, seeds), the best method first. A diverged run counts as the
-    worst run that ended."""
-    finite_values = finite(run.value for run in runs) or [0.0]  # all diverged: all are equal
-    worst = direction.worst(finite_values)
-    values = {}
-    for name in plan.methods:
-        grid = np.full((plan.protocol.searches, plan.protocol.seeds), worst)
-        for run in runs_of(runs, name, "tuned"):
-            if run.value is not None and run.seed is not None:
-                grid[run.search, run.seed - plan.protocol.first_seed] = run.value
-        values[name] = grid
-    ranking = direction.ranked(plan.methods, lambda name: float(values[name].mean()))
-    return {name: values[name] for name in ranking}
 
 
 def _accuracies(plan: Plan, runs: Sequence[Run]) -> dict[str, list[float]]:
@@ -165,54 +358,36 @@ def _count_diverged(runs: Sequence[Run]) -> int:
 
 
 def sentence(
-    plan: Plan,
-    ranking: Sequence[str],
-    pairs: Sequence[Pair],
-    withheld: Sequence[Doubt],
-    budgets: Mapping[str, int],
+    plan: Plan, ranking: Sequence[str], pairs: Sequence[Pair], withheld: Sequence[Doubt]
 ) -> str:
-    """The verdict in a sentence; `budgets` are the trials of each search."""
-    config = plan.configs[plan.methods[0]]
-    choices = config.hydra.runtime.choices
-    what = f"{choices.data} with {choices.model}"
-    if choices.get("loss") != "cross_entropy":
-        what += f" and {choices.get('loss')}"
-    if choices.get("problem"):
-        what = problem_name(config)
-    count = plan.protocol.searches
-    searched = "one search" if count == 1 else f"{count} searches"
-    least, most = min(budgets.values()), max(budgets.values())
+    """The verdict in at most two sentences; a doubt stands before it."""
+    if not pairs:
+        return "No verdict yet: the first look is still to come."
+    metric, margin = plan.protocol.metric, str(plan.protocol.margin)
+    text = words.sentence(ranking, pairs, metric, plan.direction, margin)
+    return words.withheld(withheld, text) if withheld else text
+
+
+def _basis(
+    plan: Plan, searches: Sequence[Search], runs: Sequence[Run], course: sequential.Course,
+    ended: str,
+) -> str:  # fmt: skip
+    """What the verdict rests on."""
+    if not course.looks:
+        return ""
+    budgets = checks.budgets(searches).values()
+    least, most = min(budgets), max(budgets)
     trials = f"{least} to {most} trials" if least < most else f"{most} trial{'s' * (most != 1)}"
-    how = (
-        f"On {what}, each tuned in {searched} of {trials} and "
-        f"trained on {plan.protocol.seeds} fresh seeds"
-    )
-    outcome = _outcome(ranking, pairs)
-    if withheld:
-        reasons = "; ".join(dict.fromkeys(doubt.text for doubt in withheld))
-        return f"Withheld: {reasons}. {how}, without that doubt: {outcome}"
-    return f"{how}: {outcome}"
-
-
-def _outcome(ranking: Sequence[str], pairs: Sequence[Pair]) -> str:
-    """The decided and the undecided pairs, in words."""
-    wins = [(pair.a, pair.b) if pair.verdict == "better" else (pair.b, pair.a)
-            for pair in pairs if pair.verdict != "undecided"]  # fmt: skip
-    parts = []
-    for name in ranking:
-        beaten = [loser for winner, loser in wins if winner == name]
-        if beaten:
-            parts.append(f"{name} is better than {_list(beaten)}")
-    outcome = "; ".join(parts) or "no method is surely better than another"
-    undecided = [_open(pair) for pair in pairs if pair.verdict == "undecided"]
-    return f"{outcome}. Undecided: {'; '.join(undecided)}." if undecided else f"{outcome}."
-
-
-def _open(pair: Pair) -> str:
-    seeds = pair.seeds_to_settle
-    settle = f"about {seeds:,} seeds would settle it" if seeds else "no number of seeds in sight"
-    return f"{pair.a} and {pair.b} ({settle})"
-
-
-def _list(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    seeds = [len({run.seed for run in runs_of(runs, name, "tuned")}) for name in plan.methods]
+    metric = plan.protocol.metric
+    way = "lower" if plan.direction is Direction.MINIMIZE else "higher"
+    facts = {
+        "problem": plan.problem,
+        "better": f"a {way} {words.metric_name(metric)} is better",
+        "ended": {SETTLED: ", until no pair was open", LAST: ", the most that were planned"}.get(
+            ended, ""
+        )
+        if len(plan.protocol.numbers_of_seeds) > 1
+        else "",
+    }
+    return words.basis(facts, seeds, course.looks[-1].searches, trials)

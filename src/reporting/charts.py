@@ -25,11 +25,14 @@ MARKERS = (  # within -1 to 1, as Vega wants its own shapes
     "M0,-1.15L.33,-.35L1.15,-.3L.5,.23L.7,1.05L0,.6L-.7,1.05L-.5,.23L-1.15,-.3L-.33,-.35Z",
     "M1,0L-.8,1V-1Z",
 )
+SHADES = ("#0b4f8a", "#6aa5d6", "#abcbe7", "#d8e5f2", "#eef0f3")  # of cells, the best first
+DARK = 1  # shades on which a text is light
 DASHES = [[1, 0], [8, 4], [9, 3, 2, 3], [2.5, 3]]
 MOST, MOST_ALONG = 150, 300  # points that are drawn of a series, and of a line
 ALONG = ("line", "step")
 JOINED = (*ALONG, "path")  # whose points are joined
 WIDTH, HEIGHT, ROW = 300, 190, 24  # of a panel on paper, and of a category
+UPRIGHT = 60  # more than AXES, for upright categories
 AXES = 55  # height of the x axis and its title, which the page's panels include
 ENTRY = 19  # height of the legend's lines
 FONT = "system-ui, Liberation Sans, DejaVu Sans, sans-serif"
@@ -48,11 +51,12 @@ ZOOM = "wheel![event.ctrlKey || event.metaKey]"
 PAN = "[pointerdown[event.pointerType != 'touch'], window:pointerup] > window:pointermove!"
 
 
-def theme(colors: Sequence[str] = COLORS, **others: str) -> Spec:
+def theme(colors: Sequence[str] = COLORS, shades: Sequence[str] = SHADES, **others: str) -> Spec:
     """Vega's config: colours, markers and texts; by default those of the files, on white.
 
     Args:
         colors: of the styles.
+        shades: of cells.
         others: ground, ink, soft and grid.
     """
     named = {"ground": "#ffffff", "ink": "#1b1d21", "soft": "#5b616b", "grid": "#e9ebee"} | others
@@ -66,15 +70,18 @@ def theme(colors: Sequence[str] = COLORS, **others: str) -> Spec:
         "view": {"stroke": None},
         "axis": axis,
         "title": {"color": ink, "fontSize": 12.5, "anchor": "start", "limit": 330},
-        "range": {"category": [*colors], "symbol": [*MARKERS]},
+        "range": {"category": [*colors], "symbol": [*MARKERS], "ordinal": [*shades]},
         "style": {"hollow": {"fill": named["ground"]}, "plain": {"stroke": ink, "color": ink},
-                  "name": {"fill": ink}, "contour": {"stroke": soft, "color": soft}},
+                  "name": {"fill": ink, "color": ink},
+                  "reversed": {"fill": named["ground"], "color": named["ground"]},
+                  "contour": {"stroke": soft, "color": soft}},
     }  # fmt: skip
 
 
 # The page's style sheet has the colours, light and dark.
 PAGE = theme(
     [f"var(--c{number})" for number in range(len(COLORS))],
+    [f"var(--s{number})" for number in range(len(SHADES))],
     **{name: f"var(--{name})" for name in ("ink", "soft", "grid")}, ground="var(--card)",
 )  # fmt: skip
 
@@ -141,8 +148,9 @@ def _labels(panel: Panel, number: str) -> list[Spec]:
 def _height(panel: Panel) -> float:
     if panel.height:
         return panel.height
-    sideways = any(series.kind in ("bar", "interval") for series in panel.series)
-    return max(110, ROW * len(panel.y.ticks)) if sideways else HEIGHT
+    sideways = any(series.kind in ("bar", "interval", "cell") for series in panel.series)
+    above = UPRIGHT if panel.x.upright else 0
+    return max(110, ROW * len(panel.y.ticks)) + above if sideways else HEIGHT
 
 
 def _layers(panel: Panel, number: str, *, on_page: bool = False) -> Spec:
@@ -157,6 +165,9 @@ def _layers(panel: Panel, number: str, *, on_page: bool = False) -> Spec:
         "x": _channel("x", panel.x, x_limits, f"xLabels{number}"),
         "y": _channel("y", panel.y, y_limits, f"yLabels{number}"),
     }
+    if "cell" in kinds:
+        channels = {name: it | {"axis": it["axis"] | {"grid": False}}
+                    for name, it in channels.items()}  # fmt: skip
     for layer in layers:
         for name, channel in channels.items():
             layer["encoding"][name] = channel | layer["encoding"].get(name, {})
@@ -185,6 +196,8 @@ def _channel(field: str, axis: Axis, limits: tuple[float, float], labels: str) -
     if axis.ticks:
         shown["values"] = [position for position, _ in axis.ticks]
         shown["labelExpr"] = f"{labels}[datum.value]"
+        if axis.upright:
+            shown |= {"orient": "top", "labelAngle": -90, "labelOverlap": False}
     else:
         shown |= {"format": ".4~g", "tickCount": 5}
     return {"field": field, "type": "quantitative", "scale": scale, "axis": shown}
@@ -334,8 +347,39 @@ def _pointed(panel: Panel) -> list[Spec]:
     return [points]
 
 
+def _cells_filled() -> list[Spec]:
+    """Rectangles around their points, nearly touching, and what stands in them."""
+    room = 0.47
+    edges = {
+        "left": "datum.x - ",
+        "right": "datum.x + ",
+        "top": "datum.y - ",
+        "under": "datum.y + ",
+    }
+    placed = [{"calculate": f"{text}{room}", "as": name} for name, text in edges.items()]
+    scale = {"domain": [*range(len(SHADES))], "range": "ordinal"}
+    fill = {"field": "v", "type": "ordinal", "legend": None, "scale": scale}
+    rectangle = {
+        "transform": [*_only(k="cell"), *placed],
+        "mark": _mark("rect"),
+        "encoding": {"x": {"field": "left"}, "x2": {"field": "right"}, "y": {"field": "top"},
+                     "y2": {"field": "under"}, "fill": fill, "opacity": _opacity(1)},
+    }  # fmt: skip
+    chosen = {"reversed": {"lt": DARK}, "name": {"gte": DARK}}
+    texts = [
+        {
+            "transform": [*_only(k="cell"), {"filter": {"field": "v", **shades}}],
+            "mark": _mark("text", style=style, fontSize=10.5),
+            "encoding": {"text": {"field": "t"}, "opacity": _opacity(1)},
+        }
+        for style, shades in chosen.items()
+    ]
+    return [rectangle, *texts]
+
+
 LAYERS: dict[str, Callable[[], list[Spec]]] = {
     "bar": _bars,
+    "cell": _cells_filled,
     "path": _path,
     "line": lambda: _line("line", "linear"),
     "step": lambda: _line("step", "step-after"),
@@ -378,6 +422,8 @@ def _series_rows(series: Series, axis: Axis, limits: tuple[float, float]) -> Ite
         if along:
             row |= {"p": part, **({"m": 1} if index in marked else {})}
             row |= {"i": index} if series.kind == "path" else {}
+        elif series.kind == "cell":
+            row |= {"v": series.shades[index], "t": one_line(series.texts[index])}
         elif series.kind != "bar":
             row["hollow"] = int(series.hollow)
         if series.notes:
@@ -534,6 +580,7 @@ def _entry_layers(width: int, height: int) -> list[Spec]:
     layers = [
         rule(["band"], 12, 0.25),
         rule(["bar"], 12),
+        _shade_entries(layer),
         rule(["line", "step", "path", "interval"], 2),
         rule(["method"], 1.8, strokeDash=DASH),
         layer(["method"], dot, "x", color=COLOR, shape=SHAPE),
@@ -544,6 +591,13 @@ def _entry_layers(width: int, height: int) -> list[Spec]:
     ]
     _let_recur(layers, INK)  # the last style of all
     return layers
+
+
+def _shade_entries(layer: Callable[..., Spec]) -> Spec:
+    scale = {"domain": [*range(len(SHADES))], "range": "ordinal"}
+    fill = {"field": "s", "type": "ordinal", "legend": None, "scale": scale}
+    square = _mark("point", shape="square", size=170, opacity=1, strokeWidth=0)
+    return layer(["cell"], square, "x", fill=fill)
 
 
 def one_line(text: str, most: int = 70) -> str:

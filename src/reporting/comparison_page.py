@@ -7,10 +7,20 @@ from typing import Any
 from src.comparing.record import Comparison
 from src.reporting.figures import Figure, ended
 from src.reporting.page import FOOTER, Page, Section, Table, Verdict, render
-from src.reporting.tables import cells, flat, heading, notes, pair_heading, pairs, schedules
+from src.reporting.tables import (
+    cells,
+    flat,
+    heading,
+    notes,
+    pair_heading,
+    pairs,
+    saved,
+    schedules,
+)
 
 SHORT = {
     "ranking": "Ranking",
+    "looks": "Looks",
     "curves": "Curves",
     "sensitivity": "Learning rate",
     "budget": "Tuning",
@@ -61,7 +71,13 @@ def _verdict(comparison: Comparison) -> Verdict:
          doubt.text)
         for doubt in comparison.withheld
     ]  # fmt: skip
-    return Verdict(comparison.sentence or "This comparison holds no verdict.", reasons)
+    more = [comparison.basis, saved(comparison), *map(_still, comparison.missing)]
+    sentence = comparison.sentence or "This comparison holds no verdict."
+    return Verdict(sentence, reasons, [text for text in more if text])
+
+
+def _still(text: str) -> str:
+    return f"Not finished: still missing is {text}."
 
 
 def _tables(comparison: Comparison) -> Section:

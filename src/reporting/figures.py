@@ -23,12 +23,13 @@ from src.reporting.figures_numbers import (
 )
 from src.results.status import Status
 
-Kind = Literal["line", "step", "path", "contour", "points", "mark", "interval", "bar"]
+Kind = Literal["line", "step", "path", "contour", "points", "mark", "interval", "bar", "cell"]
 INK = 48  # the style of what belongs to no method: the last colour, the first marker and dash
 SHARE = (0.0, 1.03)
 LOWER, HIGHER = "lower is better", "higher is better"
 QUARTILES = (0.25, 0.5, 0.75)
 TARGETS = (2.0, 1.5, 1.2, 1.1, 1.0, 0.95, 0.9)
+MOST_PAIRS = 6  # of the figure of looks
 LENGTHS = (0.1, 0.2, 0.5, 0.75, 1.0)
 
 
@@ -42,6 +43,7 @@ class Axis:
         mark: the position of a line across the panel.
         limits: lowest and highest position; None takes them from the values.
         better: which way is better, in words; nothing where neither is.
+        upright: whether the categories of an x axis stand above it, each from bottom to top.
     """
 
     label: str
@@ -51,6 +53,7 @@ class Axis:
     mark: float | None = None
     limits: tuple[float, float] | None = None
     better: str = ""
+    upright: bool = False
 
     @property
     def title(self) -> str:
@@ -67,6 +70,7 @@ class Series:
         style: the number of its colour, dashes and marker.
         hollow: drawn as minor: not completed, not tuned, single runs behind their mean.
         notes: a text for each point, shown under the pointer.
+        shades, texts: of cells: how strongly each is filled, 0 most, and what stands in it.
     """
 
     name: str
@@ -78,6 +82,8 @@ class Series:
     high: Sequence[float] = ()
     hollow: bool = False
     notes: Sequence[str] = ()
+    shades: Sequence[int] = ()
+    texts: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,10 @@ class Panel:
 
 @dataclass(frozen=True)
 class Key:
-    """What a kind of mark means, in the legend. `band` is the area of a line."""
+    """What a kind of mark means, in the legend. `band` is the area of a line.
+
+    The style of a cell is its shade.
+    """
 
     kind: Kind | Literal["band"]
     text: str
@@ -182,13 +191,16 @@ def _series_of(comparison: Comparison, make: Callable[[str, int], Series | None]
 
 def ranking(comparison: Comparison) -> Figure:
     cost = Cost(comparison.metric, comparison.direction == Direction.MAXIMIZE)
+    ends = "interval, which holds for all pairs and looks together; hollow: undecided"
+    if not comparison.by_looks:
+        ends = "95% bootstrap interval; hollow: undecided, by the interval or by the test"
     return _figure(
         comparison,
         "ranking",
         "Ranking",
         "Left: runs on fresh seeds (small), the mean and its 95% bootstrap interval (large); "
         "hollow: the method's untuned defaults. Right: differences between paired runs with their "
-        "95% bootstrap interval; hollow: undecided, by the interval or by the test.",
+        f"{ends}.",
         [_results(comparison, cost), *_differences(comparison, cost)],
         keys=(
             Key("points", "a run on a fresh seed", hollow=True),
@@ -240,6 +252,35 @@ def _differences(comparison: Comparison, cost: Cost) -> list[Panel]:
     x_axis = Axis(label, mark=0.0, better=f"{side} 0 the first is better")
     y_axis = Axis("", ticks=tuple(ticks), reverse=True)
     return [Panel("Differences between pairs", x_axis, y_axis, series)]
+
+
+def looks(comparison: Comparison) -> Figure:
+    """How the intervals of the pairs narrowed that were open longest."""
+    seen: dict[tuple[str, str], list[tuple[float, ...]]] = {}
+    for look in comparison.looks:
+        for pair in look.pairs:
+            numbers = tuple(map(_number, (pair.difference, pair.low, pair.high)))
+            if np.isfinite(numbers).all():
+                seen.setdefault((pair.a, pair.b), []).append((float(look.seeds), *numbers))
+    longest = sorted(
+        (pair for pair in seen if len(seen[pair]) > 1), key=lambda pair: -len(seen[pair])
+    )
+    name = f"difference in {comparison.metric.replace('_', ' ')}"
+    panels = []
+    for a, b in longest[:MOST_PAIRS]:
+        x, y, low, high = map(list, zip(*seen[a, b], strict=True))
+        style = comparison.methods.index(a) if a in comparison.methods else 0
+        line = Series(f"{a} − {b}", style, "line", x, y, low, high)
+        panels.append(Panel(f"{a} − {b}", Axis("seeds", log=True), Axis(name, mark=0.0), [line]))
+    caption = (
+        "The difference of each pair that went on after its first look, and the interval of each "
+        "look (band), which holds for all looks and pairs together. A pair ends where the test "
+        "tells it apart from 0, or where the band lies within the margin"
+    )
+    if comparison.margin.value is not None:
+        caption += f" of ±{comparison.margin.value:.3g}"
+    keys = (Key("line", "difference"), Key("band", "interval of the look"))
+    return _figure(comparison, "looks", "Looks", f"{caption}.", panels, keys=keys)
 
 
 def cost_axis(cost: Cost, log: bool) -> Axis:
@@ -487,7 +528,7 @@ def target(comparison: Comparison) -> Figure:
     if goal.value is not None:
         metric = goal.metric.replace("_", " ").replace("val", "validation")
         reference = comparison.reference or "a method"
-        whose = "was given" if goal.given else f"is the median final value of {reference}"
+        whose = "was given" if goal.given else f"is where the runs of {reference} end"
         caption = (
             f"The share of runs that have reached a {metric} of {goal.value:.4g} by then; the "
             f"target {whose}. A curve that ends below 1 leaves out runs that never got there."
@@ -709,5 +750,6 @@ def _by_length(comparison: Comparison) -> dict[str, list[float]]:
 
 
 BUILDERS = (
-    ranking, curves, learning_rate, budget, trials, target, importance, slices, stability,
+    ranking,
+    looks, curves, learning_rate, budget, trials, target, importance, slices, stability,
 )  # fmt: skip

@@ -20,8 +20,9 @@ from src.reporting.tables import csv_text
 
 HERE = Path(__file__).parent
 TEXTUAL = {"method", "pair", "verdict", "good range", "setting", "value", "time", "event", "detail",
-           "run", "status", "trial", "test"}  # fmt: skip
-VERDICTS = {"better", "worse", "undecided"}
+           "run", "status", "trial", "steps to the target", "seconds to the target", "problem",
+           "metric", "verdict there", "beyond them"}  # fmt: skip
+VERDICTS = {"better", "worse", "equivalent", "undecided"}
 FOOTER = (
     "Point at a figure to read values; hold Ctrl and turn the wheel to zoom, drag to move, "
     "double-click to go back; press a method in a legend to dim the others. The same figures lie "
@@ -74,10 +75,11 @@ class Section:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A sentence, and (check, text) of each reason to withhold it."""
+    """A sentence, (check, text) of each reason to withhold it, and what it rests on."""
 
     sentence: str
     reasons: Sequence[tuple[str, str]] = ()
+    basis: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,7 @@ def _entry(text: str, style: int, key: Key, *, method: bool = True) -> dict[str,
         "color": style % len(charts.COLORS),
         "dash": style % len(charts.DASHES),
         "line": key.kind in ("line", "step", "path", "interval"),
+        "shade": style if key.kind == "cell" else None,
         "thick": key.kind if key.kind in ("band", "bar") else "",
         "marker": marker if method or key.kind in ("points", "mark", "interval") else "",
         "hollow": key.hollow,

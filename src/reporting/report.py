@@ -7,12 +7,15 @@ from pathlib import Path
 
 import vl_convert
 
+from src.comparing.overall import Overall
+from src.comparing.overall import write as write_record
 from src.comparing.record import FILE, Comparison, read
 from src.errors import InputError
 from src.files import write_whole
-from src.reporting import charts
+from src.reporting import charts, figures_overall, tables_overall
 from src.reporting.comparison_page import page
 from src.reporting.figures import Figure, figures
+from src.reporting.overall_page import page as overall_page
 from src.reporting.run_page import read_runs, runs_page
 from src.reporting.tables import write_tables
 
@@ -76,6 +79,24 @@ def _write(comparison: Comparison, folder: Path) -> Path:
     save(drawn, folder / "figures")
     path = folder / "report.html"  # written last: where it exists, nothing is missing
     write_whole(path, page(comparison, drawn).encode())
+    return path
+
+
+def write_overall(overall: Overall, folder: Path) -> Path:
+    """Write the record, `report.html`, `figures/` and the tables over several problems.
+
+    Raises:
+        InputError: the folder can't be written.
+    """
+    drawn = figures_overall.figures(overall)
+    path = folder / "report.html"
+    try:
+        write_record(overall, folder)
+        tables_overall.write_tables(overall, folder)
+        save(drawn, folder / "figures")
+        write_whole(path, overall_page(overall, drawn).encode())
+    except OSError as error:
+        raise InputError(f"{folder}: {error.strerror or error}") from error
     return path
 
 

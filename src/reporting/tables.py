@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from src.comparing.record import UNSHOWABLE, Comparison, Reached, Row, Summary
+from src.comparing.record import UNSHOWABLE, Comparison, Reached, Row, Speed, Summary
+from src.comparing.words import metric_name, speed, verdict
 from src.console import stdout
 from src.files import write_whole
 from src.metrics import Direction, quantity
@@ -51,9 +52,18 @@ LATEX = {
 
 
 ARROWS = "↓: less is better; ↑: more is better"
-LEFT = ("method", "pair", "verdict", "test")  # columns of words
-TEXTS = ("method", "kind", "metric", "direction", "a", "b", "test", "verdict")
-WHOLE = ("rank", "n", "diverged", "seeds_to_settle")  # and numbers of runs that reached the target
+LEFT = (
+    "method",
+    "pair",
+    "problem",
+    "verdict",
+    "steps to the target",
+    "seconds to the target",
+)  # columns of words
+TEXTS = ("method", "kind", "metric", "direction", "a", "b", "test", "verdict", "steps_verdict",
+         "seconds_verdict", "problem", "doubt", "withheld", "unbeaten")  # fmt: skip
+WHOLE = ("rank", "n", "diverged", "seeds_to_settle", "wins", "ties", "losses", "unbeaten_on",
+         "reached")  # fmt: skip
 
 
 def quantities(comparison: Comparison) -> dict[str, str]:
@@ -92,9 +102,8 @@ def notes(comparison: Comparison, names: Iterable[str]) -> list[str]:
     """What explains the marks and words of a heading."""
     text = comparison.timing.text or "not measured"
     dagger = f"† seconds may not be compared: {text}"
-    pair = "difference and verdict: of the first method against the second"
     marked, paired = (any(word in name for name in names) for word in ("†", "difference in"))
-    return [ARROWS, *([dagger] if marked else []), *([pair] if paired else [])]
+    return [ARROWS, *([dagger] if marked else []), *(pair_notes(comparison) if paired else [])]
 
 
 def cells(comparison: Comparison) -> list[list[str]]:
@@ -162,32 +171,65 @@ def rounded(value: float | None, std: float | None) -> str:
     return text.replace("-", "−")
 
 
-PAIRS = ("pair", "verdict", "difference", "95% interval", "p (Holm)", "effect",
-         "could have found", "seeds to settle", "test")  # fmt: skip
-
-
 def pair_heading(comparison: Comparison) -> list[str]:
-    """PAIRS, with the metric whose difference it is."""
-    difference = f"difference in {_directed(comparison)[comparison.metric]}"
-    return [difference if name == "difference" else name for name in PAIRS]
+    """The heading of `pairs`, with the metric whose difference it is."""
+    names = ["pair", "verdict", f"difference in {_directed(comparison)[comparison.metric]}"]
+    names.append("interval" if comparison.by_looks else "95% interval")
+    names += [f"{by} to the target" for by in _measured(comparison)]
+    return [*names, "p (corrected)", "seeds", *(["would settle it"] if _open(comparison) else [])]
+
+
+def _measured(comparison: Comparison) -> list[str]:
+    """In what it was measured how soon a target is reached: steps, seconds."""
+    speeds = (speed.by for pair in comparison.pairs for speed in pair.speeds)
+    return [*dict.fromkeys(speeds)]
+
+
+def _open(comparison: Comparison) -> bool:
+    return any(pair.seeds_to_settle for pair in comparison.pairs)
+
+
+def pair_notes(comparison: Comparison) -> list[str]:
+    """What the columns of the pairs mean."""
+    texts = ["difference and verdict: of the first method against the second"]
+    margin = comparison.margin
+    if margin.value is not None:
+        of = f" = {margin.value:.3g}" if margin.text.endswith("%") else ""
+        texts.append(f"equivalent: surely within the margin of {margin.text}{of}")
+    if comparison.by_looks:
+        texts.append("each interval holds for all pairs and all looks together, in 95% of "
+                     "comparisons")  # fmt: skip
+    if "steps" in _measured(comparison) and comparison.target.value is not None:
+        name = metric_name(comparison.target.metric)
+        texts.append(
+            f"to the target: what the first method takes of what the second takes to a {name} of "
+            f"{comparison.target.value:.4g}, with its interval; runs that never reach it count as "
+            "slower than any that do; between two evaluations the curve is taken as straight"
+        )
+    if _open(comparison):
+        texts.append("would settle it: about as many seeds as would probably show a difference, or "
+                     "that it is within the margin")  # fmt: skip
+    return texts
 
 
 def pairs(comparison: Comparison) -> list[list[str]]:
-    """A row of text for each pair, as headed by PAIRS."""
+    """A row of text for each pair, as `pair_heading` heads it."""
     rows = []
     for pair in comparison.pairs:
-        wide = None if pair.low is None or pair.high is None else (pair.high - pair.low) / 2
+        bounded = pair.low is not None and pair.high is not None
+        wide = (
+            (pair.high - pair.low) / 2 if pair.low is not None and pair.high is not None else None
+        )
         low, high = (rounded(end, wide) for end in (pair.low, pair.high))
         rows.append([
             f"{pair.a} against {pair.b}",
-            pair.verdict,
+            verdict(pair),
             rounded(pair.difference, wide),
-            f"{low} to {high}",
+            f"{low} to {high}" if bounded else "–",
+            *(speed(pair, by) for by in _measured(comparison)),
             _maybe(pair.p_holm, "{:.2g}"),
-            _maybe(pair.effect, "{:.2f}"),
-            _maybe(pair.detectable, "{:.2g}"),
-            _maybe(pair.seeds_to_settle, "{:d}"),
-            pair.test or "–",
+            _maybe(pair.n, "{:d}"),
+            *([_maybe(pair.seeds_to_settle, "{:,d} seeds")] if _open(comparison) else []),
         ])  # fmt: skip
     return rows
 
@@ -195,9 +237,16 @@ def pairs(comparison: Comparison) -> list[list[str]]:
 def flat_pairs(comparison: Comparison) -> list[list[Any]]:
     """The pairs with unrounded numbers, heading first; differences are a - b."""
     names = ["a", "b", "metric", "direction", "n", "difference", "low", "high", "test", "p",
-             "p_holm", "effect", "detectable", "seeds_to_settle", "verdict"]  # fmt: skip
+             "p_holm", "effect", "detectable", "seeds_to_settle", "verdict",
+             "within_margin"]  # fmt: skip
     about = {"metric": comparison.metric, "direction": comparison.direction}
     facts = [{**pair.model_dump(), **about} for pair in comparison.pairs]
+    for by in _measured(comparison):
+        speeds = [pair.speed(by) or Speed() for pair in comparison.pairs]
+        for key in ("ratio", "low", "high", "p_holm", "verdict"):
+            names.append(f"{by}_{key}")
+            for fact, found in zip(facts, speeds, strict=True):
+                fact[f"{by}_{key}"] = getattr(found, key)
     return [names, *([fact[name] for name in names] for fact in facts)]
 
 
@@ -247,17 +296,6 @@ def schedules(comparison: Comparison) -> str:
     return f"Each method had its own schedule: {'; '.join(parts)}."
 
 
-def print_protocol(settings: Mapping[str, Any], console: Console | None = None) -> None:
-    """Print the settings that all methods share, a line for each group."""
-    groups: dict[str, list[str]] = {}
-    for key, setting in settings.items():
-        group, _, name = key.removeprefix("method.").partition(".")
-        groups.setdefault(group, []).append(f"{name}={setting}" if name else str(setting))
-    console = console or stdout()
-    for group, values in groups.items():
-        console.print(f"{group}: {' '.join(values)}", markup=False)
-
-
 def print_verdict(comparison: Comparison, console: Console | None = None) -> None:
     """Print the table, the pairs and the sentence."""
     console = console or stdout()
@@ -265,14 +303,29 @@ def print_verdict(comparison: Comparison, console: Console | None = None) -> Non
     _print_first(console, heading(comparison), cells(comparison), None if wide else 6)
     if comparison.pairs:
         console.print()
-        _print_first(console, pair_heading(comparison), pairs(comparison), None if wide else 5)
-    for note in notes(comparison, heading(comparison)):
+        _print_first(console, pair_heading(comparison), pairs(comparison), None if wide else 4)
+    paired = pair_heading(comparison) if comparison.pairs else []
+    for note in notes(comparison, [*heading(comparison), *paired]):
         console.print(note, markup=False)
     if text := schedules(comparison):
         console.print(text, markup=False)
     for doubt in comparison.withheld:
         console.print(f"withheld: {doubt.text}", markup=False)
     console.print(f"\n{comparison.sentence}", style="bold", markup=False)
+    for text in (comparison.basis, saved(comparison)):
+        if text:
+            console.print(text, markup=False)
+    for text in comparison.missing:
+        console.print(f"still missing: {text}", markup=False)
+
+
+def saved(comparison: Comparison) -> str:
+    """What ending at a look saved; empty where it saved nothing."""
+    most, looks = comparison.most_runs, comparison.looks
+    if most is None or not looks or not looks[-1].runs < most or comparison.missing:
+        return ""
+    return (f"{looks[-1].runs:,} runs of tuned methods were enough; all methods on all planned "
+            f"seeds would have been {most:,}.")  # fmt: skip
 
 
 def _print_first(
@@ -338,17 +391,29 @@ def write_tables(comparison: Comparison, folder: Path) -> None:
     }
     above = [f"Withheld: {line(doubt.text)}" for doubt in comparison.withheld]
     for name, ((names, *rows), values) in tables.items():
-        if not rows:  # a single method has no pairs
-            continue
-        below = notes(comparison, names)
-        written = {
-            "tex": latex(names, rows, [*below, *above]).encode(),
-            "md": markdown(names, rows, above, below).encode(),
-            "csv": csv_text(values).encode(),
-            "parquet": parquet(values),
-        }
-        for suffix, content in written.items():
-            write_whole(folder / f"{name}.{suffix}", content)
+        if rows:  # a single method has no pairs
+            write_table(folder, name, names, rows, values, above, notes(comparison, names))
+
+
+def write_table(
+    folder: Path, name: str, names: Sequence[str], rows: Sequence[Sequence[str]],
+    values: Sequence[Sequence[Any]], above: Sequence[str] = (), below: Sequence[str] = (),
+) -> None:  # fmt: skip
+    """Write a table as LaTeX, Markdown, CSV and Parquet.
+
+    Args:
+        rows: of texts, headed by `names`, for people.
+        values: unrounded, heading first, for programs.
+        above, below: notes.
+    """
+    written = {
+        "tex": latex(names, rows, [*below, *above]).encode(),
+        "md": markdown(names, rows, above, below).encode(),
+        "csv": csv_text(values).encode(),
+        "parquet": parquet(values),
+    }
+    for suffix, content in written.items():
+        write_whole(folder / f"{name}.{suffix}", content)
 
 
 def latex(names: Sequence[str], rows: Iterable[Sequence[str]], below: Iterable[str] = ()) -> str:

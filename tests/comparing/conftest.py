@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from src.comparing.record import Run, Search
+from src.comparing.protocol import Protocol
+from src.comparing.record import Comparison, Run, Search
+from src.metrics import DIRECTIONS, direction_of
 from tests.helpers import Session
 
 SMALL = ("methods=[sgd,adam]", "model=logreg", "trainer.epochs=1", "trainer.threads=1",
@@ -76,14 +78,16 @@ def made_plan(metric: str = "test_loss", **changes: Any) -> Any:
     hydra = SimpleNamespace(runtime=SimpleNamespace(choices=choices))
     settings = {"objective.metric": "val_loss"}
     protocol = {
-        "metric": metric, "reference": None, "target": None, "seeds": 2, "searches": 1,
-        "first_seed": 1000, "max_bad": 0.5, "n_trials": 1,
+        "name": None, "metric": metric, "reference": None, "target": None, "seeds": 2,
+        "searches": 1, "first_seed": 1000, "max_bad": 0.5, "n_trials": 1, "n_jobs": 1, "widen": 0,
+        "looks": [10, 20], "seconds": None, "margin": "5%",
     }  # fmt: skip
     methods = changes.pop("methods", ("a", "b", "c"))
     return SimpleNamespace(
-        methods=methods, protocol=SimpleNamespace(**{**protocol, **changes}), name="n",
+        methods=methods, protocol=Protocol(**{**protocol, **changes}), name="n",
         configs={methods[0]: SimpleNamespace(hydra=hydra)}, hash=lambda: "h",
-        settings=lambda: settings, directions={"loss": "minimize", "accuracy": "maximize"},
+        settings=lambda: settings, direction=direction_of(metric), directions=dict(DIRECTIONS),
+        problem="digits with mlp",
     )  # fmt: skip
 
 
@@ -101,6 +105,25 @@ def made_run(
 
 
 def made_search(method: str, search: int = 0, **more: Any) -> Search:
-    trial = {"number": 0, "state": "complete", "cost": 1.0, "params": {}}
-    made = {"method": method, "search": search, "space": {}, "trials": [trial], "shared_hash": "x"}
+    trials = [{"number": n, "state": "complete", "cost": 1.0, "params": {}} for n in range(4)]
+    made = {"method": method, "search": search, "space": {}, "trials": trials, "shared_hash": "x"}
     return Search.model_validate({**made, **more})
+
+
+def made_problem(values: dict[str, Any], metric: str = "test_loss", **more: Any) -> Comparison:
+    """A finished comparison of methods with these values, one per seed; None is diverged.
+
+    A row of the learning curve is a hundred steps; it ends at the value.
+    """
+    direction = "maximize" if metric.endswith("accuracy") else "minimize"
+    curves = more.pop("curves", {})
+    runs = []
+    for method, numbers in values.items():
+        for seed, value in enumerate(numbers, 1000):
+            curve = curves.get(method, [value])
+            rows = [
+                {"step": 100 * n, "samples": n, "val_loss": it} for n, it in enumerate(curve, 1)
+            ]
+            runs.append(made_run(method, seed, value, rows=rows))
+    made = {"name": "one", "metric": metric, "direction": direction, "methods": [*values]}
+    return Comparison.model_validate({**made, "runs": runs, **more})

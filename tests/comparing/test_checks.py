@@ -1,12 +1,17 @@
 """Each doubt on a made-up case, and not on its twin that differs in that alone."""
 
+import math
 from typing import Any
 
 import pytest
+import torch
 
 from src.comparing import checks
+from src.comparing.guess import constant_guess
 from src.comparing.record import Doubt, Pair, Search, Trial
 from src.comparing.searching import widened
+from src.metrics import Direction
+from tests.comparing.conftest import made_run
 
 
 def trial(number: int, state: str = "complete", cost: float = 1.0, **params: float) -> Trial:
@@ -266,7 +271,8 @@ def test_doubts_of_all_kinds():
     found = checks.doubts([bad, search("sgd")], lost, {"a": [1.0], "b": [1.0]}, 0.5)
     assert named(found) == [
         ("edge", "momentum"), ("under-tuned", "momentum"), ("bad trials", "momentum"),
-        ("budget", None), ("protocol", None), ("saturated", None),
+        ("budget", None), ("protocol", None), ("saturated", None), ("few trials", "momentum"),
+        ("few trials", "sgd"),
     ]  # fmt: skip
     assert "2 of 3 trials" in found[2].text
     assert all(one.text for one in found)
@@ -280,3 +286,65 @@ def test_saturated_on_average():
     assert checks.saturated({"a": [0.9994], "b": [1.0]}) == []
     (doubt,) = checks.saturated({"a": [1.0], "b": [1.0], "c": [0.5]})
     assert doubt.text.startswith("a, b all reach an accuracy of 99.95% or more")
+
+
+def test_too_few_complete_trials():
+    """Three of four trials were complete: of three a winner is hardly chosen."""
+    few = search("a", trials=[trial(n) for n in range(3)] + [trial(3, "pruned")])
+    enough = search("b", trials=[trial(n) for n in range(4)])
+    (doubt,) = checks.too_few_complete([few, enough])
+    assert (doubt.method, "best of 3 complete trials" in doubt.text) == ("a", True)
+    assert "protocol.n_trials" in doubt.text
+
+
+@pytest.mark.parametrize(
+    ("tuned", "default", "complete", "failed"),
+    [
+        (1.0, 2.0, 4, False),
+        (2.0, 1.0, 20, True),
+        (1.0, 1.0, 9, True),  # the default won, of too few trials to say that it is good
+        (1.0, 1.0, 10, False),
+        (1.04, 1.0, 10, False),  # within the margin
+        (1.06, 1.0, 10, True),
+    ],
+)
+def test_a_winner_no_better_than_the_default(
+    tuned: float, default: float, complete: int, failed: bool
+):
+    runs = [made_run("a", seed, tuned) for seed in (0, 1, 2)]
+    runs += [made_run("a", seed, default, "default") for seed in (0, 1)]
+    searches = [search("a", trials=[trial(n) for n in range(complete)])]
+    found = checks.failed(["a"], searches, runs, Direction.MINIMIZE, 0.05)
+    assert [doubt.check for doubt in found] == ["failed search"] * failed
+    mirrored = [run.model_copy(update={"value": -run.value}) for run in runs]
+    found = checks.failed(["a"], searches, mirrored, Direction.MAXIMIZE, 0.05)
+    assert len(found) == failed
+
+
+def test_defaults_and_winners_are_compared_on_the_same_seeds():
+    """Beyond the default's seed 0 the winner is far worse, which says nothing of the default."""
+    runs = [made_run("a", 0, 1.0), made_run("a", 1, 9.0), made_run("a", 0, 2.0, "default"),
+            made_run("a", 1, None, "default")]  # fmt: skip
+    assert checks.failed(["a"], [search("a")], runs, Direction.MINIMIZE, 0.0) == []
+    assert checks.failed(["a"], [search("a")], runs[:2], Direction.MINIMIZE, 0.0) == []
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "failed"),
+    [("test_accuracy", 0.185, True), ("test_accuracy", 0.2, False), ("test_loss", 2.1, True),
+     ("test_loss", 2.0, False)],
+)  # fmt: skip
+def test_a_winner_like_a_constant_guess(metric: str, value: float, failed: bool):
+    """Of ten classes: a new user's winner of 18.5% had saved less than a tenth of the error."""
+    guess = {"loss": 2.3026, "accuracy": 0.1}
+    found = checks.constant(["a"], [made_run("a", 0, value)], metric, guess)
+    assert [doubt.check for doubt in found] == ["no better than a guess"] * failed
+    assert checks.constant(["a"], [made_run("a", 0, value)], metric, {}) == []
+
+
+def test_the_constant_guess():
+    """Three quarters of one class: 0.75 right, and the entropy 0.562 of that coin."""
+    guess = constant_guess(torch.tensor([0, 0, 0, 1]))
+    assert guess["accuracy"] == 0.75
+    assert guess["loss"] == pytest.approx(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)))
+    assert constant_guess(torch.tensor([0.5, 1.0])) == {}

@@ -14,6 +14,7 @@ from src.comparing.conduct import Job, OtherProcesses, jobs, train
 from src.comparing.ledger import Ledger
 from src.comparing.protocol import Plan, plan
 from src.comparing.record import Run, Search, Trial
+from src.comparing.sequential import Need
 from src.composing import register
 from tests.comparing.conftest import made_plan
 from tests.helpers import Session, result, rows
@@ -65,13 +66,18 @@ def test_jobs_take_turns() -> None:
         Search(method=method, search=search, trials=[pruned, *trials])
         for search in (0, 1) for method in ("a", "b")
     ]  # fmt: skip
-    made = jobs(made_plan(methods=("a", "b"), seeds=2, searches=2, first_seed=300), searches)
+    asked = made_plan(methods=("a", "b"), seeds=2, searches=2, first_seed=300)
+    made = jobs(asked, searches, Need(("a", "b"), 2, 2))
     best = {"lr": 1.0}
     turn = [("a", "tuned", 0, best), ("b", "tuned", 0, best), ("a", "tuned", 1, best),
             ("b", "tuned", 1, best), ("a", "default", 0, {}), ("b", "default", 0, {})]  # fmt: skip
     assert [(one.method, one.kind, one.search, one.params) for one in made] == turn * 2
     assert [one.seed for one in made] == [300] * 6 + [301] * 6
     assert len({one.folder_name for one in made}) == 12
+    later = jobs(asked, searches, Need(("b",), 1, 3), first=False)  # who is open, on more seeds
+    assert [(one.method, one.kind, one.search, one.seed) for one in later] == [
+        ("b", "tuned", 0, seed) for seed in (300, 301, 302)
+    ]
 
 
 def test_what_a_run_is_told_and_what_is_kept(
@@ -252,3 +258,21 @@ def test_a_run_that_diverged_has_no_value(
     assert row.value == row.test_loss == kept
     assert row.test_accuracy == (0.9 if kept else None)
     assert row.status == ("completed" if kept else "diverged")
+
+
+def test_a_run_of_another_comparison_is_copied(
+    counted: list[Path], tmp_path: Path, asked: Plan
+) -> None:
+    """It is the same run, so it isn't trained again; a run of other settings is."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second, tmp_path / "third"):
+        folder.mkdir()
+        (folder / "protocol.json").write_text("{}")
+    row = train(asked, JOB, first, Ledger(first))
+    again = train(asked, JOB, second, Ledger(second))
+    assert len(counted) == 1
+    assert again.value == row.value
+    assert Path(again.folder).parent.parent == second
+    longer = plan([*OVERRIDES, "trainer.epochs=1"])
+    train(longer, JOB, tmp_path / "third", Ledger(tmp_path))
+    assert len(counted) == 2

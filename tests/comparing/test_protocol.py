@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from src.comparing import outlook
 from src.comparing.conduct import Job
 from src.comparing.ledger import Ledger
 from src.comparing.protocol import plan
+from src.comparing.record import Search, Trial
 from src.composing import register
 from src.config import PROJECT
 from src.errors import InputError
@@ -72,7 +74,8 @@ def test_studies_are_shared_by_comparisons_that_search_alike() -> None:
     assert asked.study("adam", 0) == wider.study("adam", 0)
     assert len({asked.study("adam", 0), asked.study("adam", 1), asked.study("adamw", 0)}) == 3
     assert asked.study("adam", 0) != plan([METHODS, "trainer.epochs=3"]).study("adam", 0)
-    assert asked.study("adam", 0) != plan([METHODS, "protocol.n_trials=3"]).study("adam", 0)
+    longer = plan([METHODS, "protocol.n_trials=32"])  # which begins as the shorter one does
+    assert asked.study("adam", 0) == longer.study("adam", 0)
     other = plan([METHODS, "optimizer.weight_decay=0.1"])  # a setting of the method's own
     assert asked.study("adam", 0) != other.study("adam", 0)
 
@@ -230,3 +233,63 @@ def test_methods_of_ones_own_are_found_where_the_command_line_says(tmp_path: Pat
     (tmp_path / "sweeps" / "sgd.yaml").write_text(text)
     with pytest.raises(InputError, match="sweeps=sgd: there are two"):
         plan(["methods=[adam,sgd]", where])
+
+
+def test_settings_of_a_method_without_files() -> None:
+    """Two of one method, named after what differs or as one likes; what is fixed isn't searched."""
+    made = plan(["methods=[adam,{adam:{eps:1e-3}},{adam:{lr:0.1,name:fast}}]"])
+    assert made.methods == ("adam", "adam-eps=0.001", "fast")
+    assert made.sweeps == dict.fromkeys(made.methods, "adam")
+    assert [made.job(name).optimizer.eps for name in made.methods] == [1e-8, 1e-3, 1e-8]
+    assert "optimizer.lr" in made.spaces["adam-eps=0.001"]
+    assert "optimizer.lr" not in made.spaces["fast"]
+    assert len({made.study(name, 0).rpartition("-")[2] for name in made.methods}) == 3
+    warm = plan(["methods=[sgd,{sgd:{scheduler.warmup_steps:10}}]"])
+    assert warm.job(warm.methods[1]).scheduler.warmup_steps == 10
+    assert warm.job("sgd").scheduler.warmup_steps == 0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["methods=[sgd,{adam:{}}]"], "must have a setting, as in"),
+        (["methods=[sgd,{adam:{eps:1},sgd:{lr:1}}]"], "must be a name, or one with settings"),
+        (["methods=[sgd,{mine:{eps:1}}]"], "methods: mine: no such file"),
+        (["methods=[sgd,{sgd:{name:sgd,lr:1}}]"], "must be two different methods or more"),
+        (["methods=sgd,adam"], r"a comparison takes a list, methods=\[...\]"),
+        (["protocol.looks=[20,10]"], "must be growing numbers of seeds"),
+        (["protocol.looks=[4]"], "the last must be 6 or more"),
+        (["protocol.margin=-1"], r"protocol\.margin=-1\.0: must be a share"),
+        (["protocol.margin=much"], "protocol.margin=much: must be a share"),
+        (
+            ["protocol.seeds=some"],
+            r"^protocol\.seeds=some: must be a whole number from 2 on, or auto",
+        ),
+        (["protocol.searches=0"], r"^protocol\.searches=0: must be a whole number from 1 on"),
+    ],
+)
+def test_what_else_is_refused(overrides: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        plan([METHODS, *overrides])
+
+
+def test_the_plan_in_words() -> None:
+    """Trials and the least and most runs, by hand: 2 methods, winners and defaults."""
+    told = [*outlook.lines(plan([METHODS, "protocol.n_trials=5"]))]
+    assert told[0] == "Which of adam and adamw ends with the lower test loss, on digits with mlp?"
+    assert "1 search of 5 trials: 10 trials in all" in told[1]
+    assert "10 fresh seeds" in told[2]
+    assert "40 runs. Winners" in told[2]
+    assert "20, 40, 80 and 160: 340 runs at most" in told[2]
+    fixed = [*outlook.lines(plan([METHODS, "protocol.seeds=3"]))]
+    assert "trained on 3 fresh seeds: 12 runs." in fixed[2]
+
+
+def test_the_time_left() -> None:
+    """Ten seconds a run, by one complete trial; 9 trials more, then 40 to 340 runs."""
+    made = plan([METHODS, "protocol.n_trials=5"])
+    assert outlook.left(made, [], 0) == ""
+    trial = Trial(number=0, state="complete", seconds=10.0)
+    done = [Search(method=name, trials=[trial]) for name in made.methods]
+    assert outlook.left(made, done, 0) == "about 7 minutes to 57 minutes left"
+    assert outlook.left(made, done[:1], 0) == "about 8 minutes to 58 minutes left"

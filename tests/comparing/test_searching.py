@@ -19,7 +19,7 @@ from src.comparing import searching
 from src.comparing.ledger import Ledger
 from src.comparing.protocol import Plan, plan
 from src.comparing.record import Search, Trial
-from src.comparing.searching import Searches, read_search, widened
+from src.comparing.searching import Searches, first_trials, read_search, widened
 from src.composing import register
 from src.errors import InputError
 from src.sweeping import storage
@@ -367,7 +367,7 @@ def studies(asked: Plan, tmp_path_factory: pytest.TempPathFactory) -> Plan:
 @pytest.mark.parametrize(("direction", "sign"), [("minimize", 1), ("maximize", -1)])
 def test_what_is_read_of_a_search(studies: Plan, direction: str, sign: int) -> None:
     """A cost is lower where a trial is better; trials that were made good leave no trace."""
-    found = read_search(studies, "adam", 1, direction)
+    found = read_search(with_protocol(studies, n_trials=5), "adam", 1, direction)
     assert (found.method, found.search, found.study) == ("adam", 1, direction)
     trials = found.trials
     assert [one.number for one in trials] == [0, 1, 2, 3, 4, 5]
@@ -391,6 +391,14 @@ def test_what_is_read_of_a_search(studies: Plan, direction: str, sign: int) -> N
     best = searching.checks.best(trials)
     assert best is not None
     assert best.number == (0 if direction == "minimize" else 1)
+
+
+def test_a_longer_study_is_read_as_far_as_asked() -> None:
+    """A search of two trials is the beginning of one of four; what failed between is kept."""
+    trials = [Trial(number=n, state="complete", counted=n != 1) for n in range(5)]
+    assert [trial.number for trial in first_trials(trials, 2)] == [0, 1, 2]
+    assert first_trials(trials, 4) == first_trials(trials, 9) == trials
+    assert first_trials([], 3) == []
 
 
 def test_searches_share_all_but_what_is_the_methods_own(studies: Plan) -> None:

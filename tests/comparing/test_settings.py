@@ -42,7 +42,8 @@ def check(found: dict[str, Any], folder: Path, metric: str) -> None:
         assert line[metric]["mean"] == pytest.approx(means[line["method"]])
     words = {"val": "validation", "train": "training", "test": "test"}
     part, _, kind = metric.partition("_")
-    heading = (folder / "table.md").read_text().splitlines()[0].replace("\\", "")
+    lines = (folder / "table.md").read_text().splitlines()
+    heading = next(line for line in lines if line.startswith("| rank")).replace("\\", "")
     arrow = "↑" if maximize else "↓"
     assert heading.count(f"| {words[part]} {kind} {arrow} |") == 1
     assert f"Results on the {words[part]} set" in (folder / "report.html").read_text()
@@ -155,7 +156,7 @@ def test_nothing_is_left_in_the_way_of_another_try(compared: Compared) -> None:
     events = [json.loads(line) for line in (folder / "ledger.jsonl").read_text().splitlines()]
     assert len(events) == 2 + 8
     assert found["name"] == "mine"
-    with pytest.raises(InputError, match=r"holds another comparison: .*\.seeds was 2, is 3"):
+    with pytest.raises(InputError, match=r"at 2 seeds, have spent all of the 5%"):
         compared("protocol.name=mine", "protocol.seeds=3")
 
 

@@ -155,26 +155,55 @@ def test_parquet_keeps_types(comparison: dict[str, Any]) -> None:
 def test_pairs(comparison: dict[str, Any]) -> None:
     """The difference and its interval to the second digit of the interval's half width, 0.0125."""
     assert tables.pairs(made(comparison)) == [
-        ["b against a", "undecided", "−0.012", "−0.020 to 0.005", "0.023", "−1.23", "0.057",
-         "1200", "Wilcoxon signed-rank"],
-    ]  # fmt: skip
+        ["b against a", "undecided", "−0.012", "−0.020 to 0.005", "0.023", "4", "1,200 seeds"],
+    ]
     assert tables.pair_heading(made(comparison)) == [
-        "pair", "verdict", "difference in test loss ↓", "95% interval", "p (Holm)", "effect",
-        "could have found", "seeds to settle", "test",
+        "pair", "verdict", "difference in test loss ↓", "95% interval", "p (corrected)", "seeds",
+        "would settle it",
     ]  # fmt: skip
     comparison["pairs"] = [{**PAIR, "low": 0.1, "high": 0.1, "difference": 0.1}]
     assert tables.pairs(made(comparison))[0][2:4] == ["0.1", "0.1 to 0.1"]
     comparison["pairs"] = [{"a": "b", "b": "a", "difference": None}]
-    assert tables.pairs(made(comparison)) == [
-        ["b against a", "", "–", "– to –", "–", "–", "–", "–", "–"]
-    ]
-    assert len(tables.PAIRS) == 9
+    assert tables.pairs(made(comparison)) == [["b against a", "", "–", "–", "–", "–"]]
+
+
+def test_pairs_with_speeds_and_a_margin(comparison: dict[str, Any]) -> None:
+    speed = {"ratio": 0.5, "low": 0.25, "high": 0.75, "verdict": "sooner", "p_holm": 0.01}
+    speeds = [speed, speed, speed, {**speed, "by": "seconds", "ratio": 0.6}]
+    settled = {**PAIR, "verdict": "worse", "within_margin": True, "seeds_to_settle": None}
+    comparison["pairs"] = [{**settled, "speeds": speeds}]
+    comparison |= {"margin": {"text": "5%", "value": 0.0123}, "target": {"value": 0.2},
+                   "protocol": {"protocol.seeds": "auto"}}  # fmt: skip
+    found = made(comparison)
+    assert tables.pair_heading(found)[3:] == [
+        "interval", "steps to the target", "seconds to the target", "p (corrected)", "seeds"
+    ]  # fmt: skip
+    (row,) = tables.pairs(found)
+    assert row[1] == "worse by less than the margin"
+    assert row[4:6] == ["sooner: 0.50× (0.25 to 0.75)", "sooner: 0.60× (0.25 to 0.75)"]
+    notes = " ".join(tables.pair_notes(found))
+    assert "surely within the margin of 5% = 0.0123" in notes
+    assert "to a validation loss of 0.2," in notes
+    names, values = tables.flat_pairs(found)
+    flat = dict(zip(names, values, strict=True))
+    assert (flat["steps_ratio"], flat["seconds_ratio"]) == (0.5, 0.6)
+    assert (flat["steps_verdict"], flat["within_margin"]) == ("sooner", True)
+
+
+def test_what_looks_saved(comparison: dict[str, Any]) -> None:
+    comparison |= {"most_runs": 320, "looks": [{"seeds": 10, "runs": 20}]}
+    assert tables.saved(made(comparison)).startswith("20 runs of tuned methods were enough")
+    assert "320" in printed(comparison)
+    assert tables.saved(made({**comparison, "most_runs": 20})) == ""
+    assert tables.saved(made({**comparison, "missing": ["a look"]})) == ""
+    assert "still missing: a look" in printed({**comparison, "missing": ["a look"]})
 
 
 def test_flat_pairs_hold_whole_numbers(comparison: dict[str, Any]) -> None:
     comparison["pairs"].append({"a": "x", "b": "y"})
     names, first, second = tables.flat_pairs(made({**comparison, "direction": "maximize"}))
-    about = {"metric": "test_loss", "direction": "maximize"}
+    about: dict[str, Any] = {"metric": "test_loss", "direction": "maximize"}
+    about["within_margin"] = False
     assert dict(zip(names, first, strict=True)) == {**PAIR, **about}
     empty = {**dict.fromkeys(PAIR), **about, "a": "x", "b": "y", "test": "", "verdict": ""}
     assert dict(zip(names, second, strict=True)) == empty
@@ -241,9 +270,9 @@ def test_what_is_printed(comparison: dict[str, Any]) -> None:
     assert lines[0].split()[:4] == ["rank", "method", "n", "diverged"]
     assert lines[0].endswith("area under the curve ↓")
     assert lines[1].split()[:2] == ["1", "b"]
-    assert "seeds to settle" in lines[6]
+    assert "would settle it" in lines[6]
     assert "b against a" in lines[7]
-    assert "1200" in lines[7]
+    assert "1,200 seeds" in lines[7]
     assert lines[-1] == "b is better than a."
     comparison.update(timing={"valid": False, "text": "busy"}, withheld=[{"text": "[b]why"}])
     held = printed(comparison)
@@ -261,24 +290,8 @@ def test_a_narrow_terminal_shows_the_first_columns(comparison: dict[str, Any]) -
     narrow = printed(comparison, tables.WIDE - 1)
     assert "test accuracy" in narrow
     assert "steps to target" not in narrow
-    assert "p (Holm)" in narrow
-    assert "effect" not in narrow
-
-
-def test_the_protocol_is_printed_by_groups() -> None:
-    settings = {
-        "methods": ["a", "b"], "protocol.seeds": 3, "protocol.metric": "test_loss", "seed": 0,
-        "method.a.optimizer.lr": 0.1, "method.a.optimizer.beta": 0.9, "method.b.space": "x",
-    }  # fmt: skip
-    console = Console(file=io.StringIO(), width=200)
-    tables.print_protocol(settings, console)
-    assert console.file.getvalue().splitlines() == [  # type: ignore[attr-defined]
-        "methods: ['a', 'b']",
-        "protocol: seeds=3 metric=test_loss",
-        "seed: 0",
-        "a: optimizer.lr=0.1 optimizer.beta=0.9",
-        "b: space=x",
-    ]
+    assert "95% interval" in narrow
+    assert "p (corrected)" not in narrow
 
 
 def test_latex_and_markdown() -> None:
@@ -317,13 +330,11 @@ def test_what_stands_on_standard_output(
     sentence = "[b]x[/b] is better than 'y' by 0.5" + " and longer" * 20
     comparison.update(sentence=sentence, timing={"valid": False, "text": "[i]a[/i] 5 " * 30})
     comparison["withheld"] = [{"text": "[u]why[/u] 7 " * 30}]
-    tables.print_protocol({"protocol.seeds": "[b]3[/b] " * 30})
     tables.print_verdict(made(comparison))
     lines = capsys.readouterr().out.splitlines()
-    plain = ["protocol: seeds=" + "[b]3[/b] " * 30,
-             "† seconds may not be compared: " + "[i]a[/i] 5 " * 30,
+    plain = ["† seconds may not be compared: " + "[i]a[/i] 5 " * 30,
              "withheld: " + "[u]why[/u] 7 " * 30]  # fmt: skip
-    assert [line for line in lines if "[" in line and "\x1b" not in line][:3] == plain
+    assert [line for line in lines if "[" in line and "\x1b" not in line][:2] == plain
     assert lines[-1] == (f"\x1b[1m{sentence}\x1b[0m" if terminal else sentence)
     assert ("area under the curve" in " ".join(lines)) is not terminal
     assert terminal or "\x1b" not in " ".join(lines)
@@ -372,12 +383,12 @@ def test_the_files_of_the_table(comparison: dict[str, Any], tmp_path: Path) -> N
         kept = files.read_table(tmp_path / f"{name}.parquet").to_pylist()
         assert [[*row.values()] for row in kept] == rows
         tex, md = ((tmp_path / f"{name}.{kind}").read_text() for kind in ("tex", "md"))
-        extra = name == "pairs"  # what a difference is
+        extra = 2 * (name == "pairs")  # what a difference is, and what would settle it
         assert tex.count("\n") == len(rows) + 9 + extra and r"Withheld: 5\% \_of\_ it" in tex
         assert md.startswith(r"Withheld: 5% \_of\_ it") and md.count("\n") == (
             len(rows) + 6 + 2 * extra
         )
-        assert ("of the first method against the second" in tex) is extra
+        assert ("of the first method against the second" in tex) is bool(extra)
     kept = files.read_table(tmp_path / "table.parquet").to_pylist()
     assert [row["test_loss_mean"] for row in kept] == [0.25, 0.5, 3.0, None]
 

@@ -1,0 +1,87 @@
+"""What a comparison will do, in words, before it does it."""
+
+from collections.abc import Iterator, Sequence
+
+from src.comparing.protocol import Plan
+from src.comparing.record import Search
+from src.comparing.words import metric_name
+from src.metrics import Direction
+
+
+def lines(plan: Plan, *, several: bool = False) -> Iterator[str]:
+    """The plan, a line for each of its parts.
+
+    Args:
+        several: whether it is one of those for several problems, of which none is named then.
+    """
+    protocol, methods = plan.protocol, plan.methods
+    end = "lower" if plan.direction is Direction.MINIMIZE else "higher"
+    where = "" if several else f", on {plan.problem}"
+    yield f"Which of {_and(methods)} ends with the {end} {metric_name(protocol.metric)}{where}?"
+    number = protocol.first_searches
+    each = f"{_count(number, 'search', 'searches')} of {_count(protocol.n_trials, 'trial')}"
+    more = ", and more if they differ more than seeds do" if protocol.searches == "auto" else ""
+    yield (f"1. Each method is tuned in {each}{more}: "
+           f"{_count(number * protocol.n_trials * len(methods), 'trial')} in all.")  # fmt: skip
+    least, most = runs(plan)
+    looks = protocol.numbers_of_seeds
+    if len(looks) == 1:
+        yield (f"2. Each winner and each method's default is trained on {looks[0]} fresh seeds: "
+               f"{_count(least, 'run')}.")  # fmt: skip
+    else:
+        further = _and([str(seeds) for seeds in looks[1:]])
+        yield (f"2. Each winner is trained on {looks[0]} fresh seeds, and so is each method's "
+               f"default: {_count(least, 'run')}. Winners that can't be told apart go on to "
+               f"{further}: {most:,} runs at most.")  # fmt: skip
+    reference = protocol.reference or methods[0]
+    margin = str(protocol.margin)
+    of = f" of {reference}'s mean" if margin.endswith("%") else ""
+    yield (f"3. Each pair ends as better, equivalent (surely within {margin}{of}) or undecided; a "
+           "false difference between any two in at most 5% of comparisons.")  # fmt: skip
+
+
+def runs(plan: Plan) -> tuple[int, int]:
+    """The least and the most runs on fresh seeds, those of defaults included."""
+    looks, count = plan.protocol.numbers_of_seeds, len(plan.methods)
+    searches = plan.protocol.first_searches
+    default = count * looks[0]
+    return default + count * searches * looks[0], default + count * searches * looks[-1]
+
+
+def left(plan: Plan, searches: Sequence[Search], done: int) -> str:
+    """How long the rest may take, by the seconds of complete trials; empty where none is known.
+
+    Args:
+        done: runs on fresh seeds that were made.
+    """
+    seconds = [
+        trial.seconds
+        for search in searches
+        for trial in search.trials
+        if trial.state == "complete" and trial.seconds
+    ]
+    if not seconds:
+        return ""
+    protocol, mean = plan.protocol, sum(seconds) / len(seconds)
+    trials = protocol.n_trials * (len(plan.methods) * protocol.first_searches - len(searches))
+    before = max(0, trials) * mean / protocol.n_jobs
+    least, most = (before + max(0, count - done) * mean for count in runs(plan))
+    if most == least:
+        return f"about {duration(most)} left"
+    return f"about {duration(least)} to {duration(most)} left"
+
+
+def duration(seconds: float) -> str:
+    """`40 seconds`, `3 minutes`, `5 hours`."""
+    for size, name in ((3600, "hour"), (60, "minute")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {name}s"
+    return f"{seconds:.0f} seconds"
+
+
+def _and(names: Sequence[str], word: str = "and") -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {word} {names[-1]}"
+
+
+def _count(number: int, name: str, several: str = "") -> str:
+    return f"{number:,} {name if number == 1 else several or f'{name}s'}"

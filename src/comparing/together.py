@@ -1,0 +1,102 @@
+"""Several comparisons as one, where they asked for the same: their methods on common seeds."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from src.comparing import statistics, words
+from src.comparing.record import Comparison, Pair, Run, runs_of
+from src.comparing.statistics import Values
+from src.errors import InputError
+from src.metrics import Direction
+from src.results.identity import differing
+
+# What may differ: which methods there were, and how long the looks went on.
+FREE = ("methods", *(f"protocol.{key}" for key in
+        ("seeds", "looks", "seconds", "reference", "target", "margin", "max_bad")))  # fmt: skip
+
+
+def together(comparisons: Sequence[Comparison]) -> Comparison:
+    """The methods of all comparisons, ranked; every pair on the seeds that all methods have.
+
+    Pairs are judged as at a single look: over several comparisons no looks were planned.
+
+    Raises:
+        InputError: the comparisons differ in more than their methods, or have no seeds in common.
+    """
+    first = comparisons[0]
+    for other in comparisons[1:]:
+        _check(first, other)
+    runs, searches, methods = [], [], []
+    for comparison in comparisons:
+        fresh = [name for name in comparison.methods if name not in methods]
+        methods += fresh
+        runs += [run for run in comparison.runs if run.method in fresh]
+        searches += [search for search in comparison.searches if search.method in fresh]
+    direction = Direction(first.direction)
+    values, seeds = _common(methods, runs, direction)
+    ranking = direction.ranked(methods, lambda name: float(values[name].mean()))
+    pairs = statistics.compare({name: values[name] for name in ranking}, direction)
+    facts = _facts(comparisons, ranking, runs, pairs, seeds)
+    return first.model_copy(update={**facts, "searches": searches})
+
+
+def _facts(
+    comparisons: Sequence[Comparison],
+    ranking: list[str],
+    runs: list[Run],
+    pairs: list[Pair],
+    seeds: int,
+) -> dict[str, Any]:
+    first, names = comparisons[0], [comparison.name for comparison in comparisons]
+    rows = {(row.method, row.kind): row for each in reversed(comparisons) for row in each.table}
+    withheld = [doubt for each in comparisons for doubt in each.withheld]
+    text = words.sentence(ranking, pairs, first.metric, Direction(first.direction), "")
+    return {
+        "name": " + ".join(names),
+        "sentence": words.withheld(withheld, text) if withheld else text,
+        "basis": f"Drawn together from {words.listed(names)}, on the {seeds} seeds that all have.",
+        "methods": ranking,
+        "withheld": withheld,
+        "runs": runs,
+        "pairs": pairs,
+        "looks": [],
+        "ended": "",
+        "most_runs": None,
+        "missing": [f"{each.name}: {text}" for each in comparisons for text in each.missing],
+        "table": [rows[name, kind] for kind in ("tuned", "default") for name in ranking
+                  if (name, kind) in rows],
+    }  # fmt: skip
+
+
+def _check(first: Comparison, other: Comparison) -> None:
+    mine, theirs = (
+        {key: value for key, value in comparison.protocol.items()
+         if key not in FREE and not key.startswith("method.")}
+        for comparison in (first, other)
+    )  # fmt: skip
+    if differ := differing(mine, theirs):
+        raise InputError(
+            f"{first.name} and {other.name} can't be drawn together: {differ[0]}"
+            + (f" (and {len(differ) - 1} more)" if differ[1:] else "")
+        )
+
+
+def _common(
+    methods: Sequence[str], runs: Sequence[Run], direction: Direction
+) -> tuple[dict[str, Values], int]:
+    """Each method's values, (searches, seeds), where all methods have them, and how many seeds."""
+    of = {name: runs_of(runs, name, "tuned") for name in methods}
+    seeds = sorted(set.intersection(*({run.seed for run in own} for own in of.values())) - {None})  # type: ignore[type-var]
+    searches = min(1 + max((run.search for run in own), default=0) for own in of.values())
+    if len(seeds) < 2:
+        raise InputError("these comparisons have fewer than two fresh seeds in common")
+    worst = direction.worst(statistics.finite(run.value for run in runs) or [0.0])
+    values = {}
+    for name, own in of.items():
+        value = {(run.search, run.seed): worst if run.value is None else run.value for run in own}
+        values[name] = np.array([
+            [value.get((search, seed), worst) for seed in seeds] for search in range(searches)
+        ])  # fmt: skip
+    return values, len(seeds)

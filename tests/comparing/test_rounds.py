@@ -1,0 +1,175 @@
+"""Searches, looks and what is trained in between: on made-up runs, killed at random moments."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from src.comparing import rounds
+from src.comparing.conduct import Job
+from src.comparing.ledger import Ledger
+from src.comparing.record import Run, Search, Trial
+from src.comparing.rounds import Rounds
+from src.comparing.verdict import draft
+from src.errors import InputError
+from tests.comparing.conftest import made_plan, made_run
+from tests.comparing.test_verdict import NOW
+
+MEANS = {"a": 10.0, "b": 10.1, "c": 19.0}  # c lies far off; a and b are hardly apart
+SPEC: dict[str, Any] = {"seeds": "auto", "looks": [10, 20, 40], "margin": 0.01}
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+def searched(method: str, number: int, luck: float = 0.0) -> Search:
+    chance = np.random.default_rng([ord(method), number])
+    params = {"lr": 1.0, "luck": luck * float(chance.normal())}
+    trials = [Trial(number=n, state="complete", cost=n, params=params, seconds=2.0)
+              for n in range(4)]  # fmt: skip
+    return Search(method=method, search=number, trials=trials, shared_hash="x")
+
+
+class World:
+    """Trains nothing: the value of a run follows from its job."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, luck: float = 0.0) -> None:
+        self.trained: list[str] = []
+        self.luck, self.alive = luck, 10**9
+        monkeypatch.setattr(rounds, "Searches", lambda plan, *_: self.searches(plan))
+        monkeypatch.setattr(rounds, "train", self.train)
+
+    def searches(self, plan: Any) -> Any:
+        world = self
+
+        class Searching:
+            def run(self, methods: Any = None, numbers: Any = None) -> list[Search]:
+                numbers = range(plan.protocol.first_searches) if numbers is None else numbers
+                return [searched(method, number, world.luck) for number in numbers
+                        for method in methods or plan.methods]  # fmt: skip
+
+        return Searching()
+
+    def train(self, plan: Any, job: Job, folder: Path, ledger: Ledger) -> Run:
+        kept = folder / "runs" / f"{job.folder_name}.json"
+        if not kept.is_file():
+            self.alive -= 1
+            if self.alive < 0:
+                raise Killed
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_text("{}")
+            self.trained.append(job.folder_name)
+        chance = np.random.default_rng([job.seed, ord(job.method), job.search])
+        value = MEANS[job.method] + float(chance.normal()) + 5 * (job.kind == "default")
+        value += job.params.get("luck", 0.0)
+        return made_run(job.method, job.seed, value, job.kind, job.search, train_seconds=1.0)
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(monkeypatch)
+
+
+def carry_out(folder: Path, **changes: Any) -> tuple[Any, list[Any]]:
+    """The last record, and all of them."""
+    plan = made_plan(**{**SPEC, **changes})
+    folder.mkdir(exist_ok=True)
+    records = []
+
+    def at_look(made: Rounds) -> None:
+        records.append(draft(plan, made, {}, [], NOW, {}))
+
+    Rounds(plan, folder, Ledger(folder), at_look).run()
+    return records[-1], records
+
+
+def test_looks_until_no_pair_is_open_or_the_last(tmp_path: Path, world: World) -> None:
+    """c is told apart at ten seeds and trained no further; the defaults stay at ten as well."""
+    found, records = carry_out(tmp_path)
+    seeds = {name: len({run.seed for run in found.of(name)}) for name in "abc"}
+    assert seeds == {"a": 40, "b": 40, "c": 10}
+    assert all(len(found.of(name, "default")) == 10 for name in "abc")
+    assert [look.seeds for look in found.looks] == [10, 20, 40]
+    assert (found.missing, found.ended) == ([], "that was the last look")
+    assert records[0].missing == ["the searches"]
+    assert records[1].missing[0].startswith("the look at 10 seeds, for which a, b and c")
+    assert len(records[1].awaited) == 60
+    assert records[2].missing[0].startswith("the look at 20 seeds, for which a and b")
+    assert len(records[2].awaited) == 40
+    assert len(records) == 5
+    assert (found.looks[-1].runs, found.most_runs) == (90, 120)
+
+
+def test_killed_at_random_it_comes_to_the_same(tmp_path: Path, world: World) -> None:
+    """Ten times, between any two runs: the same looks, words and numbers."""
+    whole, _ = carry_out(tmp_path / "whole")
+    chance, kills = random.Random(3), 0
+    for _ in range(10):
+        world.alive = chance.randrange(20)
+        try:
+            carry_out(tmp_path / "killed")
+        except Killed:
+            kills += 1
+    world.alive = 10**9
+    found, _ = carry_out(tmp_path / "killed")
+    assert kills >= 5
+    assert found == whole
+    assert len(world.trained) == 2 * len({*world.trained})  # each run once in each folder
+
+
+def test_a_limit_in_seconds_ends_it_at_a_look(tmp_path: Path, world: World) -> None:
+    """24 seconds of trials and 60 of runs are more than 80, so the look at ten is the last; the
+    same looks go on without the limit."""
+    found, _ = carry_out(tmp_path, seconds=80.0)
+    assert [look.seeds for look in found.looks] == [10]
+    assert found.missing == []
+    assert found.ended == "protocol.seconds=80 had passed"
+    longer, _ = carry_out(tmp_path)
+    assert [look.seeds for look in longer.looks] == [10, 20, 40]
+    assert carry_out(tmp_path / "anew")[0].looks == longer.looks
+
+
+def test_more_looks_after_all_is_spent_are_refused(tmp_path: Path, world: World) -> None:
+    carry_out(tmp_path, looks=[10, 20])
+    with pytest.raises(InputError, match=r"at 10, 20 seeds, have spent all of the 5%.*first_seed="):
+        carry_out(tmp_path)
+    count = len(world.trained)
+    assert carry_out(tmp_path, looks=[10, 20])[0].looks[-1].seeds == 20
+    assert len(world.trained) == count
+
+
+def test_more_looks_share_what_is_left(tmp_path: Path, world: World) -> None:
+    """Ended by a limit after its first look, it may look twice more, or three times."""
+    first, _ = carry_out(tmp_path, looks=[10, 20], seconds=1.0)
+    found, _ = carry_out(tmp_path, looks=[10, 15, 20, 30])
+    shares = json.loads((tmp_path / "looks.json").read_text())["shares"]
+    assert shares["10"] == first.looks[0].share
+    assert sum(shares.values()) == pytest.approx(1)
+    assert [look.seeds for look in found.looks] == [10, 15, 20, 30]
+
+
+def test_other_winners_spend_anew(tmp_path: Path, world: World) -> None:
+    """After a longer search the runs are others, and so are the looks."""
+    carry_out(tmp_path, looks=[10, 20])
+    world.luck = 0.01
+    found, _ = carry_out(tmp_path)
+    assert [look.seeds for look in found.looks] == [10, 20, 40]
+
+
+def test_more_searches_where_they_differ_more_than_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With luck as large as three deviations more searches are made, without luck more seeds."""
+    World(monkeypatch, luck=3.0)
+    found, _ = carry_out(tmp_path / "luck", searches="auto")
+    assert [look.searches for look in found.looks][:2] == [3, 6]
+    assert [look.seeds for look in found.looks][:2] == [10, 10]
+    assert "searches is in it" in found.basis
+    World(monkeypatch, luck=0.0)
+    found, _ = carry_out(tmp_path / "none", searches="auto")
+    assert {look.searches for look in found.looks} == {3}
+    assert [look.seeds for look in found.looks] == [10, 20, 40]

@@ -1,0 +1,111 @@
+"""Two sentences at most, for any number of methods."""
+
+from itertools import combinations
+
+import pytest
+
+from src.comparing.record import Doubt, Pair, Speed
+from src.comparing.words import listed, sentence, speed, steady, verdict, withheld
+from src.metrics import Direction
+
+
+def told(methods: str, told: dict[str, str], ratios: dict[str, float] | None = None, **more: str):  # type: ignore[no-untyped-def]
+    """The sentence on methods of one letter; pairs that aren't named are decided by their order."""
+    pairs = []
+    for a, b in combinations(methods, 2):
+        word = told.get(a + b, "better")
+        ratio = (ratios or {}).get(a + b)
+        speeds = [Speed(by="steps", ratio=ratio, verdict="sooner" if ratio < 1 else "later")] * 3 \
+            if ratio else []  # fmt: skip
+        within = word in ("equivalent", "slightly")
+        word = "better" if word == "slightly" else word
+        pairs.append(Pair(a=a, b=b, verdict=word, within_margin=within, speeds=speeds))
+    direction = Direction(more.get("direction", "minimize"))
+    return sentence([*methods], pairs, more.get("metric", "test_loss"), direction, "5%")
+
+
+@pytest.mark.parametrize(
+    ("methods", "pairs", "text"),
+    [
+        ("ab", {}, "a is best: its test loss ends lower than that of every other method. "
+                   "b ends with a higher test loss."),
+        ("abcd", {"ab": "equivalent", "cd": "equivalent"},
+         "a and b are best and equivalent: their test loss ends the same (within 5%). "
+         "c and d are equivalent, and both end with a higher test loss."),
+        ("abc", {"ab": "slightly"},
+         "a and b are best and equivalent: their test loss ends the same (within 5%). "
+         "c ends with a higher test loss."),
+        ("abc", {"ab": "undecided"},
+         "One of a and b is best in test loss, but these seeds don't tell which. "
+         "c ends with a higher test loss."),
+        ("ab", {"ab": "undecided"},
+         "No method is surely better than another in test loss: these seeds don't tell."),
+        ("ab", {"ab": "equivalent"},
+         "a and b are equivalent: their test loss ends the same (within 5%)."),
+        ("abcde", {"de": "undecided"},
+         "a is best: its test loss ends lower than that of every other method. "
+         "b, c, d and e end with a higher test loss."),
+    ],
+)  # fmt: skip
+def test_the_sentences(methods: str, pairs: dict[str, str], text: str) -> None:
+    assert told(methods, pairs) == text
+
+
+def test_as_good_but_sooner() -> None:
+    """b reaches the target in a third of a's steps, so it is best although a ends a bit lower."""
+    text = told("abc", {"ab": "equivalent"}, {"ab": 3.0})
+    assert text == (
+        "b is best: its test loss ends as good as that of a (within 5%), in 0.33 times the steps "
+        "to the target. c ends with a higher test loss."
+    )
+
+
+def test_sooner_than_all_that_are_as_good() -> None:
+    alike = dict.fromkeys(("ab", "ac", "bc"), "equivalent")
+    text = told("abc", alike, {"ab": 0.3, "ac": 0.5})
+    assert "as that of b and c (within 5%), in at most 0.50 times the steps" in text
+    assert "a, b and c are equivalent" in told("abc", alike, {"ab": 0.3})
+
+
+def test_best_but_later() -> None:
+    """b reaches the target in a quarter of the steps of a, which ends lower, and c in half."""
+    text = told("abc", {}, {"ab": 4.0, "ac": 2.0})
+    assert text.startswith(
+        "a is best: its test loss ends lower than that of every other method, but b reaches the "
+        "target in 0.25 times its steps. b and c "
+    )
+
+
+def test_what_is_maximized() -> None:
+    text = told("ab", {}, metric="val_accuracy", direction="maximize")
+    assert text.startswith("a is best: its validation accuracy ends higher than that of every")
+    assert text.endswith("b ends with a lower validation accuracy.")
+
+
+def test_it_is_never_longer_for_more_methods() -> None:
+    many = told("abcdefghijklmnopqrstuvwxyz", {})
+    assert many.count(". ") == 1
+    assert "b and 24 others end with a higher test loss." in many
+    assert len(many) < 160
+    assert listed("abcd") == "a, b, c and d"
+
+
+def test_withheld() -> None:
+    doubts = [Doubt(text="x"), Doubt(text="y"), Doubt(text="x")]
+    assert withheld(doubts, "One. Two.") == "Withheld: x (and 1 more). Without that doubt: One."
+
+
+def test_the_words_of_a_pair() -> None:
+    assert verdict(Pair(a="a", b="b", verdict="worse", within_margin=True)) == (
+        "worse by less than the margin"
+    )
+    assert verdict(Pair(a="a", b="b", verdict="equivalent", within_margin=True)) == "equivalent"
+    quick = Speed(ratio=0.333, low=0.281, high=0.402, verdict="sooner")
+    pair = Pair(a="a", b="b", speeds=[quick] * 3)
+    assert speed(pair, "steps") == "sooner: 0.33× (0.28 to 0.40)"
+    assert speed(pair, "seconds") == "–"
+    near = Pair(a="a", b="b", speeds=[quick, Speed(ratio=1.0, verdict="undecided"), quick])
+    assert not steady(near)
+    assert speed(near, "steps").startswith("sooner, but not at targets 5% off: ")
+    missed = Speed(ratio=0.5, low=None, high=0.6, missed=(0, 3), verdict="sooner")
+    assert speed(Pair(a="a", b="b", speeds=[missed] * 3), "steps") == "sooner: ≤ 0.50× (0 to 0.60)"
