@@ -94,7 +94,7 @@ def test_it_is_compared(mine: Path) -> None:
     assert line.endswith("FAIRSTEP_ALLOW='my_methods.*'")
     compared = call(mine, *words)
     assert compared.returncode == 0, compared.stderr
-    assert "each tuned in one search of 2 trials and trained on 2 fresh seeds" in compared.stdout
+    assert "1. Each method is tuned in 1 search of 2 trials" in compared.stdout
     folder = mine / "outputs" / "comparisons" / "sgd-mine-digits-logreg"
     found = json.loads((folder / "comparison.json").read_text())
     assert {row["method"] for row in found["table"]} == {"sgd", "mine"}

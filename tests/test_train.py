@@ -301,7 +301,11 @@ def test_every_choice_is_listed_in_the_help(session: Session) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("hydra/launcher=x",), "error: hydra/launcher=x: no such choice (allowed: basic)\n"),
+        (
+            ("hydra/launcher=x",),
+            "error: hydra/launcher=x: no launcher of workers (allowed: joblib, local, ray, "
+            "submitit_local, submitit_slurm)\n",
+        ),
         (("--config-name=nope",), "error: --config-name=nope: no such choice\n"),
     ],
 )

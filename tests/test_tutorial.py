@@ -50,7 +50,10 @@ def epochs(root: str, optimizer: str, seed: int, *changes: str) -> list[Row]:
     )
 
 
-@pytest.mark.parametrize("optimizer", FIGURES)
+@pytest.mark.parametrize(
+    "optimizer",
+    [name if name == "adam" else pytest.param(name, marks=pytest.mark.slow) for name in FIGURES],
+)
 def test_lands_on_the_figures(mnist_root: str, optimizer: str) -> None:
     mean, deviation = FIGURES[optimizer]
     runs = [epochs(mnist_root, optimizer, seed) for seed in SEEDS]

@@ -102,7 +102,7 @@ def _one_line(folder: Path) -> Iterator[None]:
 class Session:
     """A run under way: its parts, its position and its record."""
 
-    def __init__(self, config: Config, folder: Path, together: Together[Any] | None) -> None:
+    def __init__(self, config: Config, folder: Path, together: Together[Any] | None = None) -> None:
         self.config, self.parts, self.together = config, assemble(config), together
         self.pair = Pair(self.parts.model, self.parts.optimizer)
         self.evaluator = Evaluator(self.parts, config.trainer.evaluate)

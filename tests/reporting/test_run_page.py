@@ -197,7 +197,7 @@ def test_the_command(
     assert call(one, two, "--out", tmp_path / "x") == f"report: {tmp_path}/x/report.html\n"
     assert (tmp_path / "x" / "report.html").is_file()
     for arguments, said in (
-        ((one, compared), f"{compared}: a comparison; only runs share a page"),
+        ((one, compared), f"{one}: a run, which shares no page with a comparison"),
         ((compared, "--out", "y"), "--out=y: a comparison's report stands in its own folder"),
         ((tmp_path,), f"{tmp_path}: not a comparison (no comparison.json), and not a run"),
     ):

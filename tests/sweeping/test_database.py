@@ -255,6 +255,7 @@ def test_a_database_that_is_locked_for_a_while_is_waited_for(
     assert "database is away, waiting" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_server_that_stops_and_starts_again_in_mid_sweep(
     running_server: Server, postgres_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

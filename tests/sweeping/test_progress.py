@@ -286,6 +286,7 @@ def test_the_best_configuration_is_whole(tmp_path: Path) -> None:
     assert {key: value for key, value in chosen.items() if value} == {
         "override /data": "digits",
         "override /logger": "none",
+        "override /loss": "cross_entropy",
         "override /model": "logreg",
         "override /scheduler": "constant",
         "override /trainer": "default",

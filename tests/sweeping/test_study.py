@@ -712,6 +712,7 @@ def check_exact(url: str, n_trials: int) -> None:
     assert len(retries) == sum("retries" in one.user_attrs for one in trials)
 
 
+@pytest.mark.slow
 def test_a_storm_of_kills_on_sqlite(url: str) -> None:
     storm(url, processes=3, n_trials=60, kills=20, seed=1)
     check_exact(url, 60)

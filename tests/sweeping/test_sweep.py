@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import wraps
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from optuna.trial import TrialState
 from src import train
 from src.composing import register
 from src.config import PROJECT, flatten, parse
+from src.results.identity import canonical
 from src.sweeping import sweeper
 from src.sweeping.sweeper import _is_of, comparable
 from src.training import run
@@ -100,18 +102,21 @@ def test_a_mixed_study_is_refused_with_what_differs(sweep: Sweep) -> None:
 
 def test_a_study_of_other_data_is_refused(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     """The settings are the same, and the content of the files is not."""
-    from src.data import load, sources
+    from src.data import digits, splits
 
-    def changed(root: str | None) -> sources.Raw:
-        return replace(real(root), sha256="0" * 64)
+    real = digits.load
 
-    first, real = sweep("sweeps=sgd", "n_trials=1"), sources.SOURCES["digits"]
-    monkeypatch.setitem(sources.SOURCES, "digits", changed)
-    load.cache_clear()
+    @wraps(real)
+    def changed(**settings: float) -> splits.Dataset:
+        return replace(real(**settings), sha256="0" * 64)
+
+    first = sweep("sweeps=sgd", "n_trials=1")
+    monkeypatch.setattr(digits, "load", changed)
+    splits._load.cache_clear()
     second = sweep("sweeps=sgd", "n_trials=2")
-    load.cache_clear()
+    splits._load.cache_clear()
     assert second.status == 1 and second.trials == first.trials
-    assert f"data.sha256 was {real(None).sha256}, is {'0' * 64}; choose another" in second.err
+    assert f"data.sha256 was {real().digest()}, is {'0' * 64}; choose another" in second.err
 
 
 LEFT_OUT = {  # how trials are found and followed, how fast they run, and where; all else counts
@@ -125,7 +130,8 @@ def test_what_makes_trials_comparable() -> None:
     config = parse(composed("sweeps=adam", "logger=tensorboard", "model=mlp"))
     space = {"optimizer.lr": FloatDistribution(0.1, 1),
              "search.one_minus_beta1": IntDistribution(1, 2)}  # fmt: skip
-    flat, made = flatten(config.model_dump()), comparable(config, space, "abc")
+    flat = flatten(canonical(config.model_dump()))
+    made = comparable(config, space, "abc")
     assert {*made} == {*flat} - LEFT_OUT - {"optimizer.lr"} | {"data.sha256", "hash"} | {
         f"space.{name}" for name in space
     }
@@ -142,7 +148,9 @@ def test_what_makes_trials_comparable() -> None:
 
 def test_what_does_not_touch_the_comparison_may_change(sweep: Sweep) -> None:
     sweep("sweeps=adam", "n_trials=1")
-    ended = sweep("sweeps=adam", "n_trials=2", "sampler=random", "pruner=median", "+data.root=/x")
+    ended = sweep(
+        "sweeps=adam", "n_trials=2", "sampler=random", "pruner=median", "trainer.threads=1"
+    )
     assert ended.status == 0 and len(ended.trials) == 2
 
 
@@ -542,11 +550,17 @@ def test_names_that_markup_would_swallow_are_shown(sweep: Sweep, tmp_path: Path)
 
 
 def test_the_data_is_read_once(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
-    from src.data import load, sources
+    from src.data import digits, splits
 
-    load.cache_clear()
-    reads, real = [], sources.SOURCES["digits"]
-    monkeypatch.setitem(sources.SOURCES, "digits", lambda root: reads.append(1) or real(root))
+    reads, real = [], digits.load
+
+    @wraps(real)
+    def counted(**settings: float) -> splits.Dataset:
+        reads.append(1)
+        return real(**settings)
+
+    monkeypatch.setattr(digits, "load", counted)
+    splits._load.cache_clear()
     sweep("sweeps=sgd", "n_trials=4")
     assert len(reads) == 1
 

@@ -58,7 +58,10 @@ def both(
     return hub
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method",
+    [name if name == "adam" else pytest.param(name, marks=pytest.mark.slow) for name in METHODS],
+)
 def test_seeds_and_learning_rates(session: Session, method: str) -> None:
     rates = [()] if method == "prodigy" else [(), ("optimizer.lr=0.003",)]
     several = [(f"optimizer={method}", f"seed={k}", *rates[k % len(rates)]) for k in range(5)]
@@ -90,6 +93,7 @@ def test_runs_that_end_early(session: Session) -> None:
     both(session.folder / "pruned", several[2:], stop=lambda row: row["epoch"] == 1)
 
 
+@pytest.mark.slow
 def test_models_of_several_kinds(session: Session) -> None:
     several = [(f"seed={k}", f"model.hidden_sizes=[{8 + k % 2}]") for k in range(8)]
     hub = both(session.folder, several)
