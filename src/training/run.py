@@ -189,7 +189,7 @@ class Session:
         self.record.flush()
         pair = self.pair.state_dict()
         if self.together:  # without the memory that it shares with others
-            pair = moved(pair, self.parts.device, copy=True)
+            pair = moved(pair, torch.device("cpu"), copy=True)
         state = {
             **pair,
             "config": {**self.config.model_dump(), "resume": None},

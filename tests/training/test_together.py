@@ -109,7 +109,7 @@ def test_a_checkpoint_holds_what_it_would_hold(session: Session) -> None:
             max((session.folder / way / str(at) / "checkpoints").glob("*.pt"))
             for way in ("alone", "together")
         ]
-        alone, together = (torch.load(file, weights_only=True) for file in files)
+        alone, together = (torch.load(file, "cpu", weights_only=True) for file in files)
         assert torch.equal(alone["generators"]["cpu"], together["generators"]["cpu"])
         for name, tensor in alone["model"].items():
             assert torch.equal(tensor, together["model"][name])
