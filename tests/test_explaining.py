@@ -84,7 +84,8 @@ def test_compare_explains_its_own_keys() -> None:
     said = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
     assert re.search(r"^methods=\[sgd, .*\] +# files of sweeps/", said, re.M)
     for key, value, text in commented(CONF / "protocol" / "default.yaml"):
-        assert re.search(rf"^protocol\.{key}={re.escape(value)} +# {re.escape(text)}$", said, re.M), key
+        line = rf"^protocol\.{key}={re.escape(value)} +# {re.escape(text)}$"
+        assert re.search(line, said, re.M), key
         assert key in Protocol.model_fields
     assert said.count("\nprotocol.") == len(Protocol.model_fields)
 
