@@ -156,8 +156,11 @@ def too_few_complete(searches: Sequence[Search]) -> list[Doubt]:
     for search in searches:
         count = sum(trial.state == "complete" for trial in search.trials)
         if count < FEWEST:
+            best = (
+                "the only complete trial" if count == 1 else f"the best of {count} complete trials"
+            )
             text = (
-                f"{search.method}: its winner is the best of {count} complete trials, too few to "
+                f"{search.method}: its winner is {best}, too few to "
                 "choose from (raise protocol.n_trials, or take pruner=none)"
             )
             doubts.append(Doubt(check="few trials", method=search.method, text=text))

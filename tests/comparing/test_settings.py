@@ -142,7 +142,7 @@ def test_to_the_end(compared: Compared, overrides: tuple[str, ...]) -> None:
     found, folder = compared(*overrides)
     trials = {len(one["trials"]) for one in found["searches"]}
     assert len(trials) == 1
-    assert f"of {trials.pop()} trial" in found["sentence"]
+    assert f"of {trials.pop()} trial" in found["basis"]
     assert all(one["value"] is not None for one in runs_of(folder))
     assert found["target"]["given"] == any("target" in one for one in overrides)
 
