@@ -100,7 +100,7 @@ def test_it_is_compared(mine: Path) -> None:
     """By a metric that no loss here has for classes; the verdict names the problem."""
     compared = typed(mine, COMPARE)
     assert compared.returncode == 0, compared.stderr
-    assert "On squares, each tuned in one search of 4 trials" in compared.stdout
+    assert "1. Each method is tuned in 1 search of 4 trials" in compared.stdout
     folder = mine / "outputs" / "comparisons" / "adam-sign-squares"
     record = json.loads((folder / "comparison.json").read_text())
     assert record["metric"] == "test_mae"

@@ -345,6 +345,7 @@ class SharedStudy:
         A trial that died before it had all its parameters isn't queued either: the sampler of its
         number proposes it again. A grid would not, since it has crossed the point off its list.
         """
+        trial = self.storage.get_trial(trial._trial_id)  # as it is since its process is gone
         fixed, complete = trial.system_attrs.get("fixed_params"), {*trial.params} == {*self.space}
         params = trial.params if complete else fixed or {}
         begun = complete or fixed is not None or "grid_id" in trial.system_attrs
