@@ -119,8 +119,8 @@ def stepper(
         accumulate: parts of a batch whose gradients are added up: less memory, the same step.
         backward: makes the gradients of a whole batch.
     """
-    closed, whole = wants_closure(optimizer), partial(backward or _whole, loss)
-    gradients = partial(_in_parts, loss, accumulate) if accumulate > 1 else whole
+    closed, at_once = wants_closure(optimizer), partial(backward or whole, loss)
+    gradients = partial(_in_parts, loss, accumulate) if accumulate > 1 else at_once
 
     def step(*batch: Tensor) -> Any:
         losses = []
@@ -145,7 +145,8 @@ def stepper(
     return step
 
 
-def _whole(loss: Callable[..., Tensor], *batch: Tensor) -> Tensor:
+def whole(loss: Callable[..., Tensor], *batch: Tensor) -> Tensor:
+    """Give the parameters the gradients of a batch's loss; return it."""
     value = loss(*batch)
     value.backward()
     return value

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, SupportsFloat
+from typing import TYPE_CHECKING, Any, SupportsFloat
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -30,9 +30,10 @@ from src.training.progress import RunProgress
 from src.training.result import diverged, result
 from src.training.state import Pair, State
 from src.training.stopping import EarlyStopper
-from src.training.tape import Want
-from src.training.together import Together
 from src.training.weights import judged
+
+if TYPE_CHECKING:  # most runs are alone, and need neither the stack nor greenlets
+    from src.training.together import Together
 
 
 def run(
@@ -44,7 +45,7 @@ def run(
     quiet: bool = False,
     keep_last: bool = True,
     threads: int | None = None,
-    together: Together[Any] | None = None,
+    together: "Together[Any] | None" = None,
 ) -> dict[str, Any]:
     """Train as the config says and leave the record in `folder`.
 
@@ -102,7 +103,9 @@ def _one_line(folder: Path) -> Iterator[None]:
 class Session:
     """A run under way: its parts, its position and its record."""
 
-    def __init__(self, config: Config, folder: Path, together: Together[Any] | None = None) -> None:
+    def __init__(
+        self, config: Config, folder: Path, together: "Together[Any] | None" = None
+    ) -> None:
         self.config, self.parts, self.together = config, assemble(config), together
         self.pair = Pair(self.parts.model, self.parts.optimizer)
         self.evaluator = Evaluator(self.parts, config.trainer.evaluate)
@@ -141,7 +144,7 @@ class Session:
     def _meet(self, loss: Callable[..., Tensor], *batch: Tensor) -> Any:
         """Make the gradients of a batch with those of other runs, to the bit as alone."""
         assert self.together is not None
-        return self.together.backward(self.kind, Want(self.parts.model, loss, batch))
+        return self.together.backward(self.kind, self.parts.model, loss, batch)
 
     def result(self, status: Status) -> dict[str, Any]:
         """The run's result; the sets of `evaluate_at_end` count unless it was interrupted."""

@@ -141,9 +141,7 @@ class Pair:
 
     def _generators(self) -> dict[str, Tensor]:
         """States of the pair's generators, and of torch's own, from which dropout, say, draws."""
-        states = {"cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":  # pragma: no cover (tests have no GPU)
-            states["cuda"] = torch.cuda.get_rng_state()
+        states = global_generators(self.device)
         for name, owner in self.owners.items():
             for key, value in _attributes(owner).items():
                 if isinstance(value, torch.Generator):
@@ -151,8 +149,16 @@ class Pair:
         return states
 
 
+def global_generators(device: torch.device) -> dict[str, Tensor]:
+    """The states of torch's own generators that a model on the device may draw from."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":  # pragma: no cover (tests have no GPU)
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
 def set_global_generators(states: Mapping[str, Tensor], device: torch.device) -> None:
-    """Give torch's own generators the states that `Pair.state_dict` saved."""
+    """Give torch's own generators the states that `global_generators` found."""
     torch.set_rng_state(states["cpu"])
     if "cuda" in states and device.type == "cuda":  # pragma: no cover (tests have no GPU)
         torch.cuda.set_rng_state(states["cuda"])

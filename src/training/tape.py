@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from src.training.state import global_generators
+
 aten = torch.ops.aten
 Loss = Callable[..., Tensor]  # of a batch, for one model
 Batch = Sequence[Tensor]
@@ -77,12 +79,6 @@ class Want:
         """Of the batch; what is done for a batch may depend on them."""
         return tuple((tensor.shape, tensor.dtype, tensor.device) for tensor in self.batch)
 
-    def alone(self) -> Tensor:
-        """Give the parameters their gradients; return the loss."""
-        value = self.loss(*self.batch)
-        value.backward()
-        return value.detach()
-
 
 class Tape(TorchDispatchMode):
     """Records what is done to some tensors, and to those that come of them."""
@@ -141,19 +137,15 @@ def record(want: Want) -> tuple[Tape, Slot, list[Slot]]:
         NotStackedError: it draws random numbers, say.
     """
     params = [*want.model.parameters()]
+    device = params[0].device
     inputs = [*params, *want.model.buffers(), *want.batch]
     # A thread of autograd's own, as a GPU has one, would not be seen.
     tape, one_thread = Tape(inputs), torch.autograd.set_multithreading_enabled(False)
-    before = generators()
+    before = global_generators(device)
     with tape, one_thread:
         loss = want.loss(*want.batch)
         grads = torch.autograd.grad(loss, params, allow_unused=True)
-    if not all(map(torch.equal, before, generators())):
+    after = global_generators(device)
+    if not all(torch.equal(before[name], after[name]) for name in before):
         raise NotStackedError("the model draws random numbers")
     return tape, tape.of([loss])[0], tape.of(grads)
-
-
-def generators() -> list[Tensor]:
-    """The states of torch's global generators."""
-    cuda = [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else []
-    return [torch.get_rng_state(), *cuda]

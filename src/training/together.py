@@ -5,16 +5,18 @@ when it has them. When all wait, those of one kind get theirs in one pass (`src.
 All else is each run's own: its optimizer, record, rows, early stopping and checkpoints.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 import torch
 from greenlet import getcurrent, greenlet
-from torch import Tensor
+from torch import Tensor, nn
 
+from src.training.loop import whole
 from src.training.stack import Stack
-from src.training.tape import NotStackedError, Want, generators
+from src.training.state import global_generators, set_global_generators
+from src.training.tape import Batch, Loss, NotStackedError, Want
 
 T = TypeVar("T")
 LEAST = 4  # models; fewer are quicker one after the other
@@ -31,18 +33,18 @@ class Together(Generic[T]):
         self.size = size
         self.hub: greenlet = getcurrent()
         self.waiting: dict[greenlet, tuple[Hashable, Want]] = {}
-        self.generators: dict[greenlet, list[Tensor]] = {}  # the states, as each task left them
+        self.generators: dict[greenlet, dict[str, Tensor]] = {}  # torch's, as each task left them
         self.stacks: dict[Hashable, Stack] = {}
         self.alone: dict[Hashable, str] = {}  # the kinds that aren't stacked, and why
 
-    def backward(self, kind: Hashable, want: Want) -> Any:
-        """Give a model the gradients that it wants; return the loss. Tasks call this.
+    def backward(self, kind: Hashable, model: nn.Module, loss: Loss, batch: Batch) -> Any:
+        """Give a model the gradients of a batch's loss; return the loss. Tasks call this.
 
         Args:
             kind: of models that do the same with a batch of the same shapes.
         """
-        loss = self.hub.switch((kind, want))
-        return want.alone() if loss is None else loss
+        value = self.hub.switch((kind, Want(model, loss, batch)))
+        return whole(loss, *batch) if value is None else value
 
     def run(self, tasks: Iterable[Callable[[], T]]) -> Iterator[T]:
         """Do the tasks, each begun when there is room for it, and yield what they return.
@@ -74,10 +76,12 @@ class Together(Generic[T]):
     def _go_to(self, coroutine: greenlet, switch: Callable[..., Any], *value: Any) -> Any:
         """Switch to a task, which finds torch's generators as it left them."""
         self.waiting.pop(coroutine, None)
-        _set_generators(self.generators.pop(coroutine, []))
+        device = torch.device("cuda" if torch.cuda.is_initialized() else "cpu")
+        if states := self.generators.pop(coroutine, None):
+            set_global_generators(states, device)
         answer = switch(*value)
         if not coroutine.dead:
-            self.generators[coroutine] = generators()
+            self.generators[coroutine] = global_generators(device)
         return answer
 
     def _meet(self) -> Iterator[tuple[greenlet, Any]]:
@@ -120,10 +124,3 @@ class Together(Generic[T]):
                 return None
             stack = self.stacks[kind] = Stack(models)
         return stack.gradients(some) if 2 * len(some) >= len(stack) else None
-
-
-def _set_generators(states: Sequence[Tensor]) -> None:
-    for set_state, state in zip(
-        (torch.set_rng_state, torch.cuda.set_rng_state), states, strict=False
-    ):
-        set_state(state)

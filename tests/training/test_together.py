@@ -14,7 +14,6 @@ from src.models import MLP
 from src.results.status import Status
 from src.training import together as module
 from src.training.run import run, snapshot
-from src.training.tape import Want
 from src.training.together import Together
 from tests.helpers import Session, composed, result, timeless
 
@@ -170,8 +169,11 @@ def test_few_are_left_to_do_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def steps() -> float:
         inputs, targets = torch.rand(3, 4), torch.zeros(3, dtype=torch.int64)
-        want = Want(model, lambda x, y: nn.functional.cross_entropy(model(x), y), (inputs, targets))
-        return float(hub.backward("kind", want))
+
+        def loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return nn.functional.cross_entropy(model(x), y)
+
+        return float(hub.backward("kind", model, loss, (inputs, targets)).detach())
 
     found = [*hub.run([steps] * (module.LEAST - 1))]
     assert len(found) == module.LEAST - 1 and not made
