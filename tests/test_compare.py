@@ -93,25 +93,37 @@ def test_again_it_only_prints(finished: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in folder(finished).rglob("*")} == before
 
 
+def killed_and_whole(
+    root: Path, arguments: list[str], chance: random.Random, longest: float
+) -> dict[str, object]:
+    """Kill a command ten times, each after 3 s to `longest`, and run it to its end.
+
+    Returns:
+        What it finds, which is what the undisturbed command finds.
+    """
+    whole = compare(root / "whole", *arguments)
+    assert whole.returncode == 0, whole.stderr
+    for _ in range(10):
+        process = subprocess.Popen(
+            command(*arguments), env=environment(root / "killed"), stdout=subprocess.DEVNULL
+        )
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=chance.uniform(3, longest))
+        process.kill()
+        process.wait()
+    ran = compare(root / "killed", *arguments)
+    assert ran.returncode == 0, ran.stderr
+    found = findings(root / "killed")
+    assert found == findings(root / "whole")
+    return found
+
+
 @pytest.mark.slow
 def test_killed_at_any_moment_it_gives_the_same_verdict(tmp_path: Path) -> None:
     """SIGKILL to the command in its searches and its runs; what it left at work ends by itself."""
     arguments = ["methods=[sgd,momentum,adam]", "trainer.epochs=3", "protocol.n_jobs=2"]
     arguments += ["protocol.n_trials=12", "protocol.seeds=6"]
-    whole = compare(tmp_path / "whole", *arguments)
-    assert whole.returncode == 0, whole.stderr
-    chance = random.Random(1)
-    for _ in range(10):
-        process = subprocess.Popen(
-            command(*arguments), env=environment(tmp_path / "killed"), stdout=subprocess.DEVNULL
-        )
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=chance.uniform(3, 12))
-        process.kill()
-        process.wait()
-    ran = compare(tmp_path / "killed", *arguments)
-    assert ran.returncode == 0, ran.stderr
-    assert findings(tmp_path / "killed") == findings(tmp_path / "whole")
+    killed_and_whole(tmp_path, arguments, random.Random(1), longest=12)
 
 
 @pytest.mark.slow
@@ -119,21 +131,7 @@ def test_killed_between_looks_it_gives_the_same_looks(tmp_path: Path) -> None:
     """... and the same words and tables; asked for an added method, it trains only that."""
     arguments = ["methods=[momentum,nesterov]", "model=logreg", "trainer.epochs=2", "pruner=none"]
     arguments += ["protocol.n_trials=4", "protocol.looks=[6,12,24]", "protocol.margin=0.0001"]
-    whole = compare(tmp_path / "whole", *arguments)
-    assert whole.returncode == 0, whole.stderr
-    chance = random.Random(2)
-    for _ in range(10):
-        process = subprocess.Popen(
-            command(*arguments), env=environment(tmp_path / "killed"), stdout=subprocess.DEVNULL
-        )
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=chance.uniform(3, 15))
-        process.kill()
-        process.wait()
-    ran = compare(tmp_path / "killed", *arguments)
-    assert ran.returncode == 0, ran.stderr
-    found = findings(tmp_path / "killed")
-    assert found == findings(tmp_path / "whole")
+    found = killed_and_whole(tmp_path, arguments, random.Random(2), longest=15)
     before = {path: path.stat().st_mtime_ns for path in folder(tmp_path / "whole").glob("runs/*/*")}
     more = ["methods=[momentum,nesterov,sgd]", *arguments[1:], f"protocol.name={found['name']}"]
     ran = compare(tmp_path / "whole", *more)

@@ -12,7 +12,7 @@ import pytest
 
 from src.config import PROJECT
 from src.targets import ALLOWED_TARGETS
-from tests.helpers import Session
+from tests.helpers import Session, result
 
 PAGE = (PROJECT / "docs" / "your-own-problem.md").read_text()
 (COMMANDS,) = re.findall(r"^```bash\n(.*?)^```", PAGE, re.M | re.S)
@@ -49,23 +49,30 @@ def typed(folder: Path, line: str, *extra: str) -> CompletedProcess[str]:
     )  # fmt: skip
 
 
-def result(folder: Path) -> dict[str, object]:
-    loaded: dict[str, object] = json.loads((folder / "result.json").read_text())
-    return loaded
+def gone_on_with_and_repeated(mine: Path, name: str, *words: str, first: int, epochs: int) -> str:
+    """A run that goes on after its first epochs has the bits of one that never stopped.
+
+    Returns:
+        What that one printed.
+    """
+    whole, part = mine / f"{name}-whole", mine / f"{name}-part"
+    ran = typed(mine, *words, f"hydra.run.dir={whole.name}")
+    assert ran.returncode == 0, ran.stderr
+    begun = typed(mine, *words, f"hydra.run.dir={part.name} trainer.epochs={first}")
+    assert begun.returncode == 0, begun.stderr
+    resumed = typed(mine, f"python -m src.resume {part.name} trainer.epochs={epochs}")
+    assert resumed.returncode == 0, resumed.stderr
+    assert result(part)["weights_sha256"] == result(whole)["weights_sha256"]
+    repeated = typed(mine, f"python -m src.replay {part.name}")
+    last = repeated.stdout.splitlines()[-1]
+    assert last == f"identical: {epochs} rows and the weights", repeated.stderr
+    return ran.stdout
 
 
 def test_data_and_an_optimizer(mine: Path) -> None:
     """Regression on a CSV, gone on with to the bits of a run that never stopped, and repeated."""
-    whole = typed(mine, SQUARES, "hydra.run.dir=whole")
-    assert whole.returncode == 0, whole.stderr
-    assert "completed: val_mae" in whole.stdout
-    first = typed(mine, SQUARES, "hydra.run.dir=part trainer.epochs=2")
-    assert first.returncode == 0, first.stderr
-    resumed = typed(mine, "python -m src.resume part trainer.epochs=5")
-    assert resumed.returncode == 0, resumed.stderr
-    assert result(mine / "part")["weights_sha256"] == result(mine / "whole")["weights_sha256"]
-    repeated = typed(mine, "python -m src.replay part")
-    assert repeated.stdout.splitlines()[-1] == "identical: 5 rows and the weights", repeated.stderr
+    whole = gone_on_with_and_repeated(mine, "squares", SQUARES, first=2, epochs=5)
+    assert "completed: val_mae" in whole
 
 
 FEW = "data.validation_fraction=0.98 trainer.evaluate=[train] objective.metric=train_confidence"
@@ -75,16 +82,8 @@ FEW = "data.validation_fraction=0.98 trainer.evaluate=[train] objective.metric=t
 def test_a_model_and_a_loss(mine: Path, mnist_root: str) -> None:
     """Convolution, batch norm and dropout on MNIST; the loss's own metric is the objective."""
     here = (f"data.root={mnist_root}", FEW, "objective.direction=maximize")
-    whole = typed(mine, PICTURES, *here, "hydra.run.dir=pictures")
-    assert whole.returncode == 0, whole.stderr
-    assert "completed: train_confidence 0." in whole.stdout
-    part = typed(mine, PICTURES, *here, "hydra.run.dir=begun trainer.epochs=1")
-    assert part.returncode == 0, part.stderr
-    resumed = typed(mine, "python -m src.resume begun trainer.epochs=2")
-    assert resumed.returncode == 0, resumed.stderr
-    assert result(mine / "begun")["weights_sha256"] == result(mine / "pictures")["weights_sha256"]
-    repeated = typed(mine, "python -m src.replay begun")
-    assert repeated.stdout.splitlines()[-1] == "identical: 2 rows and the weights", repeated.stderr
+    whole = gone_on_with_and_repeated(mine, "pictures", PICTURES, *here, first=1, epochs=2)
+    assert "completed: train_confidence 0." in whole
 
 
 @pytest.mark.slow

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib.util import find_spec
@@ -214,6 +213,4 @@ def interrupt(process: subprocess.Popen[str]) -> str:
 @pytest.fixture
 def database(server: Server) -> str:
     """A database of the test's own."""
-    name = f"d{time.monotonic_ns()}"
-    server.sql(f"CREATE DATABASE {name}")
-    return server.url(name)
+    return server.new_database()

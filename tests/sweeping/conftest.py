@@ -208,6 +208,12 @@ class Server:
         where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "fairstep", "-d", database]
         return self._run("psql", *where, "-At", "-c", statement)
 
+    def new_database(self) -> str:
+        """The address of a database of a test's own."""
+        name = f"d{time.monotonic_ns()}"
+        self.sql(f"CREATE DATABASE {name}")
+        return self.url(name)
+
     def _run(self, program: str, *arguments: str) -> str:
         command = [str(self.programs / program), *arguments]
         if self.user:
@@ -248,6 +254,4 @@ def server(running_server: Server, request: pytest.FixtureRequest) -> Server:
 @pytest.fixture
 def postgres_url(running_server: Server) -> str:
     """A database of the test's own."""
-    name = f"d{time.monotonic_ns()}"
-    running_server.sql(f"CREATE DATABASE {name}")
-    return running_server.url(name)
+    return running_server.new_database()
