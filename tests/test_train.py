@@ -60,6 +60,8 @@ BAD = [  # override, what the line must say
     ("data.validation_fraction=0", "leaves no validation set"),
     ("data.validation_fraction=0.0001", "leaves no sample"),
     ("data.std=0", "data.std=0"),
+    ("data=mnist data.root=/nowhere data.std=-1", "data.std=-1: must be > 0"),
+    ("data=cifar10 data.root=/nowhere data.std=0", "data.std=0: must be > 0"),
     ("data._target_=src.data.minst.load", "data._target_=src.data.minst.load: "),
     ("model.hidden_sizes=[0]", "hidden_sizes must be integers >= 1, got [0]"),
     ("model.hidden_sizes=[1.5]", "hidden_sizes must be integers >= 1, got [1.5]"),

@@ -6,6 +6,7 @@ import torch
 
 from src.data.dataset import Dataset, Split
 from src.data.downloads import download, verify
+from src.data.pixels import check_scale, scaled
 from src.errors import InputError
 from src.shapes import Shapes
 
@@ -31,6 +32,7 @@ def load(root: str | None, mean: float = 0.0, std: float = 1.0) -> Dataset:
     """
     from torchvision.datasets import CIFAR10
 
+    check_scale(mean, std)
     if root is None:
         raise InputError("data.root=null: the folder that holds the data set is needed")
     if missing(root):
@@ -41,7 +43,7 @@ def load(root: str | None, mean: float = 0.0, std: float = 1.0) -> Dataset:
     def split(train: bool) -> Split:
         part = CIFAR10(root, train=train)
         pixels = torch.from_numpy(part.data).permute(0, 3, 1, 2).float() / 255
-        return Split(((pixels - mean) / std).contiguous(), torch.tensor(part.targets))
+        return Split(scaled(pixels, mean, std).contiguous(), torch.tensor(part.targets))
 
     return Dataset(split(True), split(False), classes=SHAPES.classes, sha256=digest)
 

@@ -25,5 +25,5 @@ def load(mean: float = 0.0, std: float = 1.0) -> Dataset:
     order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(0))
     test, train = order[: len(order) // 5], order[len(order) // 5 :]
     digest = hashlib.sha256(pixels.tobytes() + labels.tobytes()).hexdigest()
-    whole = Split(scaled(images, mean, std), targets)
+    whole = Split(scaled(images, mean, std).unsqueeze(1), targets)
     return Dataset(whole.take(train), whole.take(test), classes=10, sha256=digest)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from src.data.dataset import Dataset, Split
 from src.data.downloads import download, verify
+from src.data.pixels import check_scale, scaled
 from src.errors import InputError
 from src.shapes import Shapes
 
@@ -69,6 +70,7 @@ def read(class_name: str, root: str | None, mean: float, std: float) -> Dataset:
     """
     import torchvision
 
+    check_scale(mean, std)
     if root is None:
         raise InputError("data.root=null: the folder that holds the data set is needed")
     dataset, folder = getattr(torchvision.datasets, class_name), Path(root) / class_name / "raw"
@@ -78,7 +80,7 @@ def read(class_name: str, root: str | None, mean: float, std: float) -> Dataset:
     _check_sizes(folder)
     digest = verify(folder, DIGESTS[class_name])
     train, test = (
-        Split(((part.data.float() / 255 - mean) / std).unsqueeze(1), part.targets)
+        Split(scaled(part.data.float() / 255, mean, std).unsqueeze(1), part.targets)
         for part in (dataset(root, train=True), dataset(root, train=False))
     )
     return Dataset(train, test, classes=SHAPES.classes, sha256=digest)

@@ -8,8 +8,17 @@ from src.errors import InputError
 
 
 def scaled(pixels: Tensor, mean: float, std: float) -> Tensor:
-    """Pixels in [0, 1] as (pixel - mean) / std, with a channel: (n, height, width) becomes
-    (n, 1, height, width).
+    """Pixels in [0, 1] as (pixel - mean) / std.
+
+    Raises:
+        InputError: as of `check_scale`.
+    """
+    check_scale(mean, std)
+    return (pixels - mean) / std
+
+
+def check_scale(mean: float, std: float) -> None:
+    """Refuse a scale, before anything is read or downloaded.
 
     Raises:
         InputError: `mean` or `std` is no finite number, or `std` isn't > 0.
@@ -19,4 +28,3 @@ def scaled(pixels: Tensor, mean: float, std: float) -> Tensor:
             raise InputError(f"data.{name}={value}: must be a finite number")
     if std <= 0:
         raise InputError(f"data.std={std}: must be > 0")
-    return ((pixels - mean) / std).unsqueeze(1)
