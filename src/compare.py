@@ -137,14 +137,18 @@ def compare(overrides: list[str]) -> Comparison | Overall | None:
     return known
 
 
-def _carried_out(plan: Any, folder: Path) -> Comparison:
-    """The comparison on one problem: what is finished is read."""
+def _carried_out(plan: Any, folder: Path, guess: dict[str, float] | None = None) -> Comparison:
+    """The comparison on one problem: what is finished is read.
+
+    Args:
+        guess: what `_check` returned, if the plan was checked.
+    """
     from src.reporting.report import write_report
 
     known = _known(folder, plan)
     if known is None:
         try:
-            known = _conduct(plan, folder)
+            known = _conduct(plan, folder, _check(plan) if guess is None else guess)
         except OSError as error:
             reason = f"{error.filename or folder}: {error.strerror or error}"
             raise InputError(f"{reason}; the same command goes on") from error
@@ -165,13 +169,12 @@ def _over(several: Any) -> Overall | None:
     print("\n".join([*lines(several), f"folder: {folder}"]), flush=True)
     if several.dry_run:
         return None
-    for plan in several.plans.values():
-        _check(plan)
+    guesses = {name: _check(plan) for name, plan in several.plans.items()}
     begin(several, folder)
     for number, (name, plan) in enumerate(several.plans.items(), 1):
         print(f"\nproblem {number}/{len(several.plans)}: {name}", flush=True)
         try:
-            print(_carried_out(plan, folder / slug(name)).sentence, flush=True)
+            print(_carried_out(plan, folder / slug(name), guesses[name]).sentence, flush=True)
         except InputError as error:
             failures.append(f"{name}: {error}")
             print(f"not finished: {error}", file=sys.stderr)
@@ -198,7 +201,7 @@ def _known(folder: Path, plan: Any) -> Comparison | None:
     return comparison if finished else None
 
 
-def _conduct(plan: Any, folder: Path) -> Comparison:
+def _conduct(plan: Any, folder: Path, guess: dict[str, float]) -> Comparison:
     from src.comparing import outlook, place
     from src.comparing.ledger import Ledger
     from src.comparing.rounds import Rounds
@@ -207,7 +210,6 @@ def _conduct(plan: Any, folder: Path) -> Comparison:
     from src.reporting.report import write_comparison
     from src.results import alone, provenance
 
-    guess = _check(plan)
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder):
         if place.foreign(folder, plan.settings()):  # of which nothing is left but its searches

@@ -7,16 +7,14 @@ other problems. Tests that pool them call false differences in 18 to 59% of case
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
-Floats = NDArray[np.float64]
-LEVEL = 0.05
-FEWEST = 6  # problems; with five, the smallest p of all is 2 / 2^5, more than 5%
+from src.comparing.statistics import LEVEL, Values
+
 CAP = 100.0  # standard deviations, beyond which a difference isn't larger still
 
 
-def pooled_deviation(values: Sequence[Floats]) -> float:
+def pooled_deviation(values: Sequence[Values]) -> float:
     """The standard deviation between the seeds of a method, pooled over methods.
 
     Every method has the same weight, whichever has more seeds. It is the denominator of a
@@ -28,7 +26,7 @@ def pooled_deviation(values: Sequence[Floats]) -> float:
     return float(np.sqrt(np.mean([row.var(ddof=1) for row in values])))
 
 
-def advantage(a: Floats, b: Floats, deviation: float) -> float:
+def advantage(a: Values, b: Values, deviation: float) -> float:
     """How much lower the costs of a are than those of b, in standard deviations between seeds.
 
     It is held within CAP, so that a problem whose seeds hardly differ has a finite one.
@@ -40,18 +38,7 @@ def advantage(a: Floats, b: Floats, deviation: float) -> float:
     return float(np.clip(scaled, -CAP, CAP))
 
 
-def fewest_problems(pairs: int) -> int:
-    """How many problems it takes before the test can decide one of so many pairs at all.
-
-    All signs alike have p = 2 / 2^n, which is multiplied by the number of pairs.
-    """
-    n = FEWEST
-    while pairs * 2.0 ** (1 - n) >= LEVEL:
-        n += 1
-    return n
-
-
-def mean_ranks(costs: Floats) -> Floats:
+def mean_ranks(costs: Values) -> Values:
     """The mean rank of each method, 1 is best; equal methods share the mean of their ranks.
 
     Args:
@@ -75,7 +62,7 @@ def studentized(methods: int) -> float:
     return float(stats.studentized_range.ppf(1 - LEVEL, methods, np.inf) / np.sqrt(2))
 
 
-def improvement(a: Floats, b: Floats) -> float:
+def improvement(a: Values, b: Values) -> float:
     """The probability that a run of a ends with a lower cost than a run of b; a tie counts half.
 
     Reference: Agarwal et al., Deep reinforcement learning at the edge of the statistical

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from src.comparing.protocol import Plan
 from src.comparing.record import Search
-from src.comparing.words import metric_name
+from src.comparing.words import joined, metric_name
 from src.metrics import Direction
 
 
@@ -17,7 +17,7 @@ def lines(plan: Plan, *, several: bool = False) -> Iterator[str]:
     protocol, methods = plan.protocol, plan.methods
     end = "lower" if plan.direction is Direction.MINIMIZE else "higher"
     where = "" if several else f", on {plan.problem}"
-    yield f"Which of {_and(methods)} ends with the {end} {metric_name(protocol.metric)}{where}?"
+    yield f"Which of {joined(methods)} ends with the {end} {metric_name(protocol.metric)}{where}?"
     number = protocol.first_searches
     each = f"{_count(number, 'search', 'searches')} of {_count(protocol.n_trials, 'trial')}"
     more = ", and more if they differ more than seeds do" if protocol.searches == "auto" else ""
@@ -29,7 +29,7 @@ def lines(plan: Plan, *, several: bool = False) -> Iterator[str]:
         yield (f"2. Each winner and each method's default is trained on {looks[0]} fresh seeds: "
                f"{_count(least, 'run')}.")  # fmt: skip
     else:
-        further = _and([str(seeds) for seeds in looks[1:]])
+        further = joined([str(seeds) for seeds in looks[1:]])
         yield (f"2. Each winner is trained on {looks[0]} fresh seeds, and so is each method's "
                f"default: {_count(least, 'run')}. Winners that can't be told apart go on to "
                f"{further}: {most:,} runs at most.")  # fmt: skip
@@ -77,10 +77,6 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {name}s"
     return f"{seconds:.0f} seconds"
-
-
-def _and(names: Sequence[str], word: str = "and") -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {word} {names[-1]}"
 
 
 def _count(number: int, name: str, several: str = "") -> str:

@@ -8,13 +8,13 @@ from itertools import combinations
 
 import numpy as np
 
-from src.comparing import across, profiles, signed_rank
-from src.comparing.across import LEVEL, Floats
+from src.comparing import across, profiles, sequential, signed_rank
 from src.comparing.overall import Overall, Place, Problem, Standing, Versus
 from src.comparing.record import Comparison, Pair
-from src.comparing.sooner import reach
-from src.comparing.statistics import finite, holm
-from src.metrics import Direction, direction_of
+from src.comparing.sooner import harder, reach
+from src.comparing.statistics import LEVEL, Values, finite, holm
+from src.comparing.words import listed
+from src.metrics import Direction
 
 HARDER = (-0.1, -0.05, 0.0, 0.05, 0.1)  # by these shares the targets are moved
 FEW = 3  # names that a sentence lists; of more it gives the number
@@ -82,13 +82,12 @@ class Measured:
                 return turned(pair)
         return "undecided"
 
-    def steps(self, method: str, harder: float = 0.0) -> float:
+    def steps(self, method: str, share: float = 0.0) -> float:
         """The median steps to the target; infinite where half of the runs or more missed it."""
         target = self.comparison.target
         if target.value is None:
             return np.inf
-        sign = direction_of(target.metric).sign
-        value = sign * profiles.moved(sign * target.value, harder)
+        value = harder(target.metric, target.value, share)
         reached = [reach(run.rows, target.metric, value, "step") for run in
                    self.comparison.of(method)]  # fmt: skip
         return profiles.median_time([time.high for time in reached]) if reached else np.inf
@@ -147,7 +146,7 @@ def _ranked(problems: Sequence[Measured]) -> list[str]:
     return [methods[number] for number in order]
 
 
-def _costs(problems: Sequence[Measured], methods: Sequence[str]) -> Floats:
+def _costs(problems: Sequence[Measured], methods: Sequence[str]) -> Values:
     return np.array([[problem.mean(method) for problem in problems] for method in methods])
 
 
@@ -160,7 +159,7 @@ def versus(
         tested: whether a difference may be called.
     """
     names = list(combinations(methods, 2))
-    fewest = across.fewest_problems(len(names)) if tested else len(problems) + 1
+    fewest = sequential.fewest_seeds(len(names)) if tested else len(problems) + 1
     pairs = [_versus(problems, a, b, fewest) for a, b in names]
     corrected = holm([1.0 if pair.p is None else pair.p for pair in pairs])
     return [_decided(pair, p_holm) for pair, p_holm in zip(pairs, corrected, strict=True)]
@@ -204,7 +203,7 @@ def refusal(methods: int, problems: int, missing: Sequence[str] = ()) -> str:
         are = "isn't" if len(missing) == 1 else "aren't"
         return f"{_few(missing, 'problems')} {are} finished"
     pairs = methods * (methods - 1) // 2
-    fewest = across.fewest_problems(pairs)
+    fewest = sequential.fewest_seeds(pairs)
     if problems >= fewest:
         return ""
     return (
@@ -337,7 +336,3 @@ def _groups(overall: Overall) -> dict[tuple[str, ...], list[str]]:
 def _few(names: Sequence[str], kind: str) -> str:
     """The names; of many their number."""
     return listed(names) if len(names) <= FEW else f"{len(names)} {kind}"
-
-
-def listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -7,13 +7,13 @@ problems columns.
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from src.comparing.statistics import Values
+
 LONGEST = 4.0  # times the best method's time, from where on AlgoPerf's score doesn't look
 
 
-def ratios(times: Floats) -> Floats:
+def ratios(times: Values) -> Values:
     """Each time divided by the best method's on that problem; all infinite where all missed.
 
     Args:
@@ -28,7 +28,7 @@ def ratios(times: Floats) -> Floats:
         return np.where(np.isfinite(times), times / best, np.inf)
 
 
-def profile(row: Floats) -> tuple[Floats, Floats]:
+def profile(row: Values) -> tuple[Values, Values]:
     """Where a method's profile rises, and the share of problems with a ratio of at most that.
 
     Args:
@@ -41,7 +41,7 @@ def profile(row: Floats) -> tuple[Floats, Floats]:
     return x, counts.cumsum() / len(row)
 
 
-def score(row: Floats, longest: float = LONGEST) -> float:
+def score(row: Values, longest: float = LONGEST) -> float:
     """The mean of a method's profile on [1, longest], which AlgoPerf ranks by.
 
     A problem with ratio r adds the part of that interval beyond r, so there is nothing to
@@ -59,8 +59,3 @@ def median_time(times: Sequence[float]) -> float:
     ordered = sorted(times)
     low, high = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
     return high if np.isinf(high) else (low + high) / 2
-
-
-def moved(target: float, share: float) -> float:
-    """A target of something to be minimized, harder by a share of its size; negative: easier."""
-    return target - share * abs(target)

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, PlainValidator, ValidationError
@@ -21,7 +20,7 @@ from src.composing import check_choices, chosen_by_sweep, problem_name, slug
 from src.config import CONF, Section, first_error, flatten, job_config, parse
 from src.errors import InputError
 from src.metrics import Direction, direction_of
-from src.overrides import override
+from src.overrides import override, parsed
 from src.results import digest
 from src.results.identity import STARTED, settings
 
@@ -220,10 +219,10 @@ def plan(arguments: Sequence[str]) -> Plan:
         InputError: a setting of the protocol, a search or a method is not what it must be, or a
             comparison doesn't take it.
     """
-    parsed = OverridesParser.create().parse_overrides(list(arguments))
+    items = parsed(list(arguments))
     comparison: list[Override] = []
     runs: list[Override] = []
-    for item in parsed:
+    for item in items:
         refused.check_override(item)
         is_comparison = item.key_or_group.split(".")[0] in COMPARISON_KEYS
         (comparison if is_comparison else runs).append(item)
@@ -247,11 +246,8 @@ def plan(arguments: Sequence[str]) -> Plan:
         refused.check_selection(parse(job_config(config)), request.protocol.metric)
         refused.check_method(name, config, str(plain[name].optimizer._target_))
     elsewhere = (*COMPARISON_KEYS, "hydra")
-    varied = [item for item in parsed if item.key_or_group.split(".")[0] not in elsewhere]
-    given = {
-        name: [*varied, *OverridesParser.create().parse_overrides([*method.fixed])]
-        for name, method in methods.items()
-    }
+    varied = [item for item in items if item.key_or_group.split(".")[0] not in elsewhere]
+    given = {name: [*varied, *parsed([*method.fixed])] for name, method in methods.items()}
     spaces = refused.check_searches(request.protocol.n_trials, configs, given)
     sweeps = {name: method.sweeps for name, method in methods.items()}
     protocol = request.protocol

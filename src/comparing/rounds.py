@@ -74,11 +74,11 @@ class Rounds:
 
     def awaited(self) -> list[str]:
         """The folders of the runs that the next look waits for."""
-        need = self.need()
-        if need is None or self.stopped:
+        course = self.course()
+        if course.need is None or self.stopped:
             return []
-        first = not self.course().looks
-        return [job.folder_name for job in jobs(self.plan, self.searches, need, first)]
+        wanted = jobs(self.plan, self.searches, course.need, not course.looks)
+        return [job.folder_name for job in wanted]
 
     def _more_searches(self, searches: Searches, need: Need) -> None:
         for method in need.methods:

@@ -145,8 +145,12 @@ def spending(
 
 
 def fewest_seeds(pairs: int) -> int:
-    """The smallest number of seeds with which a look that has the whole level can decide."""
-    return 1 + math.ceil(math.log2(pairs / LEVEL))
+    """The smallest number of seeds with which a look that has the whole level can decide.
+
+    It is that of problems, where these are what is counted: all signs alike have p = 2 / 2^n, which
+    is multiplied by the number of pairs. With five and one pair that is more than 5%.
+    """
+    return 1 + math.ceil(math.log2(max(pairs, 1) / LEVEL))
 
 
 def measured(differences: Values, level: float) -> Estimate:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from src.comparing import signed_rank
-from src.comparing.sequential import JUST
+from src.comparing.sequential import JUST, Look
 from src.comparing.statistics import LEVEL, Values, holm
 from src.metrics import direction_of
 
@@ -46,14 +46,6 @@ class Times(NamedTuple):
         return np.where(self.missed, self.low, self.high)
 
 
-class LookAt(NamedTuple):
-    """A look at a pair: its numbers of searches and seeds, and its share of the 5%."""
-
-    searches: int
-    seeds: int
-    share: float
-
-
 class Ratio(NamedTuple):
     """How much time a takes of what b takes.
 
@@ -74,8 +66,12 @@ class Ratio(NamedTuple):
 
 def targets(metric: str, target: float) -> tuple[float, float, float]:
     """The target, one that is 5% harder to reach, and one that is 5% easier."""
-    step = NEAR * abs(target) * direction_of(metric).sign
-    return target, target - step, target + step
+    return target, harder(metric, target, NEAR), harder(metric, target, -NEAR)
+
+
+def harder(metric: str, target: float, share: float) -> float:
+    """A target that is harder to reach by a share of its size; negative: easier."""
+    return target - share * abs(target) * direction_of(metric).sign
 
 
 def reach(rows: Sequence[Mapping[str, Any]], metric: str, target: float, by: str) -> Reach:
@@ -101,9 +97,7 @@ def reach(rows: Sequence[Mapping[str, Any]], metric: str, target: float, by: str
     return Reach(before[0] if before else 0.0, math.inf)
 
 
-def compare(
-    times: Mapping[str, Times], looks: Mapping[Pair, Sequence[LookAt]]
-) -> dict[Pair, Ratio]:
+def compare(times: Mapping[str, Times], looks: Mapping[Pair, Sequence[Look]]) -> dict[Pair, Ratio]:
     """Each pair's ratio and verdict.
 
     Args:
@@ -148,7 +142,7 @@ class Logs(NamedTuple):
         ranked = np.where(first, np.where(second, 0.0, np.inf), np.where(second, -np.inf, known))
         return cls(low, high, known, ranked)
 
-    def at(self, look: LookAt) -> "Logs":
+    def at(self, look: Look) -> "Logs":
         return Logs(*(values[: look.searches, : look.seeds] for values in self))
 
 

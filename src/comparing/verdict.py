@@ -126,13 +126,9 @@ def draft(
     return comparison.model_copy(update={"missing": [missing], "awaited": rounds.awaited()})
 
 
-def reach_of(pair: tuple[str, str], course: sequential.Course) -> list[sooner.LookAt]:
+def reach_of(pair: tuple[str, str], course: sequential.Course) -> list[sequential.Look]:
     """The looks at which a pair was open."""
-    return [
-        sooner.LookAt(look.searches, look.seeds, look.share)
-        for look in course.looks
-        if any((seen.a, seen.b) == pair for seen in look.pairs)
-    ]
+    return [look for look in course.looks if any((seen.a, seen.b) == pair for seen in look.pairs)]
 
 
 def _pairs(
@@ -165,7 +161,7 @@ def _fixed(pair: Pair, seen: sequential.Seen, searches: int) -> Pair:
 
 def _seen(
     seen: sequential.Seen,
-    look: sooner.LookAt,
+    look: sequential.Look,
     values: Mapping[str, Values],
     pairs: int,
     margin: float,
@@ -227,10 +223,10 @@ def _looks(
     """What was seen at each look; at the only one of the fixed design, its pairs."""
     count, found = len(course.pairs), []
     for look in course.looks:
-        at = sooner.LookAt(look.searches, look.seeds, look.share)
-        seen = [_seen(each, at, values, count, margin) for each in look.pairs]
         if len(plan.protocol.numbers_of_seeds) == 1:
             seen = [pair.model_copy(update={"speeds": []}) for pair in pairs]
+        else:
+            seen = [_seen(each, look, values, count, margin) for each in look.pairs]
         end = plan.protocol.first_seed + look.seeds
         trained = sum(
             run.kind == "tuned" and (run.seed or 0) < end and run.search < look.searches

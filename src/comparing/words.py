@@ -93,7 +93,7 @@ def _first(
         return f"{listed(first)} {lead}: their {name} ends the same ({within})."
     if alone and len(first) == len(told_methods(told)):
         return f"No method is surely better than another in {name}: these seeds don't tell."
-    return f"One of {listed(first, 'and')} is best in {name}, but these seeds don't tell which."
+    return f"One of {listed(first)} is best in {name}, but these seeds don't tell which."
 
 
 def _but(best: str, told: Told) -> str:
@@ -121,11 +121,14 @@ def _groups(names: Sequence[str], told: Told) -> list[list[str]]:
     return groups
 
 
-def listed(names: Sequence[str], word: str = "and") -> str:
+def listed(names: Sequence[str]) -> str:
     """The names; of more than four, the first and how many others."""
-    if len(names) > MOST:
-        return f"{names[0]} {word} {len(names) - 1} others"
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {word} {names[-1]}"
+    return f"{names[0]} and {len(names) - 1} others" if len(names) > MOST else joined(names)
+
+
+def joined(names: Sequence[str]) -> str:
+    """The names, however many."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def withheld(doubts: Sequence[Doubt], text: str) -> str:

@@ -216,7 +216,6 @@ def pairs(comparison: Comparison) -> list[list[str]]:
     """A row of text for each pair, as `pair_heading` heads it."""
     rows = []
     for pair in comparison.pairs:
-        bounded = pair.low is not None and pair.high is not None
         wide = (
             (pair.high - pair.low) / 2 if pair.low is not None and pair.high is not None else None
         )
@@ -225,7 +224,7 @@ def pairs(comparison: Comparison) -> list[list[str]]:
             f"{pair.a} against {pair.b}",
             verdict(pair),
             rounded(pair.difference, wide),
-            f"{low} to {high}" if bounded else "–",
+            f"{low} to {high}" if wide is not None else "–",
             *(speed(pair, by) for by in _measured(comparison)),
             _maybe(pair.p_holm, "{:.2g}"),
             _maybe(pair.n, "{:d}"),

@@ -25,7 +25,7 @@ def composed(monkeypatch: pytest.MonkeyPatch) -> None:
     register()
 
 
-def made(plan: Any, folder: Path) -> Any:
+def made(plan: Any, folder: Path, guess: dict[str, float]) -> Any:
     """Stands in for what trains."""
     folder.mkdir(parents=True)
     values = {"sgd": [2.0, 2.1], "adam": [1.0, 1.1]}
@@ -47,7 +47,7 @@ def test_a_problem_after_another_each_with_the_same_budget(
         assert alone.name == name
         assert f"src.data.{name}.load" in str(alone.protocol)
         assert {len(search.trials) for search in alone.searches} == {2}
-    monkeypatch.setattr(entry, "_conduct", lambda plan, folder: pytest.fail("trained again"))
+    monkeypatch.setattr(entry, "_conduct", lambda *what: pytest.fail("trained again"))
     again, _ = compared(*TWO)
     assert again["pairs"] == found["pairs"]
 
@@ -85,11 +85,11 @@ def test_what_it_says_and_leaves(
 def test_it_goes_on_after_a_kill(compared: Callable[..., Any], monkeypatch: Any) -> None:
     begun: list[Path] = []
 
-    def killed(plan: Any, folder: Path) -> Any:
+    def killed(plan: Any, folder: Path, guess: dict[str, float]) -> Any:
         begun.append(folder)
         if len(begun) == 2:
             raise KeyboardInterrupt
-        return made(plan, folder)
+        return made(plan, folder, guess)
 
     monkeypatch.setattr(entry, "_check", lambda plan: None)
     monkeypatch.setattr(entry, "_conduct", killed)
@@ -110,10 +110,10 @@ def test_it_goes_on_after_a_kill(compared: Callable[..., Any], monkeypatch: Any)
 def test_a_problem_that_fails_does_not_keep_the_others_from_theirs(
     compared: Callable[..., Any], monkeypatch: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def failing(plan: Any, folder: Path) -> Any:
+    def failing(plan: Any, folder: Path, guess: dict[str, float]) -> Any:
         if folder.name == "wine":
             raise InputError("no winner")
-        return made(plan, folder)
+        return made(plan, folder, guess)
 
     monkeypatch.setattr(entry, "_check", lambda plan: None)
     monkeypatch.setattr(entry, "_conduct", failing)

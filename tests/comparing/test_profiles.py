@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import integrate
 
-from src.comparing.profiles import median_time, moved, profile, ratios, score
+from src.comparing.profiles import median_time, profile, ratios, score
 
 # Three methods, four problems: the first is best twice and misses one target; nobody reaches the
 # last.
@@ -71,9 +71,3 @@ def test_a_score_is_the_integral_of_the_profile(longest):
 )
 def test_a_miss_is_slower_than_any_hit(times, median):
     assert median_time(times) == median
-
-
-def test_a_target_is_moved_by_a_share_of_its_size():
-    assert moved(2.0, 0.05) == pytest.approx(1.9)  # a loss
-    assert moved(2.0, -0.05) == pytest.approx(2.1)
-    assert moved(-0.8, 0.05) == pytest.approx(-0.84)  # an accuracy of 0.8 as a cost

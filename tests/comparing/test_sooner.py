@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from src.comparing.sooner import LookAt, Ratio, Reach, Times, compare, reach, targets
+from src.comparing.sequential import Look
+from src.comparing.sooner import Ratio, Reach, Times, compare, harder, reach, targets
 
 
 def rows(*losses: float | None) -> list[dict[str, Any]]:
@@ -51,7 +52,7 @@ def times(*reached: float, end: float = 100.0, searches: int = 1) -> Times:
 
 def pair(a: Times, b: Times, share: float = 1.0) -> Ratio:
     searches, seeds = a.low.shape
-    return compare({"a": a, "b": b}, {("a", "b"): [LookAt(searches, seeds, share)]})["a", "b"]
+    return compare({"a": a, "b": b}, {("a", "b"): [Look(searches, seeds, share, ())]})["a", "b"]
 
 
 def test_a_third_of_the_steps() -> None:
@@ -103,8 +104,8 @@ def test_looks_and_pairs_share_the_level() -> None:
     three pairs Holm's correction takes three times the smallest."""
     base = np.arange(20.0, 28.0)
     made = {"a": times(*base), "b": times(*base * 2), "c": times(*base * 2)}
-    look = LookAt(1, 8, 0.3)
-    pairs = {("a", "b"): [look], ("a", "c"): [LookAt(1, 5, 0.7), look], ("b", "c"): [look]}
+    look = Look(1, 8, 0.3, ())
+    pairs = {("a", "b"): [look], ("a", "c"): [Look(1, 5, 0.7, ()), look], ("b", "c"): [look]}
     found = compare(made, pairs)
     smallest = 2 / 2**8 / 0.3
     assert found["a", "b"].corrected == pytest.approx(3 * smallest)
@@ -119,3 +120,9 @@ def test_the_luck_of_searches_counts() -> None:
     ratio = pair(times(*a, searches=3), times(*np.tile(b, 3), searches=3))
     assert ratio.verdict == "undecided"
     assert ratio.corrected > 0.3
+
+
+def test_a_target_is_moved_by_a_share_of_its_size() -> None:
+    assert harder("val_loss", 2.0, 0.05) == pytest.approx(1.9)
+    assert harder("val_loss", 2.0, -0.05) == pytest.approx(2.1)
+    assert harder("val_accuracy", 0.8, 0.05) == pytest.approx(0.84)
