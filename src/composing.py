@@ -42,7 +42,7 @@ def register() -> None:
 
 
 def _run_name(*, _root_: DictConfig) -> str:
-    chosen = problem_name(_root_, ("data",), ("data", "model", "loss"))
+    chosen = problem_name(_root_, ("data",))
     return slug(f"{_optimizer_name(_root_)}-{chosen}")
 
 
@@ -54,11 +54,7 @@ def _study_name(*, _root_: DictConfig) -> str:
     return slug(f"{method}-{problem_name(_root_)}")
 
 
-def problem_name(
-    root: DictConfig,
-    plain: tuple[str, ...] = ("data", "model"),
-    told: tuple[str, ...] = ("data", "model", "loss"),
-) -> str:
+def problem_name(root: DictConfig, plain: tuple[str, ...] = ("data", "model")) -> str:
     """The name of what is trained, for folders: the problem, or the data and the model.
 
     What the command line chooses in place of the problem's own is added, and so is another loss
@@ -67,19 +63,14 @@ def problem_name(
     Args:
         root: composed, its `hydra` node included.
         plain: groups that make the name where there is no problem.
-        told: groups whose choice is added where it isn't the problem's.
     """
     choices = root.hydra.runtime.choices
     problem = choices.get("problem")
     usual = _overridden(find(root, "problem", problem).get("defaults", [])) if problem else {}
     usual = {"loss": "cross_entropy", **usual}
     parts = [problem] if problem else [str(choices.get(group)) for group in plain]
-    others = [group for group in told if problem or group not in plain]
-    parts += [
-        str(choices.get(group))
-        for group in others
-        if (problem or group == "loss") and choices.get(group) != usual.get(group)
-    ]
+    told = ("data", "model", "loss") if problem else ("loss",)
+    parts += [str(choices.get(group)) for group in told if choices.get(group) != usual.get(group)]
     return "-".join(parts)
 
 

@@ -9,8 +9,7 @@ from src import config as paths
 from src.cli import one_line_errors
 from src.console import stdout
 from src.errors import InputError
-
-KINDS = ("train", "val", "test")
+from src.metrics import SETS
 
 
 def main() -> None:
@@ -105,13 +104,13 @@ def describe(name: str, out: Path | None) -> None:
 
     config = parse(composed)
     parts = assemble(config)
-    splits = [getattr(parts.data, kind) for kind in KINDS]
+    splits = [getattr(parts.data, kind) for kind in SETS]
     shapes = parts.data.shapes
     console = stdout()
     console.print(f"{name}: {problems()[name]}\n")
-    rows = ", ".join(f"{len(part):,} {kind}" for part, kind in zip(splits, KINDS, strict=True))
+    rows = ", ".join(f"{len(part):,} {kind}" for part, kind in zip(splits, SETS, strict=True))
     parameters = sum(each.numel() for each in parts.model.parameters())
-    metrics = ", ".join(["loss", *parts.loss.metrics])
+    metrics = ", ".join(parts.loss.directions())
     lines = {
         "rows": rows,
         "input → target": kinds(

@@ -122,7 +122,7 @@ def blaming(group: str, settings: dict[str, Any]) -> Iterator[None]:
     except Exception as error:
         if group == "data" and isinstance(error, InputError):  # a source names the setting itself
             raise
-        shown = ", ".join(f"{key}={value}" for key, value in settings.items() if key != "_target_")
+        shown = ", ".join(f"{key}={value}" for key, value in arguments(settings).items())
         raise InputError(f"{group}: {settings['_target_']}({shown}): {_reason(error)}") from error
 
 

@@ -59,10 +59,9 @@ def make_workers(
 
     environment = {name: os.environ[name] for name in PASSED if name in os.environ}
     job = WorkerJob((), sys.orig_argv[1:], os.getcwd(), str(folder), environment)
-    if kind not in (SLURM, SUBMITIT_LOCAL):
-        return BatchWorkers(kind, launch, job)
     queue = _queue(config)
-    assert queue is not None
+    if queue is None:
+        return BatchWorkers(kind, launch, job)
     return QueuedWorkers(kind, launch, job, queue)
 
 

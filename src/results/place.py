@@ -23,9 +23,7 @@ def place() -> dict[str, Any]:
     }
 
 
-@lru_cache
-def _cpu() -> str:
-    return cpu()
+_cpu = lru_cache(cpu)
 
 
 def _shared() -> bool | None:

@@ -6,7 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -119,8 +119,7 @@ def _has_tables(url: str) -> bool:
     """Whether a server has the tables; then a worker needs no second connection for the lock."""
     if make_url(url).drivername == "sqlite":
         return False
-    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, **_engine_arguments(url))
-    return bool(sqlalchemy.inspect(engine).has_table("alembic_version"))
+    return bool(sqlalchemy.inspect(_lock_engine(url)).has_table("alembic_version"))
 
 
 def _relax(connection: sqlite3.Connection, _: object) -> None:
@@ -228,8 +227,12 @@ def renew(storage: optuna.storages.RDBStorage) -> None:
 
 
 @contextmanager
-def alone(storage: optuna.storages.RDBStorage, study: str) -> Iterator[None]:
-    """Let one process at a time decide about a study; on a server, in one transaction."""
+def alone(storage: optuna.storages.RDBStorage, study: str | None) -> Iterator[None]:
+    """Let one process at a time decide about a study; on a server, in one transaction.
+
+    Args:
+        study: None if others may decide about it on a server meanwhile.
+    """
     url = storage.engine.url
     if url.drivername == "sqlite":
         with lock(url.render_as_string(hide_password=False)):
@@ -247,16 +250,12 @@ def together(storage: optuna.storages.RDBStorage) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def telling(storage: optuna.storages.RDBStorage) -> Iterator[None]:
+def telling(storage: optuna.storages.RDBStorage) -> AbstractContextManager[None]:
     """Let a trial be told while nobody gives it up.
 
     On a server both are one transaction, and of two that end the same trial the second fails.
     """
-    url = storage.engine.url
-    server = url.drivername != "sqlite"
-    with together(storage) if server else lock(url.render_as_string(hide_password=False)):
-        yield
+    return alone(storage, None)
 
 
 def patiently(

@@ -425,9 +425,9 @@ class SharedStudy:
 
 
 def value_of(trial: FrozenTrial, outcome: Outcome) -> float | None:
-    """The value with which a trial is told, as `Study.tell` has it: a pruned one's last report."""
+    """The value with which a pruned trial is told, as `Study.tell` has it: its last report."""
     last = trial.last_step
-    if outcome.state is not TrialState.PRUNED or last is None or outcome.bad:
+    if last is None or outcome.bad:
         return outcome.value
     report = trial.intermediate_values[last]
     return None if math.isnan(report) else report

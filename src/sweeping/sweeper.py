@@ -124,8 +124,8 @@ class StudySweeper(OptunaSweeperImpl):
 
     def _sweep(self, is_worker: bool) -> None:
         self.study = study = self._open()
-        complete = study.counted() >= study.n_trials
         try:
+            complete = study.counted() >= study.n_trials
             check_marker(study, self.folder)
             if self.detach and not (is_worker or complete):
                 detach(study.name, self.folder, database(study.url))

@@ -19,12 +19,12 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from src.config import PROJECT
+from src.sweeping.study import COUNTED
 from tests.cluster.clusters import Cluster, Ray, Slurm, wait_for
 from tests.sweeping.conftest import Server, postgres_programs, trials_of
 
 SECONDS = 240  # the longest wait for anything: the machine may be busy
 SECRET = "nobody-may-read-this"  # the server asks for no password
-COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 @pytest.fixture(autouse=True, scope="session")
