@@ -13,7 +13,7 @@ from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from rich.console import Console
@@ -25,8 +25,9 @@ from src.report import main
 from src.reporting import report
 from src.reporting.comparison_page import page
 from src.reporting.figures import _rate, figures
+from src.reporting.page import _address
 from src.reporting.report import write_report
-from src.reporting.tables import print_verdict
+from src.reporting.tables import csv_text, print_verdict
 from tests.reporting import made_up
 from tests.reporting.conftest import looks_as_it_did, opened, until
 
@@ -166,6 +167,17 @@ def test_downloads(browser: Any, folder: Path) -> None:
         assert len(rows) > 1
         assert len({len(row) for row in rows}) == 1, download.value.suggested_filename
     shown.close()
+
+
+def test_a_file_in_an_address_is_whole() -> None:
+    """Whatever its names hold; what follows a # would be a place in the file."""
+    rows = [("method", "loss"), ('# 100%41 "a", b?\nü 🎉 <&> \'$ \\', "0.1")]
+    parts = urlsplit(_address(rows))
+    assert parts.scheme == "data" and not parts.fragment
+    shown = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    head, _, content = shown.partition(",")
+    assert head == "text/csv;charset=utf-8"
+    assert unquote(content) == csv_text(rows)
 
 
 def test_print_opens_what_is_folded(browser: Any, folder: Path) -> None:
