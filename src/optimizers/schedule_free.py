@@ -9,7 +9,10 @@ from torch import Tensor
 from src.optimizers.directions import Direction
 from src.optimizers.formulas import Scalar, cast, copied, larger, power
 from src.optimizers.kernels import Group, State
-from src.optimizers.method import Method
+from src.optimizers.method import Method, fits
+
+ROUNDED_ALIKE = (torch.float32, torch.float64)
+COUNTS = ("k", "lr_max", "weight_sum", "share")  # what a parameter's state holds beside tensors
 
 
 def look_ahead(param: Tensor, x: Tensor, z: Tensor, share: Scalar, beta: Scalar) -> Direction:
@@ -33,6 +36,23 @@ def weigh(state: State, group: Group) -> None:
     weight = power(state["k"], group["r"]) * power(state["lr_max"], group["weight_lr_power"])
     state["weight_sum"] += weight
     state["share"] = ratio(weight, state["weight_sum"])
+
+
+def weigh_alike(params: list[Tensor], states: list[State], group: Group) -> bool:
+    """Weigh once for small parameters that have taken the same steps; False, if they aren't so.
+
+    Calls of torch for many tensors round those of few bits otherwise than calls for each.
+    """
+    if not all(fits(param) and param.dtype in ROUNDED_ALIKE for param in params):
+        return False
+    first, *others = states
+    history = (first["k"], first["lr_max"], first["weight_sum"])
+    if any((state["k"], state["lr_max"], state["weight_sum"]) != history for state in others):
+        return False
+    weigh(first, group)
+    for state in others:
+        state.update({name: first[name] for name in COUNTS})
+    return True
 
 
 class ScheduleFree(Method):

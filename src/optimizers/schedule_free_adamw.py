@@ -1,5 +1,6 @@
 """Schedule-Free AdamW."""
 
+import torch
 from torch import Tensor
 
 from src.optimizers.directions import Direction, Quotient, descend
@@ -8,11 +9,14 @@ from src.optimizers.formulas import (
     add_scaled_,
     average_square_,
     corrected_root,
+    epsilon,
+    not_zero,
+    power,
     real_zeros,
 )
-from src.optimizers.kernels import Group
+from src.optimizers.kernels import Group, State
 from src.optimizers.method import Rule
-from src.optimizers.schedule_free import ScheduleFree, look_ahead
+from src.optimizers.schedule_free import ScheduleFree, look_ahead, weigh_alike
 from src.optimizers.settings import fractions, not_negative, positive, table
 
 
@@ -39,6 +43,27 @@ def schedule_free_adamw(
     return look_ahead(param, x, z, share, beta1)
 
 
+def foreach(params: list[Tensor], grads: list[Tensor], states: list[State], group: Group) -> bool:
+    """The same for small parameters that have taken the same steps, with a call for all of them."""
+    if not weigh_alike(params, states, group):
+        return False
+    lr, (beta1, beta2) = group["lr"], group["betas"]
+    squares, x, z = ([state[name] for state in states] for name in ("exp_avg_sq", "x", "z"))
+    beta2 = float(not_zero(beta2, params[0]))
+    torch._foreach_mul_(squares, beta2)
+    torch._foreach_addcmul_(squares, grads, grads, value=1 - beta2)
+    denoms = torch._foreach_div(squares, 1 - power(group["betas"][1], states[0]["k"]))
+    torch._foreach_sqrt_(denoms)
+    torch._foreach_add_(denoms, epsilon(group["eps"], params[0]))
+    if group["weight_decay"]:
+        torch._foreach_add_(z, params, alpha=-lr * group["weight_decay"])
+    torch._foreach_addcdiv_(z, grads, denoms, value=lr if group["maximize"] else -lr)
+    torch._foreach_lerp_(x, z, states[0]["share"])
+    for param, at_x, at_z in zip(params, x, z, strict=True):
+        torch.lerp(at_x, at_z, 1 - beta1, out=param)
+    return True
+
+
 class ScheduleFreeAdamW(ScheduleFree):
     """Schedule-Free AdamW: averages AdamW's points in place of lowering the learning rate.
 
@@ -60,6 +85,7 @@ class ScheduleFreeAdamW(ScheduleFree):
         r: the power of t in the weights, >= 0; 0 weighs all points alike.
         weight_lr_power: p, >= 0; it keeps the points of a warm-up small in the average.
         maximize: climb instead of descend (g is negated first).
+        fused: let torch compute the same formula for small parameters together.
 
     Raises:
         ValueError: a setting is outside its range.
@@ -85,6 +111,7 @@ class ScheduleFreeAdamW(ScheduleFree):
     rule = Rule(
         schedule_free_adamw, {"exp_avg_sq": real_zeros, **ScheduleFree.averages}, decay=None
     )
+    kernel = foreach
 
     def beta(self, group: Group) -> Scalar:
         beta1: Scalar = group["betas"][0]

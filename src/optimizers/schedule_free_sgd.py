@@ -5,9 +5,9 @@ from torch import Tensor
 
 from src.optimizers.directions import Direction, descend
 from src.optimizers.formulas import Scalar
-from src.optimizers.kernels import Group, State, fusible
-from src.optimizers.method import Rule, fits
-from src.optimizers.schedule_free import ScheduleFree, look_ahead, weigh
+from src.optimizers.kernels import Group, State
+from src.optimizers.method import Rule
+from src.optimizers.schedule_free import ScheduleFree, look_ahead, weigh_alike
 from src.optimizers.settings import fraction, not_negative, table
 
 
@@ -27,14 +27,9 @@ def schedule_free_sgd(
 
 def foreach(params: list[Tensor], grads: list[Tensor], states: list[State], group: Group) -> bool:
     """The same for small parameters that have taken the same steps, with a call for all of them."""
-    histories = {(state["k"], state["lr_max"], state["weight_sum"]) for state in states}
-    if len(histories) > 1 or not fusible(params, grads, states):
-        return False
-    if not all(fits(param) for param in params):
+    if not weigh_alike(params, states, group):
         return False
     sign = -1.0 if group["maximize"] else 1.0
-    for state in states:
-        weigh(state, group)
     x, z = [state["x"] for state in states], [state["z"] for state in states]
     torch._foreach_add_(z, grads, alpha=-sign * group["lr"])
     if group["weight_decay"]:
