@@ -20,6 +20,7 @@ from src import config as paths
 from src.config import job_config
 from src.errors import InputError
 from src.explaining import beside, commented, explained
+from src.metrics import direction_of
 
 SCHEME = "fairstep"  # of the source below, among Hydra's file:// and pkg://
 
@@ -28,13 +29,16 @@ def register() -> None:
     """Make resolvers and the configs outside `conf/` known to Hydra, from any directory.
 
     `${outputs:}` is where everything is kept, `${run_name:}` and `${study_name:}` name what is
-    trained and searched, `${one_minus:x}` turns a searched 1-beta into beta; `${explained:}` and
-    `${explained_search:}` are for `--help`.
+    trained and searched, `${one_minus:x}` turns a searched 1-beta into beta, `${better:metric}` is
+    the direction of a metric; `${explained:}` and `${explained_search:}` are for `--help`.
     """
     OmegaConf.register_resolver("outputs", lambda: str(paths.OUTPUTS), replace=True)
     OmegaConf.register_resolver("run_name", _run_name, replace=True)
     OmegaConf.register_resolver("study_name", _study_name, replace=True)
     OmegaConf.register_resolver("one_minus", lambda value: 1 - value, replace=True)
+    OmegaConf.register_resolver(
+        "better", lambda metric: str(direction_of(str(metric))), replace=True
+    )
     OmegaConf.register_resolver("explained", _explained, replace=True)
     OmegaConf.register_resolver("explained_search", _explained_search, replace=True)
     SourcesRegistry.instance().register(Beside)

@@ -387,13 +387,22 @@ def test_what_is_no_metric(metric: str) -> None:
         parse(composed(f"objective.metric={metric}"))
 
 
+@pytest.mark.parametrize(
+    ("metric", "direction"),
+    [("val_loss", "minimize"), ("val_accuracy", "maximize"), ("val_mae", "minimize")],
+)
+def test_a_metric_says_which_way_it_is_better(metric: str, direction: str) -> None:
+    """Whoever watches the accuracy and says no more would else get the worst of it."""
+    assert parse(composed(f"objective.metric={metric}")).objective.direction == direction
+
+
 OLD_DATA = {"name": "digits", "root": None, "batch_size": 32, "validation_fraction": 0.2,
             "split_seed": 0, "mean": 0.0, "std": 1.0}  # fmt: skip
 
 
 def test_a_config_of_before_is_the_same_experiment() -> None:
     """Configs named one of four sets of pictures, and had no loss."""
-    now = OmegaConf.to_container(composed())
+    now = OmegaConf.to_container(composed(), resolve=True)
     assert isinstance(now, dict)
     before = {**now, "data": OLD_DATA, "trainer": {**now["trainer"]}}
     del before["loss"]

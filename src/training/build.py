@@ -131,8 +131,13 @@ def _asked(settings: dict[str, Any], known: dict[str, Any]) -> tuple[list[Any], 
     with blaming("model", settings):  # some classes of C have no signature
         parameters = inspect.signature(target).parameters
     named = {name: known[name] for name in parameters if name in known and name not in settings}
+    name = settings["_target_"]
     if named.get("vocabulary", 0) is None:
-        raise InputError(f"model: {settings['_target_']} needs tokens; the data have no vocabulary")
+        raise InputError(f"model: {name} needs tokens; the data have no vocabulary")
+    if known["vocabulary"] and "vocabulary" not in named and name.startswith("src.models."):
+        raise InputError(
+            f"model: {name} needs numbers, but the data are tokens; choose model=transformer, say"
+        )
     given = {*named, *settings}
     by_place = [each for each in parameters.values() if each.kind in PLACED][:2]
     kinds = {each.kind for each in parameters.values()}

@@ -17,7 +17,7 @@ from src.data import Batches, Split, Splits, shapes_ahead
 from src.errors import InputError
 from src.loggers import Loggers
 from src.losses import Loss
-from src.metrics import LOSS, SETS, is_metric, quantity
+from src.metrics import DIRECTIONS, LOSS, SETS, direction_of, is_metric, quantity
 from src.shapes import Shapes
 from src.targets import blaming, build
 from src.training.build import build_loss, build_pair, in_batches, load_data, steps_in_all
@@ -65,6 +65,10 @@ def check_metric(config: Config, loss: Loss) -> None:
         raise InputError(
             f"objective.metric={metric}: {config.loss['_target_']} measures {', '.join(names)}"
         )
+    given = config.objective.direction
+    direction = direction_of(metric, given, loss.metrics)  # the default doesn't know one's own
+    if quantity(metric) not in DIRECTIONS and given != direction:
+        raise InputError(f"objective.direction={given}: must be {direction} for {metric}")
 
 
 def _rehearse(

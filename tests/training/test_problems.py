@@ -221,6 +221,8 @@ class Odd(CrossEntropy):
         self.how = how
         if how == "name":
             self.metrics = {"seconds": "minimize"}  # type: ignore[misc]
+        if how == "direction":
+            self.metrics = {"margin": "maximize"}  # type: ignore[misc]
 
     def values(self, outputs: Tensor, targets: Tensor) -> Tensor:
         values = super().values(outputs, targets)
@@ -236,10 +238,13 @@ class Odd(CrossEntropy):
         ("loss=bare loss._target_={}.Odd +loss.how=scalar", "its loss must be a value per sample"),
         ("loss=bare loss._target_={}.Odd +loss.how=less", "it says metrics=['accuracy'], but meas"),
         ("loss=bare loss._target_={}.Odd +loss.how=name", "no metric can be named 'seconds'"),
+        ("loss=bare loss._target_={}.Odd +loss.how=direction objective.metric=val_margin",
+         "objective.direction=minimize: must be maximize for val_margin"),
         ("loss=bare loss._target_={}.Reader", "not a src.losses.loss.Loss"),
         ("loss=mse", "needs numbers as targets, but those of the data are 10 classes; choose"),
         ("loss=cross_entropy loss.class_weights=[1,2]", "class_weights has 2 numbers for 10"),
         ("model=bare model._target_={}.Reader", "Reader needs tokens; the data have no vocabulary"),
+        ("data=text model=mlp", "MLP needs numbers, but the data are tokens; choose model=transf"),
         ("model=bare model._target_={}.numbers", "returns a Dataset, not a torch.nn"),
         ("data=bare data._target_={}.Reader", "not a src.data.dataset.Dataset"),
         ("data=bare data._target_=src.data.idx.read", "not a src.data.dataset.Dataset"),
