@@ -9,7 +9,7 @@ deviation of its paired differences times the number given.
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,6 +51,7 @@ class Found(NamedTuple):
         seeds: mean number of seeds at which these pairs ended.
         equivalent: share of pairs of the same methods called equivalent.
         false_equivalent: share of comparisons with "equivalent" for a pair that differs.
+        runs: mean number of runs of a method.
     """
 
     false: float
@@ -58,11 +59,34 @@ class Found(NamedTuple):
     seeds: float
     equivalent: float
     false_equivalent: float
+    runs: float
+
+
+class Luck(NamedTuple):
+    """How winners differ from search to search.
+
+    Args:
+        spread: standard deviation of the difference of two winners of one method, in standard
+            deviations of paired differences.
+        searches: of each method at the first look.
+        more: searches that are added at a look.
+        draw: the winners' differences from their method's mean, up to a factor.
+    """
+
+    spread: float = 0.0
+    searches: int = 1
+    more: int = 0
+    draw: Draw = NOISE["normal"]
+
+
+def deviation(draw: Draw) -> float:
+    """The standard deviation of the difference of two values."""
+    return float(np.std(np.diff(draw(np.random.default_rng(1), (2, 100_000)), axis=0)))
 
 
 def simulate(
     draw: Draw, shift: float, margin: float, comparisons: int, looks: tuple[int, ...] = LOOKS,
-    seed: int = 0,
+    seed: int = 0, unit: float | None = None, luck: Luck = Luck(),
 ) -> Found:  # fmt: skip
     """Comparisons of a, b and c, which are the same, with d, whose values are higher.
 
@@ -72,38 +96,48 @@ def simulate(
         margin: in the same unit.
         comparisons: how many.
         looks: numbers of seeds.
+        unit: that standard deviation; None to draw it.
+        luck: of the searches.
     """
     rng = np.random.default_rng(seed)
-    unit = float(np.std(np.diff(draw(np.random.default_rng(1), (2, 100_000)), axis=0)))
-    shares = spending(looks, PAIRS)
-    design = Design(looks, shares, Direction.MINIMIZE, margin * unit)
+    unit = deviation(draw) if unit is None else unit
+    design = Design(looks, spending(looks, PAIRS), Direction.MINIMIZE, margin * unit,
+                    luck.searches, luck.more)  # fmt: skip
+    searches = luck.searches + luck.more * (len(looks) - 1)
+    spread = luck.spread * unit / deviation(luck.draw)
     outcomes = []
     for _ in range(comparisons):
-        grid = draw(rng, (len(METHODS), looks[-1])) + rng.normal(size=looks[-1])
+        values = draw(rng, (len(METHODS) * searches, looks[-1]))
+        grid = values.reshape(len(METHODS), searches, -1) + rng.normal(size=looks[-1])
+        if spread:
+            grid += spread * luck.draw(rng, (len(METHODS), searches))[..., None]
         grid[-1] += shift * unit
-        outcomes.append(follow(dict(zip(METHODS, grid[:, None], strict=True)), design))
-    return _summary([*map(_pairs, outcomes)], shift)
+        outcomes.append(follow(dict(zip(METHODS, grid, strict=True)), design))
+    return _summary(outcomes, shift)
 
 
-def _pairs(course: Course) -> dict[str, tuple[str, int]]:
-    """Each pair's verdict, and the seeds at which it ended."""
-    ended = {seen.a + seen.b: look.seeds for look in course.looks for seen in look.pairs}
-    return {a + b: (seen.verdict, ended[a + b]) for (a, b), seen in course.pairs.items()}
+def _pairs(course: Course) -> dict[str, tuple[str, int, int]]:
+    """Each pair's verdict, and the seeds and runs of a method at which it ended."""
+    ended = {seen.a + seen.b: look for look in course.looks for seen in look.pairs}
+    return {a + b: (seen.verdict, ended[a + b].seeds, ended[a + b].seeds * ended[a + b].searches)
+            for (a, b), seen in course.pairs.items()}  # fmt: skip
 
 
-def _summary(outcomes: list[dict[str, tuple[str, int]]], shift: float) -> Found:
+def _summary(courses: Sequence[Course], shift: float) -> Found:
+    outcomes = [*map(_pairs, courses)]
     same = [[ended for pair, ended in pairs.items() if "d" not in pair or not shift]
             for pairs in outcomes]  # fmt: skip
     apart = [[ended for pair, ended in pairs.items() if "d" in pair] for pairs in outcomes]
     decided = ("better", "worse")
     return Found(
-        false=_share(any(verdict in decided for verdict, _ in pairs) for pairs in same),
-        power=_share(verdict == "better" for pairs in apart for verdict, _ in pairs),
-        seeds=float(np.mean([seeds for pairs in apart for _, seeds in pairs])),
-        equivalent=_share(verdict == "equivalent" for pairs in same for verdict, _ in pairs),
+        false=_share(any(verdict in decided for verdict, *_ in pairs) for pairs in same),
+        power=_share(verdict == "better" for pairs in apart for verdict, *_ in pairs),
+        seeds=float(np.mean([seeds for pairs in apart for _, seeds, _ in pairs])),
+        equivalent=_share(verdict == "equivalent" for pairs in same for verdict, *_ in pairs),
         false_equivalent=_share(
-            any(verdict == "equivalent" for verdict, _ in pairs) for pairs in apart
+            any(verdict == "equivalent" for verdict, *_ in pairs) for pairs in apart
         ),
+        runs=float(np.mean([runs for pairs in apart for *_, runs in pairs])),
     )
 
 

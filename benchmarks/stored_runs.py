@@ -1,6 +1,6 @@
 """Runs for the proof of the verdict's error rates: tests/comparing/stored_runs.json.
 
-    python benchmarks/stored_runs.py [--seeds 160] [--out tests/comparing/stored_runs.json]
+    python benchmarks/stored_runs.py [--seeds 80] [--out tests/comparing/stored_runs.json]
 
 On each problem each method is tuned as a comparison tunes it, and its winner is trained on fresh
 seeds. The file holds what they ended with, the winners' settings, and the command and commit that
@@ -60,7 +60,7 @@ def _short(value: float | None) -> float | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=160, help="runs of each winner")
+    parser.add_argument("--seeds", type=int, default=80, help="runs of each winner")
     out = PROJECT / "tests" / "comparing" / "stored_runs.json"
     parser.add_argument("--out", type=Path, default=out)
     arguments = parser.parse_args()
