@@ -3,8 +3,9 @@
     python benchmarks/error_rates.py [--comparisons 1000]
 
 Made-up values of four methods on common seeds go through the looks that a comparison makes. In the
-first table all methods are the same; in the others one differs from three alike, by the standard
-deviation of its paired differences times the number given.
+first table all methods are the same; in the next two one differs from three alike, by the standard
+deviation of its paired differences times the number given. In the last one winners of one method
+differ from search to search: what is said about them is true of them, and wrong of the method.
 """
 
 import argparse
@@ -40,6 +41,10 @@ NOISE: Mapping[str, Draw] = {
     "heavy-tailed (t, 2 degrees)": lambda rng, shape: rng.standard_t(2, shape),
     "rounded accuracies (ties)": _rounded,
 }
+
+
+LUCK = (("normal", 0.0), ("normal", 0.5), ("normal", 1.0), ("normal", 2.0), ("normal", 4.0),
+        ("skewed (exponential)", 2.0), ("heavy-tailed (t, 2 degrees)", 2.0))  # fmt: skip
 
 
 class Found(NamedTuple):
@@ -169,6 +174,29 @@ def tables(comparisons: int) -> Iterator[str]:
         same, apart = (simulate(draw, shift, 1.0, comparisons) for shift in (0.0, 1.0))
         yield (f"| {name} | {same.equivalent:.1%} of pairs equivalent | "
                f"{apart.false_equivalent:.1%} of comparisons |")  # fmt: skip
+    yield ""
+    yield from by_luck(comparisons)
+
+
+def by_luck(comparisons: int) -> Iterator[str]:
+    """The table of what is said about methods whose winners differ from search to search."""
+    draw = NOISE["normal"]
+    heads = ("winners of a method differ by", "one search: false", "auto: false",
+             "2 deviations: found", "runs of a method", "a margin of 1: equivalent",
+             "falsely")  # fmt: skip
+    yield f"| {' | '.join(heads)} |"
+    yield "| --- |" + " ---: |" * (len(heads) - 1)
+    for kind, spread in LUCK:
+        one, auto = (Luck(spread, *searches, NOISE[kind]) for searches in ((1, 0), (3, 3)))
+        lone, same, apart, alike, edge = (
+            simulate(draw, shift, margin, comparisons, luck=luck)
+            for luck, shift, margin in (
+                (one, 0, 0), (auto, 0, 0), (auto, 2, 0), (auto, 0, 1), (auto, 1, 1)
+            )
+        )  # fmt: skip
+        yield (f"| {spread:g} deviations, {kind} | {lone.false:.1%} | {same.false:.1%} | "
+               f"{apart.power:.1%} | {apart.runs:.0f} | {alike.equivalent:.1%} | "
+               f"{edge.false_equivalent:.1%} |")  # fmt: skip
 
 
 def main() -> None:

@@ -122,6 +122,7 @@ def killed_and_whole(
 def test_killed_at_any_moment_it_gives_the_same_verdict(tmp_path: Path) -> None:
     """SIGKILL to the command in its searches and its runs; what it left at work ends by itself."""
     arguments = ["methods=[sgd,momentum,adam]", "trainer.epochs=3", "protocol.n_jobs=2"]
+    arguments += ["pruner=asha"]  # whose decisions a kill must not change
     arguments += ["protocol.n_trials=12", "protocol.seeds=6"]
     killed_and_whole(tmp_path, arguments, random.Random(1), longest=12)
 

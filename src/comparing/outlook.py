@@ -20,6 +20,7 @@ def lines(plan: Plan, *, several: bool = False) -> Iterator[str]:
     yield f"Which of {joined(methods)} ends with the {end} {metric_name(protocol.metric)}{where}?"
     number = protocol.first_searches
     each = f"{_count(number, 'search', 'searches')} of {_count(protocol.n_trials, 'trial')}"
+    each += f", pruned by {plan.pruner}" if plan.pruner else ""
     more = ", and more if they differ more than seeds do" if protocol.searches == "auto" else ""
     yield (f"1. Each method is tuned in {each}{more}: "
            f"{_count(number * protocol.n_trials * len(methods), 'trial')} in all.")  # fmt: skip

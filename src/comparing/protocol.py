@@ -30,6 +30,10 @@ FIRST_SEARCHES = 3  # of each method with searches=auto
 UNNAMED = re.compile(r"[^\w.+=-]+")  # what can't stand in a folder's name
 MARGIN = re.compile(r"(\d+(?:\.\d*)?|\.\d+)%")
 EXAMPLE = "{adam: {eps: 1e-3}}"
+# What a run of a comparison has unless it is given: the last row counts, because the last weights
+# are tested; every trial is trained to its end, because a pruner judges by early rows, and some
+# methods begin slowly.
+USUAL = ("objective.row=last", "pruner=none")
 Auto = Literal["auto"]
 
 
@@ -169,6 +173,12 @@ class Plan:
         other = "" if loss == "cross_entropy" else f" and {loss}"
         return f"{choices.data} with {choices.model}{other}"
 
+    @property
+    def pruner(self) -> str:
+        """What stops trials early; empty where every trial is trained to its end."""
+        choice = self.configs[self.methods[0]].hydra.runtime.choices.get("pruner")
+        return "" if choice in (None, "none") else str(choice)
+
     def settings(self) -> dict[str, Any]:
         """Everything that makes two comparisons the same one, flat."""
         shared = self._shared(self.methods[0])
@@ -234,10 +244,8 @@ def plan(arguments: Sequence[str]) -> Plan:
         plain = {name: _plain(method.sweeps, search_paths) for name, method in methods.items()}
         taken = {name: _taken(methods[name].sweeps, plain[name], runs) for name in methods}
         _check_taken(runs, taken)
-        # By default the last row counts, because the last weights are tested.
         lines = {
-            name: ("objective.row=last", *_lines(taken[name]), *method.fixed)
-            for name, method in methods.items()
+            name: (*USUAL, *_lines(taken[name]), *method.fixed) for name, method in methods.items()
         }
         configs = {name: _compose(methods[name].sweeps, lines[name]) for name in methods}
     for name, config in configs.items():

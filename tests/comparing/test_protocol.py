@@ -285,6 +285,16 @@ def test_the_plan_in_words() -> None:
     assert "trained on 3 fresh seeds: 12 runs." in fixed[2]
 
 
+def test_every_trial_is_trained_to_its_end_by_default() -> None:
+    """A pruner may be given; the plan says so, and it makes another comparison."""
+    usual, pruned = plan([METHODS]), plan([METHODS, "pruner=asha"])
+    assert usual.job("adam").pruner._target_ == "optuna.pruners.NopPruner"
+    assert pruned.job("adam").pruner._target_ == "optuna.pruners.SuccessiveHalvingPruner"
+    assert "of 16 trials: 32" in [*outlook.lines(usual)][1]
+    assert "of 16 trials, pruned by asha: 32" in [*outlook.lines(pruned)][1]
+    assert usual.hash() != pruned.hash()
+
+
 def test_the_time_left() -> None:
     """Ten seconds a run, by one complete trial; 9 trials more, then 40 to 340 runs."""
     made = plan([METHODS, "protocol.n_trials=5"])
