@@ -8,16 +8,18 @@ from src.comparing.words import joined, metric_name
 from src.metrics import Direction
 
 
-def lines(plan: Plan, *, several: bool = False) -> Iterator[str]:
+def lines(plan: Plan, others: Sequence[Plan] = ()) -> Iterator[str]:
     """The plan, a line for each of its parts.
 
     Args:
-        several: whether it is one of those for several problems, of which none is named then.
+        others: for other problems, where there are several; then none is named.
     """
     protocol, methods = plan.protocol, plan.methods
     end = "lower" if plan.direction is Direction.MINIMIZE else "higher"
-    where = "" if several else f", on {plan.problem}"
-    yield f"Which of {joined(methods)} ends with the {end} {metric_name(protocol.metric)}{where}?"
+    ends = f"ends with the {end} {metric_name(protocol.metric)}"
+    if len({each.protocol.metric for each in (plan, *others)}) > 1:
+        ends = "ends better, by each problem's own metric"
+    yield f"Which of {joined(methods)} {ends}{'' if others else f', on {plan.problem}'}?"
     number = protocol.first_searches
     each = f"{_count(number, 'search', 'searches')} of {_count(protocol.n_trials, 'trial')}"
     each += f", pruned by {plan.pruner}" if plan.pruner else ""

@@ -19,7 +19,7 @@ from src.comparing.sequential import fewest_seeds
 from src.composing import check_choices, chosen_by_sweep, problem_name, slug
 from src.config import CONF, Section, first_error, flatten, job_config, parse
 from src.errors import InputError
-from src.metrics import Direction, direction_of
+from src.metrics import Direction, direction_of, quantity
 from src.overrides import override, parsed
 from src.results import digest
 from src.results.identity import STARTED, settings
@@ -248,20 +248,31 @@ def plan(arguments: Sequence[str]) -> Plan:
             name: (*USUAL, *_lines(taken[name]), *method.fixed) for name, method in methods.items()
         }
         configs = {name: _compose(methods[name].sweeps, lines[name]) for name in methods}
+    protocol = _with_metric(request.protocol, next(iter(configs.values())))
     for name, config in configs.items():
         refused.check_choices(config)
         check_choices(config)
-        refused.check_selection(parse(job_config(config)), request.protocol.metric)
+        refused.check_selection(parse(job_config(config)), protocol.metric)
         refused.check_method(name, config, str(plain[name].optimizer._target_))
     elsewhere = (*COMPARISON_KEYS, "hydra")
     varied = [item for item in items if item.key_or_group.split(".")[0] not in elsewhere]
     given = {name: [*varied, *parsed([*method.fixed])] for name, method in methods.items()}
     spaces = refused.check_searches(request.protocol.n_trials, configs, given)
     sweeps = {name: method.sweeps for name, method in methods.items()}
-    protocol = request.protocol
     plan = Plan((*methods,), protocol, lines, configs, spaces, sweeps, request.dry_run)
     _check_name(plan)
     return plan
+
+
+def _with_metric(protocol: Protocol, config: DictConfig) -> Protocol:
+    """The protocol with the metric that it is about: unless given, the problem's, on the test set.
+
+    Args:
+        config: of a method's runs; all have the same objective.
+    """
+    if protocol.metric != "auto":
+        return protocol
+    return protocol.model_copy(update={"metric": f"test_{quantity(config.objective.metric)}"})
 
 
 def _methods(request: Request) -> dict[str, Method]:

@@ -285,6 +285,16 @@ def test_the_plan_in_words() -> None:
     assert "trained on 3 fresh seeds: 12 runs." in fixed[2]
 
 
+def test_the_verdicts_metric_is_the_objectives_on_the_test_set() -> None:
+    """... unless it is given; asked for by its name, it is the same comparison."""
+    assert plan([METHODS]).protocol.metric == "test_loss"
+    assert plan([METHODS]).hash() == plan([METHODS, "protocol.metric=test_loss"]).hash()
+    accuracy = ["objective.metric=val_accuracy", "objective.direction=maximize"]
+    assert plan([METHODS, *accuracy]).protocol.metric == "test_accuracy"
+    given = plan([METHODS, *accuracy, "protocol.metric=val_loss"])
+    assert given.protocol.metric == "val_loss"
+
+
 def test_every_trial_is_trained_to_its_end_by_default() -> None:
     """A pruner may be given; the plan says so, and it makes another comparison."""
     usual, pruned = plan([METHODS]), plan([METHODS, "pruner=asha"])
