@@ -52,22 +52,29 @@ def runs(plan: Plan) -> tuple[int, int]:
 
 
 def left(plan: Plan, searches: Sequence[Search], done: int) -> str:
-    """How long the rest may take, by the seconds of complete trials; empty where none is known.
+    """How long the rest may take, once there are searches; empty where no trial was complete.
 
     Args:
         done: runs on fresh seeds that were made.
     """
-    seconds = [
-        trial.seconds
-        for search in searches
-        for trial in search.trials
-        if trial.state == "complete" and trial.seconds
-    ]
+    trials = [trial for search in searches for trial in search.trials]
+    seconds = [trial.seconds for trial in trials if trial.state == "complete" and trial.seconds]
+    return remaining(plan, seconds, sum(trial.counted for trial in trials), done)
+
+
+def remaining(plan: Plan, seconds: Sequence[float], trials: int, done: int = 0) -> str:
+    """How long the rest may take, as if each trial and run took the mean of these seconds.
+
+    Args:
+        seconds: of complete trials; without any, nothing is said.
+        trials: that count and have ended.
+        done: runs on fresh seeds that were made.
+    """
     if not seconds:
         return ""
     protocol, mean = plan.protocol, sum(seconds) / len(seconds)
-    trials = protocol.n_trials * (len(plan.methods) * protocol.first_searches - len(searches))
-    before = max(0, trials) * mean / protocol.n_jobs
+    in_all = protocol.n_trials * len(plan.methods) * protocol.first_searches
+    before = max(0, in_all - trials) * mean / protocol.n_jobs
     least, most = (before + max(0, count - done) * mean for count in runs(plan))
     if most == least:
         return f"about {duration(most)} left"

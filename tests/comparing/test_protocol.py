@@ -309,7 +309,10 @@ def test_the_time_left() -> None:
     """Ten seconds a run, by one complete trial; 9 trials more, then 40 to 340 runs."""
     made = plan([METHODS, "protocol.n_trials=5"])
     assert outlook.left(made, [], 0) == ""
-    trial = Trial(number=0, state="complete", seconds=10.0)
-    done = [Search(method=name, trials=[trial]) for name in made.methods]
+    trials = [Trial(number=n, state="complete", seconds=10.0) for n in range(5)]
+    done = [Search(method=name, trials=trials) for name in made.methods]
     assert outlook.left(made, done, 0) == "about 7 minutes to 57 minutes left"
     assert outlook.left(made, done[:1], 0) == "about 8 minutes to 58 minutes left"
+    assert outlook.left(made, done, 4) == "about 6 minutes to 56 minutes left"
+    assert outlook.remaining(made, [], 3) == ""
+    assert outlook.remaining(made, [5.0, 15.0], 1) == "about 8 minutes to 58 minutes left"
