@@ -3,68 +3,42 @@
     python benchmarks/repeat.py [--times 10] ['methods=[sgd,momentum,adam,muon]' problem=digits ...]
 
 Prints, for each pair, how often each verdict came, and how often something about it was withheld.
-Everything behind the options goes to each comparison. The comparisons lie in outputs/repeated; the
-same command goes on there.
+Everything behind the options goes to each comparison. They lie in outputs/comparisons like any,
+each with a name that ends with its number, and the same command goes on there.
 """
 
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
 from itertools import chain, combinations
 from pathlib import Path
 from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from src.compare import compare
 from src.comparing import words
-from src.comparing.guess import constant_guess
-from src.comparing.ledger import Ledger
 from src.comparing.protocol import plan
-from src.comparing.record import FILE, Comparison, Search, read, write
-from src.comparing.rounds import Rounds
-from src.comparing.searching import Searches
-from src.comparing.verdict import draft
+from src.comparing.record import Comparison
 from src.composing import register
-from src.config import OUTPUTS, parse
-from src.training.rehearsal import check
 
-APART = 100  # seeds between two repetitions' searches
-FRESH = 1000  # fresh seeds between two repetitions
+SEARCHES = 20  # from a repetition's first search to that of the next one; more than it makes
+FRESH = 1000  # the same for fresh seeds
 DEFAULT = ("methods=[sgd,momentum,adam,muon]", "problem=digits")
 VERDICTS = ("better", "worse", "better by less than the margin", "worse by less than the margin",
             "equivalent", "undecided")  # fmt: skip
 
 
-class Others(Searches):
-    """Searches with seeds of their own, which count from 0 like any."""
-
-    shift = 0
-
-    def run(
-        self, methods: Iterable[str] | None = None, numbers: range | None = None
-    ) -> list[Search]:
-        numbers = range(self.plan.protocol.first_searches) if numbers is None else numbers
-        shifted = range(numbers.start + self.shift, numbers.stop + self.shift)
-        found = super().run(methods, shifted)
-        return [each.model_copy(update={"search": each.search - self.shift}) for each in found]
-
-
 def repetition(number: int, overrides: Sequence[str]) -> Comparison:
     """A whole comparison, or what is stored of it."""
-    asked = plan([*overrides, f"protocol.first_seed={FRESH * (number + 1)}"])
-    folder = OUTPUTS / "repeated" / f"{asked.name}-{asked.protocol.searches}" / f"{number}"
-    if (folder / FILE).is_file():
-        return read(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    guess = constant_guess(check(parse(asked.job(asked.methods[0]))).train.targets)
-    rounds = Rounds(asked, folder, Ledger(folder), lambda rounds: None)
-    own = type("Own", (Others,), {"shift": APART * number})
-    with patch("src.comparing.rounds.Searches", own):
-        rounds.run()
-    made = draft(asked, rounds, {}, [], datetime.now(), guess)
-    write(made, folder)
+    own = {
+        "name": f"{plan(overrides).name}-repeated-{number}",
+        "first_search": SEARCHES * number,
+        "first_seed": FRESH * (number + 1),
+    }
+    made = compare([*overrides, *(f"protocol.{key}={value}" for key, value in own.items())])
+    assert isinstance(made, Comparison)
     return made
 
 
@@ -107,9 +81,10 @@ def main() -> None:
     arguments = parser.parse_args()
     register()
     made = []
-    for number in range(arguments.times):
-        made.append(repetition(number, arguments.overrides))
-        print(f"{number + 1}: {made[-1].sentence}", flush=True)
+    with patch("src.reporting.report.save"):  # figures for papers take longer than the training
+        for number in range(arguments.times):
+            made.append(repetition(number, arguments.overrides))
+            print(f"repetition {number + 1}: {made[-1].sentence}", flush=True)
     print("\n".join(table(made)))
 
 

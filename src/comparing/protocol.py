@@ -54,6 +54,7 @@ class Protocol(Section):
     name: str | None
     n_trials: Annotated[int, Field(ge=1)]
     searches: Annotated[int | Auto, _from(1)]
+    first_search: Annotated[int, Field(ge=0)]
     seeds: Annotated[int | Auto, _from(2)]
     looks: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)]
     seconds: Annotated[float, Field(gt=0)] | None
@@ -183,6 +184,8 @@ class Plan:
         """Everything that makes two comparisons the same one, flat."""
         shared = self._shared(self.methods[0])
         protocol = self.protocol.model_dump(exclude={"name", "n_jobs"})
+        if protocol["first_search"] == 0:  # comparisons of before there was a choice don't tell it
+            del protocol["first_search"]
         by_method = {name: self.method_settings(name) for name in self.methods}
         schedules = {name: self.job(name).scheduler for name in self.methods}
         if any(schedule != schedules[self.methods[0]] for schedule in schedules.values()):
@@ -213,12 +216,17 @@ class Plan:
         """A method's config without the `hydra` node."""
         return job_config(self.configs[method])
 
+    def search_seed(self, search: int) -> int:
+        """The seed of a search, by its number."""
+        return self.protocol.first_search + search
+
     def study(self, method: str, search: int) -> str:
         """The name of a search's study; other comparisons with the same search share it.
 
         It says nothing of the number of trials: a longer search begins as a shorter one does.
         """
-        alike = self._shared(method) | {"own": self.method_settings(method), "search": search}
+        seed = self.search_seed(search)
+        alike = self._shared(method) | {"own": self.method_settings(method), "search": seed}
         return slug(f"{method}-{problem_name(self.configs[method])}-{digest(alike)[:8]}")
 
 
@@ -344,9 +352,9 @@ def _request(top: DictConfig) -> Request:
     if list(protocol.looks) != sorted({*protocol.looks}):
         raise InputError(f"protocol.looks={protocol.looks}: must be growing numbers of seeds")
     _check_margin(protocol.margin)
-    if protocol.first_seed < protocol.first_searches:
+    if protocol.first_seed < (end := protocol.first_search + protocol.first_searches):
         raise InputError(
-            f"protocol.first_seed={protocol.first_seed}: must be {protocol.searches} or more, for "
+            f"protocol.first_seed={protocol.first_seed}: must be {end} or more, for "
             f"protocol.searches={protocol.searches} take the seeds below"
         )
     return request

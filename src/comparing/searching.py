@@ -113,7 +113,7 @@ class Searches:
         overrides = [*self.plan.overrides[method]]
         overrides += [f"++{key}={space}" for key, space in wider.items()]
         overrides += [
-            f"seed={number}",
+            f"seed={self.plan.search_seed(number)}",
             f"n_trials={self.plan.protocol.n_trials}",
             override("study", name),
         ]

@@ -50,6 +50,9 @@ def test_what_makes_two_comparisons_the_same() -> None:
     assert settings["method.adamw.optimizer._target_"] == "src.optimizers.AdamW"
     assert settings["method.adam.space.optimizer.lr"].startswith("tag(log, interval(")
     assert "method.adam.search.one_minus_beta1" in settings
+    assert "protocol.first_search" not in settings  # as in comparisons of before
+    other = plan([METHODS, "protocol.first_search=3"])
+    assert (other.settings()["protocol.first_search"], other.search_seed(2)) == (3, 5)
     shared = {key.split(".")[0] for key in settings}
     assert not shared & {"optimizer", "search", "trial", "resume", "logger", "sweeps", "study"}
     assert not {"protocol.name", "protocol.n_jobs", "data.root"} & settings.keys()
@@ -76,6 +79,8 @@ def test_studies_are_shared_by_comparisons_that_search_alike() -> None:
     assert asked.study("adam", 0) != plan([METHODS, "trainer.epochs=3"]).study("adam", 0)
     longer = plan([METHODS, "protocol.n_trials=32"])  # which begins as the shorter one does
     assert asked.study("adam", 0) == longer.study("adam", 0)
+    later = plan([METHODS, "protocol.first_search=1"])
+    assert asked.study("adam", 1) == later.study("adam", 0) != later.study("adam", 1)
     other = plan([METHODS, "optimizer.weight_decay=0.1"])  # a setting of the method's own
     assert asked.study("adam", 0) != other.study("adam", 0)
 
