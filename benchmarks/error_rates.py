@@ -1,6 +1,6 @@
 """How often the verdict of a comparison is wrong, and how many seeds it takes: docs/protocol.md.
 
-    python benchmarks/error_rates.py [--comparisons 1000]
+    python benchmarks/error_rates.py [--comparisons 1000] [--tables luck]
 
 Made-up values of four methods on common seeds go through the looks that a comparison makes. In the
 first table all methods are the same; in the next two one differs from three alike, by the standard
@@ -25,6 +25,7 @@ from src.metrics import Direction
 LOOKS = (10, 20, 40, 80, 160)
 METHODS = "abcd"
 PAIRS = 6
+FEWER = 4  # what isn't a small share takes fewer comparisons
 Generator = np.random.Generator
 Draw = Callable[[Generator, tuple[int, int]], Values]
 
@@ -154,61 +155,75 @@ def _share(cases: Iterator[bool]) -> float:
     return float(np.mean([*cases]))
 
 
-def tables(comparisons: int) -> Iterator[str]:
-    """The tables of docs/protocol.md, line by line."""
+def by_noise(comparisons: int) -> Iterator[str]:
+    """A method against itself."""
     yield "| a method against itself, four times | a false difference in |"
     yield "| --- | ---: |"
     for name, draw in NOISE.items():
         yield f"| {name} | {simulate(draw, 0, 0, comparisons).false:.1%} of comparisons |"
-    yield ""
+
+
+def by_difference(comparisons: int) -> Iterator[str]:
+    """What looks find, and fixed designs."""
     yield "| difference | found | seeds, mean | found by 10 seeds | by 40 seeds |"
     yield "| --- | ---: | ---: | ---: | ---: |"
     for shift in (0.5, 1.0, 2.0):
         found, few, fixed = (
-            simulate(NOISE["normal"], shift, 0, comparisons, looks)
+            simulate(NOISE["normal"], shift, 0, comparisons // FEWER, looks)
             for looks in (LOOKS, (10,), (40,))
         )
         yield (f"| {shift:g} standard deviations | {found.power:.1%} | {found.seeds:.1f} | "
                f"{few.power:.1%} | {fixed.power:.1%} |")  # fmt: skip
-    yield ""
+
+
+def by_margin(comparisons: int) -> Iterator[str]:
+    """What is called equivalent."""
     heads = ("margin: 1 standard deviation", "no difference", "a difference of the margin")
     yield f"| {' | '.join(heads)} |"
     yield "| --- | ---: | ---: |"
     for name, draw in NOISE.items():
-        same, apart = (simulate(draw, shift, 1.0, comparisons) for shift in (0.0, 1.0))
+        same = simulate(draw, 0, 1.0, comparisons // FEWER)
+        apart = simulate(draw, 1.0, 1.0, comparisons)
         yield (f"| {name} | {same.equivalent:.1%} of pairs equivalent | "
                f"{apart.false_equivalent:.1%} of comparisons |")  # fmt: skip
-    yield ""
-    yield from by_luck(comparisons)
 
 
 def by_luck(comparisons: int) -> Iterator[str]:
-    """The table of what is said about methods whose winners differ from search to search."""
-    draw = NOISE["normal"]
+    """What is said about methods whose winners differ from search to search."""
+    draw, fewer = NOISE["normal"], comparisons // FEWER
     heads = ("winners of a method differ by", "one search: false", "auto: false",
-             "2 deviations: found", "runs of a method", "a margin of 1: equivalent",
-             "falsely")  # fmt: skip
+             "auto: falsely equivalent", "2 deviations: found", "runs of a method",
+             "a margin of 1: equivalent")  # fmt: skip
     yield f"| {' | '.join(heads)} |"
     yield "| --- |" + " ---: |" * (len(heads) - 1)
     for kind, spread in LUCK:
-        one, auto = (Luck(spread, *searches, NOISE[kind]) for searches in ((1, 0), (3, 3)))
-        lone, same, apart, alike, edge = (
-            simulate(draw, shift, margin, comparisons, luck=luck)
-            for luck, shift, margin in (
-                (one, 0, 0), (auto, 0, 0), (auto, 2, 0), (auto, 0, 1), (auto, 1, 1)
-            )
-        )  # fmt: skip
-        yield (f"| {spread:g} deviations, {kind} | {lone.false:.1%} | {same.false:.1%} | "
-               f"{apart.power:.1%} | {apart.runs:.0f} | {alike.equivalent:.1%} | "
-               f"{edge.false_equivalent:.1%} |")  # fmt: skip
+        auto = Luck(spread, 3, 3, NOISE[kind])
+        one = simulate(draw, 0, 0, fewer, luck=Luck(spread, draw=NOISE[kind]))
+        same = simulate(draw, 0, 0, comparisons, luck=auto)
+        edge = simulate(draw, 1, 1, comparisons, luck=auto)
+        apart = simulate(draw, 2, 0, fewer, luck=auto)
+        alike = simulate(draw, 0, 1, fewer, luck=auto)
+        yield (f"| {spread:g} deviations, {kind} | {one.false:.1%} | {same.false:.1%} | "
+               f"{edge.false_equivalent:.1%} | {apart.power:.1%} | {apart.runs:.0f} | "
+               f"{alike.equivalent:.1%} |")  # fmt: skip
+
+
+TABLES: Mapping[str, Callable[[int], Iterator[str]]] = {
+    "noise": by_noise, "difference": by_difference, "margin": by_margin, "luck": by_luck
+}  # fmt: skip
 
 
 def main() -> None:
     plain = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=plain)
-    parser.add_argument("--comparisons", type=int, default=1000, help="for each row")
-    for line in tables(parser.parse_args().comparisons):
-        print(line, flush=True)
+    of = f"for each false share; a {FEWER}th of them for the others"
+    parser.add_argument("--comparisons", type=int, default=1000, help=of)
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=[*TABLES])
+    arguments = parser.parse_args()
+    for name in arguments.tables:
+        for line in TABLES[name](arguments.comparisons):
+            print(line, flush=True)
+        print()
 
 
 if __name__ == "__main__":

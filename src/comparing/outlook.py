@@ -78,6 +78,8 @@ def remaining(plan: Plan, seconds: Sequence[float], trials: int, done: int = 0) 
     least, most = (before + max(0, count - done) * mean for count in runs(plan))
     if most == least:
         return f"about {duration(most)} left"
+    if least == 0:
+        return f"at most about {duration(most)} left"
     return f"about {duration(least)} to {duration(most)} left"
 
 
