@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.error_rates import METHODS, PAIRS, Found, Generator, simulate
 from src.comparing.sequential import Design, follow, spending
 from src.comparing.statistics import Values
-from src.metrics import direction_of
+from src.metrics import direction_of, is_metric
 
 FILE = Path(__file__).resolve().parent.parent / "tests" / "comparing" / "stored_runs.json"
 SURE = 1e-3  # two-sided: with all seeds a difference surer than this is taken as the truth
@@ -47,7 +47,7 @@ def stored(path: Path = FILE) -> list[Stored]:
     """Every problem and metric; a run that diverged has the worst value of the others."""
     found = []
     for problem, metrics in json.loads(path.read_text())["problems"].items():
-        for metric in (name for name in metrics if name != "winners"):
+        for metric in filter(is_metric, metrics):
             ended = [value for each in metrics[metric].values() for value in each
                      if value is not None]  # fmt: skip
             worst = direction_of(metric).worst(ended)
