@@ -119,9 +119,27 @@ def killed_and_whole(
 
 
 @pytest.mark.slow
+def test_a_first_comparison_is_not_withheld_for_too_few_complete_trials(tmp_path: Path) -> None:
+    """All defaults, but that the first look is the last."""
+    ran = compare(tmp_path, "methods=[sgd,adam]", "protocol.seconds=0.001")
+    assert ran.returncode == 0, ran.stderr
+    comparison = json.loads((folder(tmp_path) / "comparison.json").read_text())
+    assert [look["seeds"] for look in comparison["looks"]] == [10]
+    assert "few trials" not in [doubt["check"] for doubt in comparison["withheld"]]
+    for search in comparison["searches"]:
+        states = {trial["state"] for trial in search["trials"]}
+        assert (len(search["trials"]), states <= {"complete", "diverged"}) == (16, True)
+    lines = ran.stdout.splitlines()
+    told = [line for line in lines if line.startswith("searched")]
+    assert len(told) == 2
+    assert all(line.endswith("left") for line in told)
+
+
+@pytest.mark.slow
 def test_killed_at_any_moment_it_gives_the_same_verdict(tmp_path: Path) -> None:
     """SIGKILL to the command in its searches and its runs; what it left at work ends by itself."""
     arguments = ["methods=[sgd,momentum,adam]", "trainer.epochs=3", "protocol.n_jobs=2"]
+    arguments += ["pruner=asha"]  # whose decisions a kill must not change
     arguments += ["protocol.n_trials=12", "protocol.seeds=6"]
     killed_and_whole(tmp_path, arguments, random.Random(1), longest=12)
 

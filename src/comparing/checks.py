@@ -17,7 +17,7 @@ from src.comparing.record import (
     runs_of,
 )
 from src.metrics import Direction, quantity
-from src.results.status import BAD
+from src.results.status import BAD, Status
 
 # A method whose space contains another's can be worse only because its search was too short.
 CONTAINS = {"momentum": ("sgd",), "nesterov": ("sgd",), "adamw": ("adam",)}
@@ -159,10 +159,9 @@ def too_few_complete(searches: Sequence[Search]) -> list[Doubt]:
             best = (
                 "the only complete trial" if count == 1 else f"the best of {count} complete trials"
             )
-            text = (
-                f"{search.method}: its winner is {best}, too few to "
-                "choose from (raise protocol.n_trials, or take pruner=none)"
-            )
+            pruned = any(trial.state == Status.PRUNED for trial in search.trials)
+            way = "raise protocol.n_trials" + ", or take pruner=none" * pruned
+            text = f"{search.method}: its winner is {best}, too few to choose from ({way})"
             doubts.append(Doubt(check="few trials", method=search.method, text=text))
     return doubts
 

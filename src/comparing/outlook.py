@@ -8,18 +8,21 @@ from src.comparing.words import joined, metric_name
 from src.metrics import Direction
 
 
-def lines(plan: Plan, *, several: bool = False) -> Iterator[str]:
+def lines(plan: Plan, others: Sequence[Plan] = ()) -> Iterator[str]:
     """The plan, a line for each of its parts.
 
     Args:
-        several: whether it is one of those for several problems, of which none is named then.
+        others: for other problems, where there are several; then none is named.
     """
     protocol, methods = plan.protocol, plan.methods
     end = "lower" if plan.direction is Direction.MINIMIZE else "higher"
-    where = "" if several else f", on {plan.problem}"
-    yield f"Which of {joined(methods)} ends with the {end} {metric_name(protocol.metric)}{where}?"
+    ends = f"ends with the {end} {metric_name(protocol.metric)}"
+    if len({each.protocol.metric for each in (plan, *others)}) > 1:
+        ends = "ends better, by each problem's own metric"
+    yield f"Which of {joined(methods)} {ends}{'' if others else f', on {plan.problem}'}?"
     number = protocol.first_searches
     each = f"{_count(number, 'search', 'searches')} of {_count(protocol.n_trials, 'trial')}"
+    each += f", pruned by {plan.pruner}" if plan.pruner else ""
     more = ", and more if they differ more than seeds do" if protocol.searches == "auto" else ""
     yield (f"1. Each method is tuned in {each}{more}: "
            f"{_count(number * protocol.n_trials * len(methods), 'trial')} in all.")  # fmt: skip
@@ -49,25 +52,34 @@ def runs(plan: Plan) -> tuple[int, int]:
 
 
 def left(plan: Plan, searches: Sequence[Search], done: int) -> str:
-    """How long the rest may take, by the seconds of complete trials; empty where none is known.
+    """How long the rest may take, once there are searches; empty where no trial was complete.
 
     Args:
         done: runs on fresh seeds that were made.
     """
-    seconds = [
-        trial.seconds
-        for search in searches
-        for trial in search.trials
-        if trial.state == "complete" and trial.seconds
-    ]
+    trials = [trial for search in searches for trial in search.trials]
+    seconds = [trial.seconds for trial in trials if trial.state == "complete" and trial.seconds]
+    return remaining(plan, seconds, sum(trial.counted for trial in trials), done)
+
+
+def remaining(plan: Plan, seconds: Sequence[float], trials: int, done: int = 0) -> str:
+    """How long the rest may take, as if each trial and run took the mean of these seconds.
+
+    Args:
+        seconds: of complete trials; without any, nothing is said.
+        trials: that count and have ended.
+        done: runs on fresh seeds that were made.
+    """
     if not seconds:
         return ""
     protocol, mean = plan.protocol, sum(seconds) / len(seconds)
-    trials = protocol.n_trials * (len(plan.methods) * protocol.first_searches - len(searches))
-    before = max(0, trials) * mean / protocol.n_jobs
+    in_all = protocol.n_trials * len(plan.methods) * protocol.first_searches
+    before = max(0, in_all - trials) * mean / protocol.n_jobs
     least, most = (before + max(0, count - done) * mean for count in runs(plan))
     if most == least:
         return f"about {duration(most)} left"
+    if least == 0:
+        return f"at most about {duration(most)} left"
     return f"about {duration(least)} to {duration(most)} left"
 
 

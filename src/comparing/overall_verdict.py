@@ -13,7 +13,7 @@ from src.comparing.overall import Overall, Place, Problem, Standing, Versus
 from src.comparing.record import Comparison, Pair
 from src.comparing.sooner import harder, reach
 from src.comparing.statistics import LEVEL, Values, finite, holm
-from src.comparing.words import listed
+from src.comparing.words import listed, metric_name
 from src.metrics import Direction
 
 HARDER = (-0.1, -0.05, 0.0, 0.05, 0.1)  # by these shares the targets are moved
@@ -302,7 +302,17 @@ def _here(overall: Overall) -> str:
     if rest := others[FEW - 1 :]:
         number = "the other one" if len(rest) == 1 else f"each of the other {len(rest)}"
         parts.append(f"{number} on {rest[0].unbeaten}{' or fewer' * (len(rest) > 1)}")
-    return f"On {these}, {listed(parts)}."
+    return f"On {these}, {_by(overall)}{listed(parts)}."
+
+
+def _by(overall: Overall) -> str:
+    """Which metric decides, and which way it is better."""
+    metrics = {(it.metric, it.direction) for it in overall.problems if it.metric}
+    if len(metrics) != 1:
+        return "by each problem's own metric, " if metrics else ""
+    [(metric, direction)] = metrics
+    way = "lower" if direction == Direction.MINIMIZE else "higher"
+    return f"by {metric_name(metric)} ({way} is better), "
 
 
 def _beyond(overall: Overall) -> str:

@@ -23,6 +23,7 @@ from src.comparing.place import check
 from src.comparing.protocol import COMPARISON_KEYS, Plan, check_folder, plan
 from src.comparing.record import FILE as COMPARISON
 from src.comparing.record import Comparison, read
+from src.comparing.words import metric_name
 from src.composing import slug
 from src.config import CONF
 from src.errors import InputError
@@ -138,8 +139,11 @@ def lines(several: Several) -> Iterator[str]:
         f"{len(methods)} methods on {len(plans)} problems, on each with the same budget: "
         f"{trials:,} trials and {number} on fresh seeds in all."
     )
-    yield f"problems: {', '.join(several.plans)}; on each:"
-    yield from outlook.lines(plans[0], several=True)
+    metrics = {name: plan.protocol.metric for name, plan in several.plans.items()}
+    own = len({*metrics.values()}) > 1
+    named = (f"{name} ({metric_name(metric)})" if own else name for name, metric in metrics.items())
+    yield f"problems: {', '.join(named)}; on each:"
+    yield from outlook.lines(plans[0], plans[1:])
     if reason := refusal(len(methods), len(plans)):
         yield f"About other problems nothing will be said: {reason}."
 

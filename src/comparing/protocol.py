@@ -19,7 +19,7 @@ from src.comparing.sequential import fewest_seeds
 from src.composing import check_choices, chosen_by_sweep, problem_name, slug
 from src.config import CONF, Section, first_error, flatten, job_config, parse
 from src.errors import InputError
-from src.metrics import Direction, direction_of
+from src.metrics import Direction, direction_of, quantity
 from src.overrides import override, parsed
 from src.results import digest
 from src.results.identity import STARTED, settings
@@ -30,6 +30,10 @@ FIRST_SEARCHES = 3  # of each method with searches=auto
 UNNAMED = re.compile(r"[^\w.+=-]+")  # what can't stand in a folder's name
 MARGIN = re.compile(r"(\d+(?:\.\d*)?|\.\d+)%")
 EXAMPLE = "{adam: {eps: 1e-3}}"
+# What a run of a comparison has unless it is given: the last row counts, because the last weights
+# are tested; every trial is trained to its end, because a pruner judges by early rows, and some
+# methods begin slowly.
+USUAL = ("objective.row=last", "pruner=none")
 Auto = Literal["auto"]
 
 
@@ -50,6 +54,7 @@ class Protocol(Section):
     name: str | None
     n_trials: Annotated[int, Field(ge=1)]
     searches: Annotated[int | Auto, _from(1)]
+    first_search: Annotated[int, Field(ge=0)]
     seeds: Annotated[int | Auto, _from(2)]
     looks: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)]
     seconds: Annotated[float, Field(gt=0)] | None
@@ -169,10 +174,18 @@ class Plan:
         other = "" if loss == "cross_entropy" else f" and {loss}"
         return f"{choices.data} with {choices.model}{other}"
 
+    @property
+    def pruner(self) -> str:
+        """What stops trials early; empty where every trial is trained to its end."""
+        choice = self.configs[self.methods[0]].hydra.runtime.choices.get("pruner")
+        return "" if choice in (None, "none") else str(choice)
+
     def settings(self) -> dict[str, Any]:
         """Everything that makes two comparisons the same one, flat."""
         shared = self._shared(self.methods[0])
         protocol = self.protocol.model_dump(exclude={"name", "n_jobs"})
+        if protocol["first_search"] == 0:  # comparisons of before there was a choice don't tell it
+            del protocol["first_search"]
         by_method = {name: self.method_settings(name) for name in self.methods}
         schedules = {name: self.job(name).scheduler for name in self.methods}
         if any(schedule != schedules[self.methods[0]] for schedule in schedules.values()):
@@ -203,12 +216,17 @@ class Plan:
         """A method's config without the `hydra` node."""
         return job_config(self.configs[method])
 
+    def search_seed(self, search: int) -> int:
+        """The seed of a search, by its number."""
+        return self.protocol.first_search + search
+
     def study(self, method: str, search: int) -> str:
         """The name of a search's study; other comparisons with the same search share it.
 
         It says nothing of the number of trials: a longer search begins as a shorter one does.
         """
-        alike = self._shared(method) | {"own": self.method_settings(method), "search": search}
+        seed = self.search_seed(search)
+        alike = self._shared(method) | {"own": self.method_settings(method), "search": seed}
         return slug(f"{method}-{problem_name(self.configs[method])}-{digest(alike)[:8]}")
 
 
@@ -234,26 +252,35 @@ def plan(arguments: Sequence[str]) -> Plan:
         plain = {name: _plain(method.sweeps, search_paths) for name, method in methods.items()}
         taken = {name: _taken(methods[name].sweeps, plain[name], runs) for name in methods}
         _check_taken(runs, taken)
-        # By default the last row counts, because the last weights are tested.
         lines = {
-            name: ("objective.row=last", *_lines(taken[name]), *method.fixed)
-            for name, method in methods.items()
+            name: (*USUAL, *_lines(taken[name]), *method.fixed) for name, method in methods.items()
         }
         configs = {name: _compose(methods[name].sweeps, lines[name]) for name in methods}
+    protocol = _with_metric(request.protocol, next(iter(configs.values())))
     for name, config in configs.items():
         refused.check_choices(config)
         check_choices(config)
-        refused.check_selection(parse(job_config(config)), request.protocol.metric)
+        refused.check_selection(parse(job_config(config)), protocol.metric)
         refused.check_method(name, config, str(plain[name].optimizer._target_))
     elsewhere = (*COMPARISON_KEYS, "hydra")
     varied = [item for item in items if item.key_or_group.split(".")[0] not in elsewhere]
     given = {name: [*varied, *parsed([*method.fixed])] for name, method in methods.items()}
     spaces = refused.check_searches(request.protocol.n_trials, configs, given)
     sweeps = {name: method.sweeps for name, method in methods.items()}
-    protocol = request.protocol
     plan = Plan((*methods,), protocol, lines, configs, spaces, sweeps, request.dry_run)
     _check_name(plan)
     return plan
+
+
+def _with_metric(protocol: Protocol, config: DictConfig) -> Protocol:
+    """The protocol with the metric that it is about: unless given, the problem's, on the test set.
+
+    Args:
+        config: of a method's runs; all have the same objective.
+    """
+    if protocol.metric != "auto":
+        return protocol
+    return protocol.model_copy(update={"metric": f"test_{quantity(config.objective.metric)}"})
 
 
 def _methods(request: Request) -> dict[str, Method]:
@@ -325,9 +352,9 @@ def _request(top: DictConfig) -> Request:
     if list(protocol.looks) != sorted({*protocol.looks}):
         raise InputError(f"protocol.looks={protocol.looks}: must be growing numbers of seeds")
     _check_margin(protocol.margin)
-    if protocol.first_seed < protocol.first_searches:
+    if protocol.first_seed < (end := protocol.first_search + protocol.first_searches):
         raise InputError(
-            f"protocol.first_seed={protocol.first_seed}: must be {protocol.searches} or more, for "
+            f"protocol.first_seed={protocol.first_seed}: must be {end} or more, for "
             f"protocol.searches={protocol.searches} take the seeds below"
         )
     return request

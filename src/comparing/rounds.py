@@ -4,11 +4,10 @@ Nothing is remembered beside the runs but how much of the 5% the looks have spen
 the same command goes on after a kill, and comes to the same looks.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from src.comparing import checks, sequential
+from src.comparing import sequential, spent
 from src.comparing.conduct import jobs, train
 from src.comparing.grids import Scale, design, values_of
 from src.comparing.ledger import Ledger
@@ -17,10 +16,6 @@ from src.comparing.record import Run, Search
 from src.comparing.searching import Searches
 from src.comparing.sequential import Course, Need
 from src.errors import InputError
-from src.files import write_whole
-from src.results import digest
-
-SPENT = "looks.json"
 
 
 class Rounds:
@@ -48,6 +43,7 @@ class Rounds:
         Raises:
             InputError: a search failed, or the looks made here have spent all of the 5%.
         """
+        spent.take_over(self.folder)
         searches = Searches(self.plan, self.folder, self.ledger)
         self.at_look(self)
         self.searches = searches.run()
@@ -107,25 +103,14 @@ class Rounds:
         return sum(trials) + sum(runs) >= limit
 
     def _about(self) -> str:
-        """What the looks were at: other methods or winners have other values."""
-        winners = [
-            [search.method, search.search, best.params if best else None]
-            for search in self.searches
-            if search.search < self.plan.protocol.first_searches
-            for best in [checks.best(search.trials)]
-        ]
-        return digest({"winners": winners, "metric": self.plan.protocol.metric})
+        protocol = self.plan.protocol
+        return spent.about(self.searches, protocol.first_searches, protocol.metric)
 
     def _read_spent(self) -> dict[int, float]:
-        try:
-            kept = json.loads((self.folder / SPENT).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}  # no look was made
-        if kept.get("about") != self._about():
-            return {}
-        spent = {int(seeds): float(share) for seeds, share in kept["shares"].items()}
-        self._check_spent(spent)
-        return spent
+        shares = spent.shares(self.folder, self._about())
+        if shares:
+            self._check_spent(shares)
+        return shares
 
     def _check_spent(self, spent: Mapping[int, float]) -> None:
         """Refuse further looks where nothing of the 5% is left for them."""
@@ -145,6 +130,4 @@ class Rounds:
         self.spent |= {
             look.seeds: look.share for look in course.looks if look.seeds not in self.spent
         }
-        shares = {str(seeds): share for seeds, share in sorted(self.spent.items())}
-        facts = {"about": self._about(), "shares": shares}
-        write_whole(self.folder / SPENT, json.dumps(facts).encode())
+        spent.keep(self.folder, self._about(), self.spent)

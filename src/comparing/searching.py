@@ -22,6 +22,7 @@ from rich.progress import TaskID
 
 from src.comparing import checks
 from src.comparing.ledger import Ledger
+from src.comparing.outlook import remaining
 from src.comparing.protocol import Plan
 from src.comparing.record import Search, Trial
 from src.comparing.trials import space_of, trials_of
@@ -37,6 +38,8 @@ from src.sweeping.study import COUNTED, is_failed, study_direction
 from src.sweeping.workers import MAX_RESTARTS, PARENT, POLL_SECONDS, end, last_words
 from src.training.rehearsal import check
 
+FIRST_TRIALS = 2  # by which the time left is told
+
 
 class Searches:
     """Runs the searches of a plan.
@@ -51,7 +54,9 @@ class Searches:
         self.plan, self.folder, self.ledger = plan, folder, ledger
         self.console = stdout()
         self.bar = trials_bar(self.console)
-        self.stopping = False
+        self.stopping = self.told_left = False
+        self.seconds: dict[str, list[float]] = {}  # of each study's complete trials
+        self.counted: dict[str, int] = {}  # each study's trials
         self.writing = Lock()  # of the ledger
 
     def run(
@@ -108,7 +113,7 @@ class Searches:
         overrides = [*self.plan.overrides[method]]
         overrides += [f"++{key}={space}" for key, space in wider.items()]
         overrides += [
-            f"seed={number}",
+            f"seed={self.plan.search_seed(number)}",
             f"n_trials={self.plan.protocol.n_trials}",
             override("study", name),
         ]
@@ -132,7 +137,13 @@ class Searches:
             self._sweep(command, task, name, method)
             counted, state = self._state(name, method)
         self.bar.update(task, completed=counted, state=state)
-        print_line(self.console, f"searched {method}: {state}")
+        print_line(self.console, f"searched {method}: {self._with_left(state)}")
+
+    def _with_left(self, state: str) -> str:
+        """A search's state, and how long the comparison may take, by the trials so far."""
+        seconds = [each for study in [*self.seconds.values()] for each in study]  # of all threads
+        left = remaining(self.plan, seconds, sum([*self.counted.values()]))
+        return f"{state}; {left}" if left else state
 
     def _sweep(self, command: list[str], task: TaskID, name: str, method: str) -> None:
         print_line(self.console, f"searching {method}: study {name}")
@@ -168,11 +179,18 @@ class Searches:
         while (status := process.poll()) is None:
             if self.stopping:
                 return end(process)
-            if self.console.is_terminal:
+            if self.console.is_terminal or not self.told_left:
                 counted, state = self._state(name, method)
-                self.bar.update(task, completed=counted, state=state)
+                self.bar.update(task, completed=counted, state=self._with_left(state))
+                self._tell_first(name, method, state)
             time.sleep(POLL_SECONDS)
         return status
+
+    def _tell_first(self, name: str, method: str, state: str) -> None:
+        """Say once how long it may take, when the first search has its first trials."""
+        if not self.told_left and len(self.seconds.get(name, ())) >= FIRST_TRIALS:
+            self.told_left = True
+            print_line(self.console, f"searching {method}: {self._with_left(state)}")
 
     def _state(self, name: str, method: str) -> tuple[int, str]:
         """The number of trials that count, and a text about them."""
@@ -184,6 +202,10 @@ class Searches:
         except (KeyError, InputError, *AWAY):  # no study yet, or no database: its sweep says so
             return 0, ""
         counted = [trial for trial in trials if trial.state in COUNTED]
+        self.counted[name] = min(len(counted), self.plan.protocol.n_trials)
+        complete = (trial for trial in counted if trial.state is TrialState.COMPLETE)
+        seconds = (trial.user_attrs.get("seconds") for trial in complete)
+        self.seconds[name] = [each for each in seconds if each]
         failed = sum(map(is_failed, counted))
         pruned = sum(trial.state is TrialState.PRUNED for trial in counted) - failed
         state = f"{len(counted)} trials, {pruned} pruned"

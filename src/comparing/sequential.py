@@ -164,10 +164,9 @@ def measured(differences: Values, level: float) -> Estimate:
         level: two-sided, of the interval; 0 gives none.
     """
     seeds = differences.mean(axis=0)
-    low, high = signed_rank.interval(seeds, seeds, level)
+    value, low, high = signed_rank.estimate_and_interval(seeds, level)
     p_seeds = signed_rank.p_value(seeds)
     p, test = p_seeds, "signed rank"
-    value = signed_rank.estimate(seeds)
     if len(differences) > 1:
         means = differences.mean(axis=1)
         spread = float(means.std(ddof=1)) / math.sqrt(len(means))

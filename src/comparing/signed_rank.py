@@ -24,10 +24,18 @@ def p_value(differences: Values) -> float:
     nonzero = differences[differences != 0]
     if not nonzero.size:
         return 1.0
-    doubled = np.rint(2 * stats.rankdata(np.abs(nonzero))).astype(int)  # halves become whole
-    positive = int(doubled[nonzero > 0].sum())
-    least = min(positive, int(doubled.sum()) - positive)
-    return min(1.0, 2 * float(_below(tuple(np.sort(doubled)))[least]))
+    sizes = np.abs(nonzero)
+    order = np.argsort(sizes)
+    ties = sizes[order[1:]] == sizes[order[:-1]]
+    if not ties.any():  # SciPy's ranks take twenty times as long as these
+        ranks = np.arange(1, len(order) + 1)
+        null = _null(len(order))
+    else:
+        doubled = np.rint(2 * stats.rankdata(sizes)).astype(int)  # halves become whole
+        ranks = doubled[order]
+        null = _below(tuple(ranks))
+    positive = int(ranks[nonzero[order] > 0].sum())
+    return min(1.0, 2 * float(null[min(positive, int(ranks.sum()) - positive)]))
 
 
 @lru_cache(maxsize=1024)
@@ -66,13 +74,21 @@ def interval(low: Values, high: Values, level: float) -> tuple[float, float]:
 
     Source: Hollander, Wolfe and Chicken, Nonparametric Statistical Methods (2014), 3.3.
     """
-    n = len(low)
-    cut = int(np.searchsorted(_null(n), level / 2 * (1 + 1e-9), side="right"))
-    if cut == 0:  # even the most extreme ranks are likelier than the level
+    cut = _cut(len(low), level)
+    if cut == 0:
         return -np.inf, np.inf
     lower = _walsh(low, -np.inf)
     upper = lower if high is low else _walsh(high, np.inf)
-    return float(lower[cut - 1]), float(upper[-cut])
+    least, most = cut - 1, len(lower) - cut
+    return float(np.partition(lower, least)[least]), float(np.partition(upper, most)[most])
+
+
+def _cut(n: int, level: float) -> int:
+    """How many means of pairs lie outside of the interval on each side.
+
+    It is 0 if even the most extreme ranks are likelier than the level.
+    """
+    return int(np.searchsorted(_null(n), level / 2 * (1 + 1e-9), side="right"))
 
 
 def estimate(differences: Values) -> float:
@@ -80,8 +96,19 @@ def estimate(differences: Values) -> float:
     return float(np.median(_walsh(differences, 0.0)))
 
 
+def estimate_and_interval(differences: Values, level: float) -> tuple[float, float, float]:
+    """The estimate and the interval of known, finite differences, of which one sort is enough."""
+    cut = _cut(len(differences), level)
+    means = _walsh(differences, 0.0)
+    least, most = cut - 1, len(means) - cut
+    middle = [(len(means) - 1) // 2, len(means) // 2]
+    means = np.partition(means, sorted({*middle, *([least, most] if cut else [])}))
+    value = float(means[middle].mean())
+    return (value, float(means[least]), float(means[most])) if cut else (value, -np.inf, np.inf)
+
+
 def _walsh(values: Values, unknown: float) -> Values:
-    """The sorted means of all pairs of values, each with itself included.
+    """The means of all pairs of values, each with itself included.
 
     Args:
         unknown: the mean of two opposite infinities.
@@ -90,7 +117,6 @@ def _walsh(values: Values, unknown: float) -> Values:
     with np.errstate(invalid="ignore"):
         means = (values[first] + values[second]) / 2
     means[np.isnan(means)] = unknown
-    means.sort()
     return means
 
 

@@ -80,7 +80,7 @@ def made_plan(metric: str = "test_loss", **changes: Any) -> Any:
     protocol = {
         "name": None, "metric": metric, "reference": None, "target": None, "seeds": 2,
         "searches": 1, "first_seed": 1000, "max_bad": 0.5, "n_trials": 1, "n_jobs": 1, "widen": 0,
-        "looks": [10, 20], "seconds": None, "margin": "5%",
+        "looks": [10, 20], "seconds": None, "margin": "5%", "first_search": 0,
     }  # fmt: skip
     methods = changes.pop("methods", ("a", "b", "c"))
     return SimpleNamespace(

@@ -1,39 +1,28 @@
-"""The verdict's error rates, by simulation on runs that were really trained."""
+"""The verdict's error rates, by simulation and on stored runs that were really trained."""
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 
-from benchmarks.error_rates import NOISE, simulate
+from benchmarks.error_rates import LUCK, NOISE, Luck, simulate
+from benchmarks.stored_error_rates import Stored, against_itself, among_themselves, stored
 from src.comparing.statistics import compare
-from src.composing import register
-from src.config import CONF, job_config, parse
 from src.metrics import Direction
-from src.training.run import run, snapshot
 
-SEEDS = 80
-
-
-@pytest.fixture(scope="module")
-def losses(tmp_path_factory):
-    """Final test losses of Adam on the digits, one per seed."""
-    register()
-    folder, found = tmp_path_factory.mktemp("runs"), []
-    with initialize_config_dir(str(CONF)):
-        settings = ["trainer.epochs=3", "trainer.threads=1", "trainer.evaluate_at_end=[test]"]
-        for seed in range(SEEDS):
-            cfg = job_config(compose("config", overrides=[*settings, f"seed={seed}"]))
-            place = folder / str(seed)
-            place.mkdir()
-            result = run(parse(cfg), snapshot(cfg), place, quiet=True, keep_last=False)
-            found.append(result["at_end"]["test_loss"])
-    return np.array(found)
+STORED = stored()
+EACH = [(known, method) for known in STORED for method in known.values]
+IDS = [f"{known.problem}-{known.metric}-{method}" for known, method in EACH]
 
 
-def draw(rng, losses, shift=0.0):
+def draw(rng, values, shift=0.0):
     """Ten seeds against ten others, the second shifted."""
-    chosen = rng.choice(losses, 20, replace=False)
+    chosen = rng.choice(values, 20, replace=False)
     return {"a": chosen[None, :10], "b": chosen[None, 10:] + shift}
+
+
+@pytest.fixture
+def losses():
+    """Final test losses of Adam on the digits, one per seed."""
+    return next(known.values["adam"] for known in STORED if known.problem == "digits")
 
 
 @pytest.mark.slow
@@ -94,7 +83,51 @@ def test_a_few_of_these_comparisons():
 
 
 @pytest.mark.slow
-def test_stored_runs_against_themselves(losses):
-    """Adam's own test losses, drawn for four methods: looks at 10 and 20 of 80 stored runs."""
-    found = simulate(lambda rng, shape: rng.choice(losses, shape), 0, 0, COMPARISONS, (10, 20))
-    assert found.false <= 0.05 + BAND
+@pytest.mark.parametrize(("kind", "spread"), LUCK)
+def test_what_is_said_of_methods_whose_winners_differ(kind, spread):
+    """With searches=auto: a false difference, or a false equivalence, in at most 5%."""
+    luck = Luck(spread, 3, 3, NOISE[kind])
+    same = simulate(NOISE["normal"], 0, margin=0, comparisons=COMPARISONS, luck=luck)
+    assert same.false <= 0.05 + BAND
+    apart = simulate(NOISE["normal"], 1, margin=1, comparisons=COMPARISONS // 2, luck=luck)
+    assert apart.false_equivalent <= 0.05 + BAND
+
+
+@pytest.mark.slow
+def test_one_search_tells_of_its_winners_alone():
+    """Methods are the same and their winners aren't: so the words don't speak of methods."""
+    assert simulate(NOISE["normal"], 0, 0, 50, luck=Luck(1.0)).false > 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("known", "method"), EACH, ids=IDS)
+def test_stored_runs_against_themselves(known, method):
+    """The runs of one method, dealt out to four: as with made-up values."""
+    values = known.values[method]
+    assert against_itself(values, 0, 0, COMPARISONS).false <= 0.05 + BAND
+    assert against_itself(values, 1, 1, COMPARISONS).false_equivalent <= 0.05 + BAND
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("known", STORED, ids=[f"{it.problem}-{it.metric}" for it in STORED])
+def test_half_of_the_stored_seeds_do_not_contradict_all(known):
+    """A pair that is called one way is called the other way in no more than 5%."""
+    found = among_themselves(known, COMPARISONS // 4)
+    assert found.pairs == 0 or found.opposite <= 0.05
+
+
+def test_the_stored_runs_are_whole_and_go_through_the_looks():
+    assert all(len(values) >= 80 for known, method in EACH for values in [known.values[method]])
+    assert all(np.isfinite(known.values[method]).all() for known, method in EACH)
+    assert len({known.problem for known in STORED}) >= 3
+    some = Stored(
+        "made up",
+        "test_accuracy",
+        {
+            name: np.arange(80.0) + shift
+            for name, shift in (("a", 9), ("b", 0), ("c", 0), ("d", -9))
+        },
+    )
+    found = among_themselves(some, 2)
+    assert (found.pairs, found.same, found.opposite) == (5, 1, 0)
+    assert against_itself(np.arange(80.0), 3, 0, 3).power == 1

@@ -184,9 +184,13 @@ def test_ranks_gaps_and_scores():
 
 def test_the_sentence_has_two_parts_for_any_number_of_methods():
     assert judged(drawn(8)).sentence == (
-        "On these 8 problems, c is among the best on 8, b on 8 and a on 8. On other problems like "
-        "these, expect c to end better than b and a, and b to end better than a."
+        "On these 8 problems, by test loss (lower is better), c is among the best on 8, b on 8 and "
+        "a on 8. On other problems like these, expect c to end better than b and a, and b to end "
+        "better than a."
     )
+    counted = made_problem({"a": [0.9, 0.8], "b": [0.9, 0.7]}, metric="test_accuracy")
+    own = judged({"p": counted, "q": made_problem({"a": [0.1, 0.2], "b": [0.1, 0.3]})})
+    assert own.sentence.startswith("On these 2 problems, by each problem's own metric, a is among ")
     none = judged(drawn(8, gains=(0.0, 0.0, 0.0)))
     assert none.sentence.endswith("For other problems like these, 8 don't tell any two apart.")
     many = {f"m{number:02}": [float(number), number + 0.5] for number in range(12)}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from src import compare as entry
-from src.comparing.problems import is_several, judged, several
+from src.comparing.problems import is_several, judged, lines, several
 from src.comparing.record import read, write
 from src.composing import register
 from src.errors import InputError
@@ -32,6 +32,30 @@ def made(plan: Any, folder: Path, guess: dict[str, float]) -> Any:
     comparison = made_problem(values, name=plan.name, hash=plan.hash())
     write(comparison, folder)
     return comparison
+
+
+def test_each_problem_has_its_own_metric(tmp_path: Path) -> None:
+    """A problem's file names it; the plan says which; a given one is for all problems."""
+    (tmp_path / "problem").mkdir()
+    (tmp_path / "problem" / "counted.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /data: digits\n"
+        "objective: {metric: val_accuracy, direction: maximize}\n"
+    )
+    asked = [f"hydra.searchpath=[file://{tmp_path}]", "methods=[sgd,adam]"]
+    found = several([*asked, "problems=[wine,counted]"])
+    assert found is not None
+    metrics = {name: (plan.protocol.metric, plan.direction) for name, plan in found.plans.items()}
+    assert metrics == {
+        "wine": ("test_loss", "minimize"),
+        "counted": ("test_accuracy", "maximize"),
+    }
+    _, problems, question, *_ = lines(found)
+    assert problems == "problems: wine (test loss), counted (test accuracy); on each:"
+    assert question == "Which of sgd and adam ends better, by each problem's own metric?"
+    given = several([*asked, "problems=[wine,counted]", "protocol.metric=test_loss"])
+    assert given is not None
+    assert {plan.protocol.metric for plan in given.plans.values()} == {"test_loss"}
+    assert [*lines(given)][2] == "Which of sgd and adam ends with the lower test loss?"
 
 
 @pytest.mark.slow

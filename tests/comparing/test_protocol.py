@@ -50,6 +50,9 @@ def test_what_makes_two_comparisons_the_same() -> None:
     assert settings["method.adamw.optimizer._target_"] == "src.optimizers.AdamW"
     assert settings["method.adam.space.optimizer.lr"].startswith("tag(log, interval(")
     assert "method.adam.search.one_minus_beta1" in settings
+    assert "protocol.first_search" not in settings  # as in comparisons of before
+    other = plan([METHODS, "protocol.first_search=3"])
+    assert (other.settings()["protocol.first_search"], other.search_seed(2)) == (3, 5)
     shared = {key.split(".")[0] for key in settings}
     assert not shared & {"optimizer", "search", "trial", "resume", "logger", "sweeps", "study"}
     assert not {"protocol.name", "protocol.n_jobs", "data.root"} & settings.keys()
@@ -76,6 +79,8 @@ def test_studies_are_shared_by_comparisons_that_search_alike() -> None:
     assert asked.study("adam", 0) != plan([METHODS, "trainer.epochs=3"]).study("adam", 0)
     longer = plan([METHODS, "protocol.n_trials=32"])  # which begins as the shorter one does
     assert asked.study("adam", 0) == longer.study("adam", 0)
+    later = plan([METHODS, "protocol.first_search=1"])
+    assert asked.study("adam", 1) == later.study("adam", 0) != later.study("adam", 1)
     other = plan([METHODS, "optimizer.weight_decay=0.1"])  # a setting of the method's own
     assert asked.study("adam", 0) != other.study("adam", 0)
 
@@ -285,11 +290,34 @@ def test_the_plan_in_words() -> None:
     assert "trained on 3 fresh seeds: 12 runs." in fixed[2]
 
 
+def test_the_verdicts_metric_is_the_objectives_on_the_test_set() -> None:
+    """... unless it is given; asked for by its name, it is the same comparison."""
+    assert plan([METHODS]).protocol.metric == "test_loss"
+    assert plan([METHODS]).hash() == plan([METHODS, "protocol.metric=test_loss"]).hash()
+    accuracy = ["objective.metric=val_accuracy", "objective.direction=maximize"]
+    assert plan([METHODS, *accuracy]).protocol.metric == "test_accuracy"
+    given = plan([METHODS, *accuracy, "protocol.metric=val_loss"])
+    assert given.protocol.metric == "val_loss"
+
+
+def test_every_trial_is_trained_to_its_end_by_default() -> None:
+    """A pruner may be given; the plan says so, and it makes another comparison."""
+    usual, pruned = plan([METHODS]), plan([METHODS, "pruner=asha"])
+    assert usual.job("adam").pruner._target_ == "optuna.pruners.NopPruner"
+    assert pruned.job("adam").pruner._target_ == "optuna.pruners.SuccessiveHalvingPruner"
+    assert "of 16 trials: 32" in [*outlook.lines(usual)][1]
+    assert "of 16 trials, pruned by asha: 32" in [*outlook.lines(pruned)][1]
+    assert usual.hash() != pruned.hash()
+
+
 def test_the_time_left() -> None:
     """Ten seconds a run, by one complete trial; 9 trials more, then 40 to 340 runs."""
     made = plan([METHODS, "protocol.n_trials=5"])
     assert outlook.left(made, [], 0) == ""
-    trial = Trial(number=0, state="complete", seconds=10.0)
-    done = [Search(method=name, trials=[trial]) for name in made.methods]
+    trials = [Trial(number=n, state="complete", seconds=10.0) for n in range(5)]
+    done = [Search(method=name, trials=trials) for name in made.methods]
     assert outlook.left(made, done, 0) == "about 7 minutes to 57 minutes left"
     assert outlook.left(made, done[:1], 0) == "about 8 minutes to 58 minutes left"
+    assert outlook.left(made, done, 4) == "about 6 minutes to 56 minutes left"
+    assert outlook.remaining(made, [], 3) == ""
+    assert outlook.remaining(made, [5.0, 15.0], 1) == "about 8 minutes to 58 minutes left"

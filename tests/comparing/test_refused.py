@@ -53,6 +53,7 @@ def said(overrides: list[str]) -> str:
         (f"protocol.name={'a' * 256}", "must not be longer than 255 bytes"),
         (f"protocol.name='{'ä' * 128}'", "must not be longer than 255 bytes"),
         ("protocol.searches=1001", "protocol.first_seed=1000: must be 1001 or more"),
+        ("protocol.first_search=1000", "protocol.first_seed=1000: must be 1001 or more"),
     ],
 )  # fmt: skip
 def test_settings_of_the_comparison(override: str, line: str) -> None:
@@ -86,7 +87,7 @@ def test_settings_of_the_comparison(override: str, line: str) -> None:
         (f"+{SPACE}data\\.split_seed='range(0,9)'", "a study doesn't search data.split_seed"),
         ("sampler=grid  sampler.points=1", "points must be an integer >= 2, got 1"),
         ("~sampler._target_", "sampler._target_=None: not allowed"),
-        ("+pruner.foo=1", "pruner: optuna.pruners.SuccessiveHalvingPruner("),
+        ("pruner=asha  +pruner.foo=1", "pruner: optuna.pruners.SuccessiveHalvingPruner("),
     ],
 )
 def test_settings_of_the_searches(override: str, line: str) -> None:

@@ -11,8 +11,9 @@ import pytest
 from src.comparing import rounds
 from src.comparing.conduct import Job
 from src.comparing.ledger import Ledger
-from src.comparing.record import Run, Search, Trial
+from src.comparing.record import Run, Search, Trial, write
 from src.comparing.rounds import Rounds
+from src.comparing.spent import take_over
 from src.comparing.verdict import draft
 from src.errors import InputError
 from tests.comparing.conftest import made_plan, made_run
@@ -150,6 +151,38 @@ def test_more_looks_share_what_is_left(tmp_path: Path, world: World) -> None:
     assert shares["10"] == first.looks[0].share
     assert sum(shares.values()) == pytest.approx(1)
     assert [look.seeds for look in found.looks] == [10, 15, 20, 30]
+
+
+@pytest.mark.parametrize("left", ["", "{", "[1]"])
+def test_what_looks_have_spent_is_told_by_the_record_too(
+    tmp_path: Path, world: World, left: str
+) -> None:
+    """... where its file is missing or broken, also after a kill between record and searches."""
+    found, _ = carry_out(tmp_path, looks=[10, 20], seconds=1.0)
+    kept = json.loads((tmp_path / "looks.json").read_text())
+    (tmp_path / "looks.json").write_text(left)
+    write(found, tmp_path)
+    take_over(tmp_path)
+    assert json.loads((tmp_path / "looks.json").read_text()) == kept
+    write(found.model_copy(update={"looks": []}), tmp_path)
+    take_over(tmp_path)
+    assert json.loads((tmp_path / "looks.json").read_text()) == kept
+    carry_out(tmp_path, looks=[10, 20])
+    with pytest.raises(InputError, match=r"at 10, 20 seeds, have spent all of the 5%"):
+        carry_out(tmp_path)
+
+
+def test_a_record_of_before_looks_has_spent_all(tmp_path: Path, world: World) -> None:
+    """Its one look was at all that there was; other winners than those may be looked at."""
+    found, _ = carry_out(tmp_path, seeds=10)
+    (tmp_path / "looks.json").unlink()
+    write(found.model_copy(update={"looks": []}), tmp_path)
+    with pytest.raises(InputError, match=r"at 10 seeds, have spent all of the 5%"):
+        carry_out(tmp_path)
+    assert carry_out(tmp_path, seeds=10)[0].pairs == found.pairs
+    (tmp_path / "looks.json").unlink()
+    world.luck = 0.01
+    assert len(carry_out(tmp_path)[0].looks) == 3
 
 
 def test_other_winners_spend_anew(tmp_path: Path, world: World) -> None:

@@ -15,7 +15,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from src.comparing import searching
+from src.comparing import outlook, searching
 from src.comparing.ledger import Ledger
 from src.comparing.protocol import Plan, plan
 from src.comparing.record import Search, Trial
@@ -447,6 +447,29 @@ def test_a_search_is_watched_until_it_ends(
     searches.stopping = True
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     assert searches._wait(process, task, "study", "adam") == -signal.SIGTERM
+
+
+def test_the_time_left_is_told_after_the_first_trials_and_each_search(
+    studies: Plan, tmp_path: Path
+) -> None:
+    """Once while it goes on, then at its end."""
+    made = with_protocol(studies, n_trials=5, looks=[10, 20])
+    searches, out = Searches(made, tmp_path, Ledger(tmp_path)), io.StringIO()
+    searches.console.file, searches.console._force_terminal = out, False
+    searches.seconds["earlier"], searches.counted["earlier"] = [30.0, 50.0], 2
+    searches._tell_first("earlier", "adam", "2 trials")
+    searches._tell_first("earlier", "adam", "3 trials")
+    [line] = out.getvalue().splitlines()
+    runs = outlook.runs(made)
+    left = 2 * 2 * 5 - 2  # two searches of two methods
+    least, most = (outlook.duration(40.0 * (left + count)) for count in runs)
+    assert line == f"searching adam: 2 trials; about {least} to {most} left"
+    searches._carry_out(["-m", "src.train"], "minimize", "adam")
+    assert searches.counted == {"earlier": 2, "minimize": 5}
+    last = out.getvalue().splitlines()[-1]
+    assert last.startswith("searched adam: 5 trials, 2 pruned, 1 failed, best 0.25; about ")
+    searches.seconds.clear()
+    assert searches._with_left("begun") == "begun"
 
 
 @pytest.mark.parametrize("terminal", [False, True])
