@@ -35,7 +35,13 @@ def test_another_setting_is_another_comparison(change: str) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    ["protocol.name=b", "protocol.n_jobs=2", "logger=tensorboard", "+data.root=/elsewhere"],
+    [
+        "protocol.name=b",
+        "n_jobs=2",
+        "hydra/launcher=local",
+        "logger=tensorboard",
+        "+data.root=/elsewhere",
+    ],
 )
 def test_how_it_is_carried_out_is_no_other_comparison(change: str) -> None:
     assert plan([METHODS]).hash() == plan([METHODS, change]).hash()
@@ -137,7 +143,6 @@ def test_ones_own_methods_in_folders(tmp_path: Path) -> None:
         (["trainer.evaluate_at_end=[test]"], "must hold val and not test"),
         (["objective.metric=val_accuracy"], "must be maximize for val_accuracy"),
         (["n_trials=7"], "use protocol.n_trials"),
-        (["n_jobs=2"], "use protocol.n_jobs"),
         (["hydra.sweeper.n_jobs=2"], "use protocol.n_jobs"),
         (["seed=3"], "use protocol.first_seed"),
         (["resume=somewhere"], "sets resume itself"),
