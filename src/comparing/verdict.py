@@ -29,8 +29,8 @@ from src.comparing.record import (
 )
 from src.comparing.rounds import Rounds
 from src.comparing.statistics import LEVEL, Values, finite
-from src.results.place import not_comparable
 from src.metrics import Direction, part
+from src.results.place import not_comparable
 
 KINDS = ("tuned", "default")
 SETTLED, LAST = "no pair is open", "that was the last look"

@@ -4,20 +4,22 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from src.comparing.record import read
 from src.config import PROJECT
 from tests.cluster.clusters import Cluster, Ray, Slurm, wait_for
 from tests.cluster.conftest import SECONDS, SECRET, interrupt
 
 pytestmark = pytest.mark.cluster
 SMALL = ("methods=[sgd,adam]", "data=wine", "model=logreg", "pruner=none", "protocol.n_trials=3",
-         "protocol.seeds=3", "protocol.name=small", "hydra.sweeper.lease_seconds=6")  # fmt: skip
+         "protocol.seeds=3", "protocol.name=small", "trainer.epochs=300",
+         "hydra.sweeper.lease_seconds=6")  # fmt: skip
 
 
 class Comparing:
@@ -49,11 +51,17 @@ class Comparing:
         """All that doesn't depend on clocks and folders, when it has ended by itself."""
         out, _ = process.communicate(timeout=SECONDS)
         assert process.returncode == 0, out + self.logs()
-        found = json.loads((self.folder / "comparisons" / "small" / "comparison.json").read_text())
-        runs = [(run["seed"], run["method"], run["kind"], run["value"]) for run in found["runs"]]
-        trials = [[(trial["params"], trial["value"]) for trial in search["trials"]]
-                  for search in found["searches"]]  # fmt: skip
-        return {"sentence": found["sentence"], "runs": runs, "trials": trials}
+        return self.found()
+
+    def found(self) -> dict[str, Any]:
+        found = read(self.folder / "comparisons" / "small")
+        runs = [(run.seed, run.method, run.kind, run.value, run.params) for run in found.runs]
+        trials = [  # one that was killed has another number
+            sorted((str(trial.params), trial.value) for trial in search.trials if trial.counted)
+            for search in found.searches
+        ]
+        verdict = (found.sentence, found.basis, found.looks, found.pairs[0].difference)
+        return {"verdict": verdict, "runs": runs, "trials": trials}
 
     def made(self) -> list[Path]:
         return [*self.folder.glob("comparisons/small/runs/*/result.json")]
@@ -107,20 +115,10 @@ class Comparing:
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, dict[str, Any]]]:
-    """What comparisons find that nobody disturbs, on this machine with one worker, by epochs."""
-    found: dict[int, dict[str, Any]] = {}
-
-    def of(epochs: int) -> dict[str, Any]:
-        if epochs not in found:
-            mine = Comparing(tmp_path_factory.mktemp("alone"), f"trainer.epochs={epochs}")
-            found[epochs] = mine.finish(mine.start())
-        return found[epochs]
-
-    yield of  # type: ignore[misc]
-
-
-EPOCHS = 300
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a comparison finds that nobody disturbs, with one worker on this machine."""
+    mine = Comparing(tmp_path_factory.mktemp("alone"))
+    return mine.finish(mine.start())
 
 
 def disturbed(mine: Comparing, kill: Callable[[], None], restart: Callable[[], None]) -> Any:
@@ -148,10 +146,10 @@ def test_on_slurm(slurm: Slurm, database: str, tmp_path: Path, alone: Any) -> No
     mine = Comparing(
         tmp_path / "outputs", "n_jobs=3", "hydra/launcher=submitit_slurm",
         "hydra.launcher.partition=main", f"hydra.sweeper.storage={database}",
-        f"trainer.epochs={EPOCHS}", cluster=slurm,
+        cluster=slurm,
     )  # fmt: skip
     found = disturbed(mine, lambda: slurm.kill("n2"), lambda: slurm.start_node("n2"))
-    assert found == alone(EPOCHS)
+    assert found == alone
     assert mine.nodes() == {"n1", "n2"}
     mine.until(lambda: not slurm.jobs(), "the queue is empty")
 
@@ -160,8 +158,8 @@ def test_on_ray(ray: Ray, database: str, tmp_path: Path, alone: Any) -> None:
     mine = Comparing(
         tmp_path / "outputs", "n_jobs=3", "hydra/launcher=ray",
         f"+hydra.launcher.ray.init.address={ray.address}", f"hydra.sweeper.storage={database}",
-        f"trainer.epochs={EPOCHS}", cluster=ray,
+        cluster=ray,
     )  # fmt: skip
     found = disturbed(mine, lambda: ray.kill("other"), ray.start_node)
-    assert found == alone(EPOCHS)
+    assert found == alone
     assert len(mine.nodes()) == 2

@@ -142,5 +142,5 @@ def test_a_database_that_stays_away_is_one_line(
         raise sqlalchemy.exc.OperationalError("", {}, Exception("away"))
 
     monkeypatch.setattr(Claims, "_held", away)
-    with pytest.raises(InputError, match="can.t be used: .*away"):
+    with pytest.raises(InputError, match=r"can't be used: .*away"):
         Claims(url, 6).take(["a"])

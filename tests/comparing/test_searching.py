@@ -275,7 +275,8 @@ def test_the_process_of_a_search(
     log.write_text("before\n")
     code = (
         "import os, sys; print(sys.stdin.read(), os.environ['FAIRSTEP_PARENT'], "
-        "os.environ.get('HYDRA_FULL_ERROR'), os.environ.get('FAIRSTEP_WORKER'), os.getpgid(0) == os.getpid(), flush=True); "
+        "os.environ.get('HYDRA_FULL_ERROR'), os.environ.get('FAIRSTEP_WORKER'), "
+        "os.getpgid(0) == os.getpid(), flush=True); "
         "print('aside', file=sys.stderr)"
     )
     process = searches._start(["-c", code], log)

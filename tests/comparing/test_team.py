@@ -1,4 +1,4 @@
-"""Who makes the pieces of a comparison: on made-up pieces, with workers that are threads or none."""
+"""Who makes the pieces of a comparison: on made-up pieces, with workers that train nothing."""
 
 import json
 import os
@@ -63,6 +63,19 @@ class Helpers(Workers):
 
     def stop(self) -> None:
         self.stopped = True
+
+
+class Seeing(Helpers):
+    """Workers that only look what is wanted."""
+
+    def __init__(self, board: Board) -> None:
+        super().__init__()
+        self.board = board
+        self.seen: list[list[str]] = []
+
+    def ended(self) -> list[Ended]:
+        self.seen.append([piece.method for piece in self.board.wanted() or []])
+        return []
 
 
 @pytest.fixture
@@ -139,18 +152,10 @@ def test_the_next_problem_begins_when_there_are_hands_for_it(
 ) -> None:
     """With four workers both problems' first pieces are wanted at once; with two, one's."""
     for count, wanted in ((2, ["a", "b"]), (4, ["a", "b", "a", "b"])):
-        seen: list[list[str]] = []
-
-        class Seeing(Helpers):
-            def ended(self, seen: list[list[str]] = seen) -> list[Ended]:
-                seen.append([piece.method for piece in board.wanted() or []])
-                return []
-
-        root = tmp_path / str(count)
-        board = Board(root, claims)
-        ended, _ = carry_out(root, claims, Seeing(), count, problems=("p", "q"))
+        seeing = Seeing(Board(tmp_path / str(count), claims))
+        ended, _ = carry_out(tmp_path / str(count), claims, seeing, count, problems=("p", "q"))
         assert len(ended) == 2
-        assert seen[0] == wanted
+        assert seeing.seen[0] == wanted
 
 
 @pytest.mark.parametrize(
@@ -225,8 +230,11 @@ def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path: Path, claims: C
 
 def test_a_piece_is_told_by_all_that_makes_it(tmp_path: Path, claims: Claims) -> None:
     """Another winner's run is another piece, and all survives the list."""
-    runs = [Piece("p", job=Job("adam", "tuned", 0, seed, {"optimizer.lr": lr, "n": [1, 2]}))
-            for seed, lr in ((1000, 0.1), (1000, 0.1 + 1e-17), (1000, 0.2), (1001, 0.1))]  # fmt: skip
+    several = ((1000, 0.1), (1000, 0.1 + 1e-17), (1000, 0.2), (1001, 0.1))
+    runs = [
+        Piece("p", job=Job("adam", "tuned", 0, seed, {"optimizer.lr": lr, "n": [1, 2]}))
+        for seed, lr in several
+    ]
     assert len({piece.name for piece in runs}) == 4, "to the last bit"
     claims.set_up()
     board = Board(tmp_path, claims)
