@@ -24,7 +24,12 @@ from src.results.place import WORKER
 if TYPE_CHECKING:  # torch takes seconds to import
     from src.comparing.rounds import Steps
 
-EPILOG = """A finished comparison can go on: with protocol.widen, more trials, searches or methods,
+EPILOG = """n_jobs=16 is protocol.n_jobs: workers that share searches, runs and problems. They are processes
+of this machine, or what hydra/launcher=NAME starts, as for a search: joblib, ray, submitit_local,
+submitit_slurm, with hydra.launcher.KEY=VALUE. Ray and Slurm with several hosts want
+hydra.sweeper.storage=postgresql://USER@HOST/DATABASE. The verdict is the same for all.
+
+A finished comparison can go on: with protocol.widen, more trials, searches or methods,
 the same command trains what is missing and comes to a new verdict.
 
 All others go to every run: data=mnist model.hidden_sizes=[200] trainer.epochs=2 ...
@@ -138,7 +143,8 @@ def compare(overrides: list[str]) -> Comparison | Overall | None:
     if WORKER in os.environ:
         help_out({"": plan}, folder)
         return None
-    print("\n".join([*outlook.lines(plan), f"folder: {folder}"]), flush=True)
+    told = [*outlook.lines(plan), *outlook.workers(plan), f"folder: {folder}"]
+    print("\n".join(told), flush=True)
     place.check(folder, plan.settings())
     if plan.dry_run:
         return None
@@ -158,6 +164,7 @@ def _over(several: Any) -> Overall | None:
     A problem whose comparison can't be made doesn't keep the others from theirs.
     """
     from src.comparing.making import help_out
+    from src.comparing.outlook import workers
     from src.comparing.problems import begin, judged, lines
     from src.reporting.report import write_overall
     from src.reporting.tables_overall import print_overall
@@ -169,7 +176,8 @@ def _over(several: Any) -> Overall | None:
     if WORKER in os.environ:
         help_out(plans, folder)
         return None
-    print("\n".join([*lines(several), f"folder: {folder}"]), flush=True)
+    told = [*lines(several), *workers(next(iter(plans.values()))), f"folder: {folder}"]
+    print("\n".join(told), flush=True)
     if several.dry_run:
         return None
 
@@ -188,8 +196,8 @@ def _over(several: Any) -> Overall | None:
     with alone(folder):
         _carry_out(plans, folder, at_end, guesses)
     if failures:
-        told = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
-        raise InputError(f"{told}. The same command goes on")
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
+        raise InputError(f"{reasons}. The same command goes on")
     print()
     overall = judged(folder)
     print_overall(overall)

@@ -12,6 +12,7 @@ from src.comparing.ledger import Ledger
 from src.comparing.pieces import FOLDER, Board, Problem, Silent
 from src.comparing.protocol import Plan
 from src.comparing.team import Team, end_if_orphan, work
+from src.launching.choices import LOCAL
 from src.launching.local import LocalWorkers
 from src.launching.make import make_workers
 from src.launching.workers import Workers, obey_job
@@ -63,7 +64,7 @@ def _claims(plans: Plans) -> Claims:
 def _workers(plan: Plan, folder: Path) -> Workers | None:
     """The workers beside the submitter; None if it works alone."""
     launcher = plan.launcher
-    if launcher is None:
+    if launcher is None or launcher.kind == LOCAL:
         gpus = visible_gpus(plan.job(plan.methods[0]).trainer.device)
         return LocalWorkers(folder, gpus) if plan.protocol.n_jobs > 1 else None
     config = launcher.config
