@@ -2,12 +2,14 @@
 
 import argparse
 import json
+import os
 import sys
 import textwrap
+from collections.abc import Callable
 from copy import deepcopy
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from src.cli import one_line_errors
 from src.comparing.overall import Overall
@@ -17,8 +19,17 @@ from src.config import CONF, OUTPUTS, PROJECT, parse
 from src.errors import InputError
 from src.explaining import beside, commented
 from src.overrides import again, override
+from src.results.place import WORKER
 
-EPILOG = """A finished comparison can go on: with protocol.widen, more trials, searches or methods,
+if TYPE_CHECKING:  # torch takes seconds to import
+    from src.comparing.rounds import Steps
+
+EPILOG = """n_jobs=16 is protocol.n_jobs: workers that share searches, runs and problems. They are
+processes of this machine, or what hydra/launcher=NAME starts, as for a search: joblib, ray,
+submitit_local, submitit_slurm, with hydra.launcher.KEY=VALUE. Ray and Slurm with several hosts want
+hydra.sweeper.storage=postgresql://USER@HOST/DATABASE. The verdict is the same for all.
+
+A finished comparison can go on: with protocol.widen, more trials, searches or methods,
 the same command trains what is missing and comes to a new verdict.
 
 All others go to every run: data=mnist model.hidden_sizes=[200] trainer.epochs=2 ...
@@ -49,7 +60,8 @@ def main() -> None:
         try:
             compare(overrides)
         except KeyboardInterrupt:
-            print(f"interrupted; this goes on: {again()}", file=sys.stderr)
+            if WORKER not in os.environ:
+                print(f"interrupted; this goes on: {again()}", file=sys.stderr)
             raise
 
 
@@ -119,6 +131,7 @@ def compare(overrides: list[str]) -> Comparison | Overall | None:
         InputError: a setting is wrong, or the folder holds another comparison.
     """
     from src.comparing import outlook, place
+    from src.comparing.making import help_out
     from src.comparing.problems import several as over_problems
     from src.comparing.protocol import plan as make_plan
     from src.reporting.tables import print_verdict
@@ -127,66 +140,112 @@ def compare(overrides: list[str]) -> Comparison | Overall | None:
         return _over(several)
     plan = place.placed(make_plan(overrides), OUTPUTS / "comparisons")
     folder = OUTPUTS / "comparisons" / plan.name
-    print("\n".join([*outlook.lines(plan), f"folder: {folder}"]), flush=True)
+    if WORKER in os.environ:
+        help_out({"": plan}, folder)
+        return None
+    told = [*outlook.lines(plan), *outlook.workers(plan), f"folder: {folder}"]
+    print("\n".join(told), flush=True)
     place.check(folder, plan.settings())
     if plan.dry_run:
         return None
-    known = _carried_out(plan, folder)
-    print_verdict(known)
+    results: list[Comparison | InputError] = []
+    _carry_out({"": plan}, folder, lambda _, result: results.append(result))
+    [result] = results
+    if isinstance(result, InputError):
+        raise result
+    print_verdict(result)
     print(f"report: {folder / 'report.html'}")
-    return known
-
-
-def _carried_out(plan: Any, folder: Path, guess: dict[str, float] | None = None) -> Comparison:
-    """The comparison on one problem: what is finished is read.
-
-    Args:
-        guess: what `_check` returned, if the plan was checked.
-    """
-    from src.reporting.report import write_report
-
-    known = _known(folder, plan)
-    if known is None:
-        try:
-            known = _conduct(plan, folder, _check(plan) if guess is None else guess)
-        except OSError as error:
-            reason = f"{error.filename or folder}: {error.strerror or error}"
-            raise InputError(f"{reason}; the same command goes on") from error
-        write_report(folder)
-    return known
+    return result
 
 
 def _over(several: Any) -> Overall | None:
-    """The comparison on each problem, one after another; the page over all is drawn after each.
+    """The comparison on each problem; the page over all is drawn after each.
 
     A problem whose comparison can't be made doesn't keep the others from theirs.
     """
+    from src.comparing.making import help_out
+    from src.comparing.outlook import workers
     from src.comparing.problems import begin, judged, lines
     from src.reporting.report import write_overall
     from src.reporting.tables_overall import print_overall
+    from src.results import alone
 
-    folder, failures = OUTPUTS / "comparisons" / several.name, []
-    print("\n".join([*lines(several), f"folder: {folder}"]), flush=True)
+    folder = OUTPUTS / "comparisons" / several.name
+    names = {slug(name): name for name in several.plans}
+    plans = {folder: several.plans[name] for folder, name in names.items()}
+    if WORKER in os.environ:
+        help_out(plans, folder)
+        return None
+    told = [*lines(several), *workers(next(iter(plans.values()))), f"folder: {folder}"]
+    print("\n".join(told), flush=True)
     if several.dry_run:
         return None
-    guesses = {name: _check(plan) for name, plan in several.plans.items()}
+
+    failures: dict[str, str] = {}
+
+    def at_end(name: str, result: Comparison | InputError) -> None:
+        if isinstance(result, InputError):
+            failures[names[name]] = str(result)
+            print(f"{names[name]}: not finished: {result}", file=sys.stderr)
+            return
+        print(f"{names[name]}: {result.sentence}", flush=True)
+        write_overall(judged(folder), folder)
+
+    guesses = {name: _check(plan) for name, plan in plans.items()}
     begin(several, folder)
-    for number, (name, plan) in enumerate(several.plans.items(), 1):
-        print(f"\nproblem {number}/{len(several.plans)}: {name}", flush=True)
-        try:
-            print(_carried_out(plan, folder / slug(name), guesses[name]).sentence, flush=True)
-        except InputError as error:
-            failures.append(f"{name}: {error}")
-            print(f"not finished: {error}", file=sys.stderr)
-            continue
-        overall = judged(folder)
-        write_overall(overall, folder)
+    with alone(folder):
+        _carry_out(plans, folder, at_end, guesses)
     if failures:
-        raise InputError(f"{'; '.join(failures)}. The same command goes on")
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
+        raise InputError(f"{reasons}. The same command goes on")
     print()
+    overall = judged(folder)
     print_overall(overall)
     print(f"report: {folder / 'report.html'}")
     return overall
+
+
+def _carry_out(
+    plans: dict[str, Any],
+    folder: Path,
+    at_end: Callable[[str, Comparison | InputError], None],
+    guesses: dict[str, dict[str, float]] | None = None,
+) -> None:
+    """The comparison on each problem; what is finished is read.
+
+    Args:
+        plans: by the problems' folders within that of the comparison.
+        at_end: called with each comparison that has ended, or with why it can't be made.
+        guesses: what `_check` returned, if the plans were checked.
+    """
+    from src.comparing.making import team
+
+    steps = {}
+    for number, (name, plan) in enumerate(plans.items(), 1):
+        head = f"\nproblem {number}/{len(plans)}: {plan.problem}" if name else ""
+        steps[name] = _steps(plan, folder, name, head, guesses)
+    team(plans, folder).carry_out(steps, at_end)
+
+
+def _steps(
+    plan: Any, root: Path, name: str, head: str, guesses: dict[str, dict[str, float]] | None
+) -> "Steps[Comparison]":
+    """The comparison on one problem."""
+    from src.reporting.report import write_report
+
+    folder = root / name
+    if head:
+        print(head, flush=True)
+    known = _known(folder, plan)
+    if known is None:
+        try:
+            guess = _check(plan) if guesses is None else guesses[name]
+            known = yield from _conduct(plan, folder, guess, name)
+        except OSError as error:
+            reason = f"{error.filename or folder}: {error.strerror or error}"
+            raise InputError(f"{reason}; the same command goes on") from error
+    write_report(folder)
+    return known
 
 
 def _known(folder: Path, plan: Any) -> Comparison | None:
@@ -201,7 +260,9 @@ def _known(folder: Path, plan: Any) -> Comparison | None:
     return comparison if finished else None
 
 
-def _conduct(plan: Any, folder: Path, guess: dict[str, float]) -> Comparison:
+def _conduct(
+    plan: Any, folder: Path, guess: dict[str, float], name: str = ""
+) -> "Steps[Comparison]":
     from src.comparing import outlook, place
     from src.comparing.ledger import Ledger
     from src.comparing.rounds import Rounds
@@ -232,7 +293,7 @@ def _conduct(plan: Any, folder: Path, guess: dict[str, float]) -> Comparison:
                 print(f"after {comparison.looks[-1].seeds} seeds: {comparison.sentence}")
                 write_comparison(comparison, folder)
 
-        Rounds(plan, folder, ledger, at_look).run()
+        yield from Rounds(plan, folder, at_look, name).steps()
     return read(folder)
 
 

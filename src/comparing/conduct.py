@@ -157,6 +157,7 @@ def _read(plan: Plan, job: Job, folder: Path) -> Run:
         steps=result["steps"],
         train_seconds=result["train_seconds"],
         idle=_others_share(folder) < BUSY,
+        place=_place(folder),
         commit=_commit(folder),
         folder=str(folder),
         rows=rows,
@@ -172,8 +173,18 @@ def _of_curve(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _provenance(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "provenance.json").read_text(encoding="utf-8")))
+
+
+def _place(folder: Path) -> dict[str, Any]:
+    """What makes its seconds comparable with those of other runs, as `results.place` tells it."""
+    facts = _provenance(folder)
+    return {key: facts.get(key) for key in ("node", "cpu", "shared")}
+
+
 def _commit(folder: Path) -> str:
-    git = json.loads((folder / "provenance.json").read_text(encoding="utf-8")).get("git") or {}
+    git = _provenance(folder).get("git") or {}
     return f"{git.get('commit')}{' and changes' if git.get('dirty') else ''}"
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from src.comparing.protocol import Plan
 from src.comparing.record import Search
 from src.comparing.words import joined, metric_name
+from src.launching.choices import LOCAL
 from src.metrics import Direction
 
 
@@ -41,6 +42,15 @@ def lines(plan: Plan, others: Sequence[Plan] = ()) -> Iterator[str]:
     of = f" of {reference}'s mean" if margin.endswith("%") else ""
     yield (f"3. Each pair ends as better, equivalent (surely within {margin}{of}) or undecided; a "
            "false difference between any two in at most 5% of comparisons.")  # fmt: skip
+
+
+def workers(plan: Plan) -> Iterator[str]:
+    """Who makes it, in a line; none where that is this process alone."""
+    count, launcher = plan.protocol.n_jobs, plan.launcher
+    if launcher is not None and launcher.kind != LOCAL:
+        yield f"{_count(count, 'worker')} on {launcher.kind} make searches and runs."
+    elif count > 1:
+        yield f"{count} workers of this machine make searches and runs."
 
 
 def runs(plan: Plan) -> tuple[int, int]:

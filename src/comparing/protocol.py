@@ -7,6 +7,7 @@ from functools import cache, partial
 from typing import Annotated, Any, Literal
 
 from hydra import compose, initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Override
@@ -19,12 +20,13 @@ from src.comparing.sequential import fewest_seeds
 from src.composing import check_choices, chosen_by_sweep, problem_name, slug
 from src.config import CONF, Section, first_error, flatten, job_config, parse
 from src.errors import InputError
+from src.launching.choices import kind_of
 from src.metrics import Direction, direction_of, quantity
 from src.overrides import override, parsed
 from src.results import digest
 from src.results.identity import STARTED, settings
 
-COMPARISON_KEYS = ("methods", "protocol", "dry_run")
+COMPARISON_KEYS = ("methods", "protocol", "dry_run", "n_jobs")
 NAME_BYTES = 255  # of a folder's name, on common file systems
 FIRST_SEARCHES = 3  # of each method with searches=auto
 UNNAMED = re.compile(r"[^\w.+=-]+")  # what can't stand in a folder's name
@@ -125,6 +127,15 @@ class Method:
 
 
 @dataclass(frozen=True)
+class Launcher:
+    """Where a comparison's workers run, composed; see `launching.make.make_workers`."""
+
+    kind: str
+    config: DictConfig
+    loader: ConfigLoader
+
+
+@dataclass(frozen=True)
 class Plan:
     """A comparison to make.
 
@@ -135,6 +146,7 @@ class Plan:
         spaces: each method's search space.
         sweeps: each method's file of sweeps/.
         dry_run: whether only the plan is asked for.
+        launcher: starts workers; None for processes of this machine.
     """
 
     methods: tuple[str, ...]
@@ -144,6 +156,7 @@ class Plan:
     spaces: dict[str, refused.Space]
     sweeps: dict[str, str]
     dry_run: bool = False
+    launcher: Launcher | None = None
 
     @property
     def name(self) -> str:
@@ -239,11 +252,13 @@ def plan(arguments: Sequence[str]) -> Plan:
     """
     items = parsed(list(arguments))
     comparison: list[Override] = []
+    launch: list[Override] = []
     runs: list[Override] = []
     for item in items:
         refused.check_override(item)
         is_comparison = item.key_or_group.split(".")[0] in COMPARISON_KEYS
-        (comparison if is_comparison else runs).append(item)
+        others = launch if refused.is_of_launcher(item) else runs
+        (comparison if is_comparison else others).append(item)
     search_paths = tuple(line for line in _lines(runs) if line.startswith("hydra.searchpath="))
     with initialize_config_dir(str(CONF)):
         request = _request(compose("compare", overrides=_lines(comparison)))
@@ -256,6 +271,8 @@ def plan(arguments: Sequence[str]) -> Plan:
             name: (*USUAL, *_lines(taken[name]), *method.fixed) for name, method in methods.items()
         }
         configs = {name: _compose(methods[name].sweeps, lines[name]) for name in methods}
+        storage = str(configs[next(iter(methods))].hydra.sweeper.storage)
+        launcher = _launcher(launch, search_paths, storage)
     protocol = _with_metric(request.protocol, next(iter(configs.values())))
     for name, config in configs.items():
         refused.check_choices(config)
@@ -267,7 +284,7 @@ def plan(arguments: Sequence[str]) -> Plan:
     given = {name: [*varied, *parsed([*method.fixed])] for name, method in methods.items()}
     spaces = refused.check_searches(request.protocol.n_trials, configs, given)
     sweeps = {name: method.sweeps for name, method in methods.items()}
-    plan = Plan((*methods,), protocol, lines, configs, spaces, sweeps, request.dry_run)
+    plan = Plan((*methods,), protocol, lines, configs, spaces, sweeps, request.dry_run, launcher)
     _check_name(plan)
     return plan
 
@@ -303,6 +320,25 @@ def _methods(request: Request) -> dict[str, Method]:
 def _compose(sweeps: str, overrides: Sequence[str]) -> DictConfig:
     lines = [override("sweeps", sweeps), *overrides]
     return compose("config", overrides=lines, return_hydra_config=True)
+
+
+def _launcher(
+    launch: Sequence[Override], search_paths: Sequence[str], storage: str
+) -> Launcher | None:
+    """The launcher that was asked for; None for the default.
+
+    Raises:
+        InputError: there is none of that name, or the database doesn't serve its hosts.
+    """
+    from src.sweeping.storage import absolute, refuse_one_host  # Optuna takes long to import
+
+    if not launch:
+        return None
+    lines = [*search_paths, *_lines(launch)]
+    config = compose("config", overrides=lines, return_hydra_config=True)
+    kind = kind_of(config)
+    refuse_one_host(kind, config.hydra.launcher, absolute(storage))
+    return Launcher(kind, config, GlobalHydra.instance().config_loader())
 
 
 @cache  # composing takes longer than all checks together

@@ -264,6 +264,7 @@ class Run(Open):
         steps: of the optimizer.
         train_seconds: the clock stands still during evaluations.
         idle: whether other processes left the machine alone meanwhile.
+        place: its host, the processor, and whether other workers may have been beside it.
         commit: of the run's code.
         rows: of its learning curve: step, samples, train_seconds, and what is
             measured on validation data.
@@ -285,6 +286,7 @@ class Run(Open):
     steps: int | None = None
     train_seconds: float | None = None
     idle: bool = False
+    place: dict[str, str | bool | None] = {}
     commit: str = ""
     folder: str = ""
     rows: list[dict[str, int | float | None]] = []

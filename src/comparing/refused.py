@@ -15,7 +15,6 @@ from src.targets import build
 # Settings that a comparison makes itself, and the keys that it takes them from.
 RESERVED = {
     "n_trials": "protocol.n_trials",
-    "n_jobs": "protocol.n_jobs",
     "study": "protocol.name",
     "seed": "protocol.first_seed",
     "sweeps": "methods",
@@ -27,6 +26,7 @@ RESERVED = {
 # Hydra's settings that it takes; the others would have no effect, or move its folders.
 OPEN = ("hydra.searchpath", *(f"hydra.sweeper.{key}" for key in
         ("params", "storage", "max_failures", "lease_seconds")))  # fmt: skip
+LAUNCHER = "hydra.launcher"
 
 
 Space = dict[str, Any]  # dimensions by key, as src.sweeping.space reads them
@@ -56,8 +56,16 @@ def check_override(override: Override) -> None:
             "hydra.sweeper.params say"
         )
     of_hydra = key.replace("/", ".").split(".")[0] == "hydra"
-    if of_hydra and key not in OPEN and not key.startswith("hydra.sweeper.params."):
-        raise InputError(f"{line}: not in a comparison; of Hydra's own it takes {', '.join(OPEN)}")
+    is_open = key in OPEN or key.startswith("hydra.sweeper.params.") or is_of_launcher(override)
+    if of_hydra and not is_open:
+        own = ", ".join((*OPEN, "hydra/launcher", LAUNCHER))
+        raise InputError(f"{line}: not in a comparison; of Hydra's own it takes {own}")
+
+
+def is_of_launcher(override: Override) -> bool:
+    """Whether a setting says where workers run, and nothing about what they do."""
+    key = str(override.key_or_group).replace("/", ".")
+    return key == LAUNCHER or key.startswith(f"{LAUNCHER}.")
 
 
 def check_selection(config: Config, verdict: str) -> None:

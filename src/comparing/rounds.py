@@ -4,54 +4,60 @@ Nothing is remembered beside the runs but how much of the 5% the looks have spen
 the same command goes on after a kill, and comes to the same looks.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from itertools import product
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 from src.comparing import sequential, spent
-from src.comparing.conduct import jobs, train
+from src.comparing.conduct import jobs
 from src.comparing.grids import Scale, design, values_of
-from src.comparing.ledger import Ledger
+from src.comparing.pieces import Piece, Result
 from src.comparing.protocol import Plan
 from src.comparing.record import Run, Search
-from src.comparing.searching import Searches
 from src.comparing.sequential import Course, Need
 from src.errors import InputError
 
+T = TypeVar("T")
+# Yields the pieces that are wanted, in the order in which they should be made, and is told one that
+# was made, with its result.
+Steps = Generator[list[Piece], tuple[Piece, Result], T]
+
 
 class Rounds:
-    """Carries a plan out, look by look.
+    """What a plan wants to be made, look by look.
 
     Args:
         plan: of the comparison.
         folder: of the comparison.
-        ledger: of its events.
         at_look: called at the start, when the searches have ended, and after each look.
+        problem: the folder's name within that of a comparison over several problems.
     """
 
     def __init__(
-        self, plan: Plan, folder: Path, ledger: Ledger, at_look: Callable[["Rounds"], None]
+        self, plan: Plan, folder: Path, at_look: Callable[["Rounds"], None], problem: str = ""
     ) -> None:
-        self.plan, self.folder, self.ledger, self.at_look = plan, folder, ledger, at_look
+        self.plan, self.folder, self.at_look, self.problem = plan, folder, at_look, problem
         self.searches: list[Search] = []
         self.runs: dict[str, Run] = {}
         self.spent: dict[int, float] = {}
         self.stopped = ""
 
-    def run(self) -> None:
+    def steps(self) -> Steps[None]:
         """Search, then train on fresh seeds until a look decides that no more are needed.
 
         Raises:
-            InputError: a search failed, or the looks made here have spent all of the 5%.
+            InputError: the looks made here have spent all of the 5%.
         """
         spent.take_over(self.folder)
-        searches = Searches(self.plan, self.folder, self.ledger)
         self.at_look(self)
-        self.searches = searches.run()
+        first = range(self.plan.protocol.first_searches)
+        self.searches = yield from self._search(self.plan.methods, first)
         self.spent = self._read_spent()
         self.at_look(self)
         while (need := self.need()) and not self.stopped:
-            self._more_searches(searches, need)
-            self._train(need, first=not self.course().looks)
+            yield from self._more_searches(need)
+            yield from self._train(need, first=not self.course().looks)
             course = self.course()
             self._spend(course)
             if course.need and self._over_the_limit():
@@ -76,22 +82,29 @@ class Rounds:
         wanted = jobs(self.plan, self.searches, course.need, not course.looks)
         return [job.folder_name for job in wanted]
 
-    def _more_searches(self, searches: Searches, need: Need) -> None:
+    def _search(self, methods: Iterable[str], numbers: range) -> Steps[list[Search]]:
+        todo = [Piece(self.problem, method, number) for number, method in product(numbers, methods)]
+        return cast(list[Search], (yield from made(todo)))
+
+    def _more_searches(self, need: Need) -> Steps[None]:
         for method in need.methods:
             have = sum(search.method == method for search in self.searches)
             if have < need.searches:
-                self.searches += searches.run([method], range(have, need.searches))
+                self.searches += yield from self._search([method], range(have, need.searches))
 
-    def _train(self, need: Need, first: bool) -> None:
-        todo = jobs(self.plan, self.searches, need, first)
-        todo = [job for job in todo if job.folder_name not in self.runs]
-        for number, job in enumerate(todo, 1):
-            run = train(self.plan, job, self.folder, self.ledger)
-            self.runs[job.folder_name] = run
+    def _train(self, need: Need, first: bool) -> Steps[None]:
+        wanted = jobs(self.plan, self.searches, need, first)
+        todo = [job for job in wanted if job.folder_name not in self.runs]
+
+        def tell(piece: Piece, run: Any, count: int) -> None:
             metric = self.plan.protocol.metric
             shown = "diverged" if run.value is None else f"{metric} {run.value:.5g}"
-            about = f"run {number}/{len(todo)} of the look at {need.seeds} seeds"
-            print(f"{about}: {job.folder_name}: {shown}", flush=True)
+            about = f"run {count}/{len(todo)} of the look at {need.seeds} seeds"
+            print(f"{about}: {piece.what}: {shown}", flush=True)
+
+        runs = yield from made([Piece(self.problem, job=job) for job in todo], tell)
+        for job, run in zip(todo, cast(list[Run], runs), strict=True):
+            self.runs[job.folder_name] = run
 
     def _over_the_limit(self) -> bool:
         """By the seconds that the records tell, so that a kill makes no difference."""
@@ -131,3 +144,20 @@ class Rounds:
             look.seeds: look.share for look in course.looks if look.seeds not in self.spent
         }
         spent.keep(self.folder, self._about(), self.spent)
+
+
+def made(
+    pieces: list[Piece], tell: Callable[[Piece, Result, int], None] = lambda *_: None
+) -> Steps[list[Result]]:
+    """The results of pieces, in their order, in whatever order they are made.
+
+    Args:
+        pieces: that are wanted.
+        tell: called with each piece that was made, its result, and how many there are then.
+    """
+    results: dict[str, Result] = {}
+    while left := [piece for piece in pieces if piece.name not in results]:
+        piece, result = yield left
+        results[piece.name] = result
+        tell(piece, result, len(results))
+    return [results[piece.name] for piece in pieces]

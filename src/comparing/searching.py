@@ -1,7 +1,7 @@
-"""The searches of a comparison: a study for each, several side by side.
+"""The searches of a comparison: a study for each.
 
-Each study has a single worker, so its proposals depend only on its seed; other studies use the
-other processors. So the same command finds the same winners, after a kill, too.
+Each study has a single worker, so its proposals depend only on its seed. So the same command finds
+the same winners, after a kill, too, whoever makes which search.
 """
 
 import copy
@@ -9,11 +9,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import accumulate, product
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
-from threading import Lock
 
 import optuna
 from omegaconf import OmegaConf
@@ -31,6 +29,7 @@ from src.console import print_line, stdout
 from src.errors import InputError
 from src.overrides import override, python
 from src.results import digest
+from src.results.place import WORKER
 from src.sweeping.progress import best_trial, trials_bar
 from src.sweeping.show import importances, load
 from src.sweeping.storage import AWAY, absolute, open_storage
@@ -39,49 +38,44 @@ from src.sweeping.workers import MAX_RESTARTS, PARENT, POLL_SECONDS, end, last_w
 from src.training.rehearsal import check
 
 FIRST_TRIALS = 2  # by which the time left is told
+Meanwhile = Callable[[], object]
 
 
 class Searches:
-    """Runs the searches of a plan.
+    """Makes the searches of a plan.
 
     Args:
         plan: of the comparison.
         folder: of the comparison; each search prints to `<study>.log` in it.
         ledger: gets a line for each complete study.
+        meanwhile: called again and again while a search is under way.
     """
 
-    def __init__(self, plan: Plan, folder: Path, ledger: Ledger) -> None:
-        self.plan, self.folder, self.ledger = plan, folder, ledger
+    def __init__(
+        self, plan: Plan, folder: Path, ledger: Ledger, meanwhile: Meanwhile = lambda: None
+    ) -> None:
+        self.plan, self.folder, self.ledger, self.meanwhile = plan, folder, ledger, meanwhile
         self.console = stdout()
         self.bar = trials_bar(self.console)
-        self.stopping = self.told_left = False
+        self.told_left = False
         self.seconds: dict[str, list[float]] = {}  # of each study's complete trials
         self.counted: dict[str, int] = {}  # each study's trials
-        self.writing = Lock()  # of the ledger
 
-    def run(
-        self, methods: Iterable[str] | None = None, numbers: range | None = None
-    ) -> list[Search]:
-        """Search methods, or all; with these numbers, or as often as the first look wants.
+    def search(self, method: str, number: int) -> Search:
+        """Search once, and in a wider space if the best lies at an edge and `widen` allows it.
+
+        A search that is complete is read.
 
         Raises:
-            InputError: a search ended with an error; the message holds its last line.
-            KeyboardInterrupt: the searches have reported to their studies before.
+            InputError: the search ended with an error; the message holds its last line.
+            KeyboardInterrupt: the search has reported to its study before.
         """
-        numbers = range(self.plan.protocol.first_searches) if numbers is None else numbers
-        todo = list(product(numbers, self.plan.methods if methods is None else methods))
-        with self.bar, ThreadPoolExecutor(self.plan.protocol.n_jobs) as pool:
-            futures = [pool.submit(self._search, method, number) for number, method in todo]
-            try:
-                searches = [future.result() for future in futures]
-            except BaseException:
-                self.stopping = True
-                pool.shutdown(cancel_futures=True)
-                raise
-        return searches
+        for task in self.bar.task_ids:  # the terminal shows those above
+            self.bar.update(task, visible=False)
+        with self.bar:
+            return self._search(method, number)
 
     def _search(self, method: str, number: int) -> Search:
-        """Search once, and in a wider space if the best lies at an edge and `widen` allows it."""
         wider: dict[str, str] = {}
         search = self._study(method, number, wider)
         for _ in range(self.plan.protocol.widen):
@@ -125,8 +119,7 @@ class Searches:
             *overrides,
         ]
         self._carry_out(command, name, method)
-        with self.writing:
-            self.ledger.note("searched", f"{name}: {python(*command)}")
+        self.ledger.note("searched", f"{name}: {python(*command)}")
         return read_search(self.plan, method, number, name)
 
     def _carry_out(self, command: list[str], name: str, method: str) -> None:
@@ -141,8 +134,8 @@ class Searches:
 
     def _with_left(self, state: str) -> str:
         """A search's state, and how long the comparison may take, by the trials so far."""
-        seconds = [each for study in [*self.seconds.values()] for each in study]  # of all threads
-        left = remaining(self.plan, seconds, sum([*self.counted.values()]))
+        seconds = [each for study in self.seconds.values() for each in study]
+        left = remaining(self.plan, seconds, sum(self.counted.values()))
         return f"{state}; {left}" if left else state
 
     def _sweep(self, command: list[str], task: TaskID, name: str, method: str) -> None:
@@ -151,8 +144,6 @@ class Searches:
         restarts = counted = 0
         while True:
             status = self._wait(self._start(command, log), task, name, method)
-            if self.stopping:
-                raise KeyboardInterrupt
             before, (counted, _) = counted, self._state(name, method)
             restarts = 0 if counted > before else restarts + 1
             if status >= 0 or restarts > MAX_RESTARTS:
@@ -164,7 +155,8 @@ class Searches:
 
     def _start(self, command: list[str], log: Path) -> subprocess.Popen[bytes]:
         environment = {**os.environ, PARENT: str(os.getpid())}
-        environment.pop("HYDRA_FULL_ERROR", None)  # the entry point sets it for itself
+        for name in (WORKER, "HYDRA_FULL_ERROR"):  # of this process, not of the search's
+            environment.pop(name, None)
         with open(log, "ab") as output:
             return subprocess.Popen(
                 [sys.executable, *command],
@@ -176,14 +168,17 @@ class Searches:
             )
 
     def _wait(self, process: subprocess.Popen[bytes], task: TaskID, name: str, method: str) -> int:
-        while (status := process.poll()) is None:
-            if self.stopping:
-                return end(process)
-            if self.console.is_terminal or not self.told_left:
-                counted, state = self._state(name, method)
-                self.bar.update(task, completed=counted, state=self._with_left(state))
-                self._tell_first(name, method, state)
-            time.sleep(POLL_SECONDS)
+        try:
+            while (status := process.poll()) is None:
+                self.meanwhile()
+                if self.console.is_terminal or not self.told_left:
+                    counted, state = self._state(name, method)
+                    self.bar.update(task, completed=counted, state=self._with_left(state))
+                    self._tell_first(name, method, state)
+                time.sleep(POLL_SECONDS)
+        except BaseException:
+            end(process)
+            raise
         return status
 
     def _tell_first(self, name: str, method: str, state: str) -> None:

@@ -30,6 +30,7 @@ from src.comparing.record import (
 from src.comparing.rounds import Rounds
 from src.comparing.statistics import LEVEL, Values, finite
 from src.metrics import Direction, part
+from src.results.place import not_comparable
 
 KINDS = ("tuned", "default")
 SETTLED, LAST = "no pair is open", "that was the last look"
@@ -310,6 +311,8 @@ def _accuracies(plan: Plan, runs: Sequence[Run]) -> dict[str, list[float]]:
 
 
 def _timing(runs: Sequence[Run]) -> Timing:
+    if reason := not_comparable(run.place for run in runs):
+        return Timing(valid=False, text=f"made on {reason}: seconds can't be compared")
     busy = sum(not run.idle for run in runs)
     if busy == 0:
         return Timing(valid=True, text="made one at a time on an otherwise idle machine")

@@ -5,7 +5,7 @@ import subprocess
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
 
@@ -60,7 +60,7 @@ class Slurm(Queue):
             from submitit import SlurmJob
 
             # Nobody waits for submitit's own answer, and each of its questions warns.
-            SlurmJob.watcher.update = lambda: None
+            cast(Any, SlurmJob.watcher).update = lambda: None
 
     def alive(self, jobs: set[str]) -> set[str]:
         mine = ["--user", str(os.getuid())]

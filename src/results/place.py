@@ -30,7 +30,7 @@ def _shared() -> bool | None:
     """Slurm tells how much of a node a job has; workers of one study often share a machine."""
     if given := os.environ.get("SLURM_CPUS_ON_NODE", ""):
         return not given.isdecimal() or int(given) < (os.cpu_count() or 1)
-    return True if WORKER in os.environ else None
+    return True if {WORKER, JOB} & os.environ.keys() else None
 
 
 def not_comparable(places: Iterable[Mapping[str, Any]]) -> str | None:

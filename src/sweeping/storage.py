@@ -19,6 +19,7 @@ from sqlalchemy.engine import make_url
 
 from src.errors import InputError
 from src.files import full_disk, no_room
+from src.launching.choices import leaves_machine
 from src.results.place import place
 from src.sweeping import transactions
 from src.sweeping.server import ServerStorage
@@ -66,6 +67,25 @@ def refuse_password(url: str) -> None:
         raise InputError(
             f"hydra.sweeper.storage={shown(url)}: leave the password to ~/.pgpass or PGPASSWORD, "
             "because commands are recorded"
+        )
+
+
+def refuse_one_host(kind: str, settings: Any, url: str) -> None:
+    """Refuse a launcher of other hosts beside a database of this one, and a password in its URL.
+
+    Args:
+        kind: the launcher.
+        settings: its own, `hydra.launcher`.
+        url: of the database, absolute.
+
+    Raises:
+        InputError: naming what to use.
+    """
+    refuse_password(url)
+    if leaves_machine(kind, settings) and url.startswith("sqlite"):
+        raise InputError(
+            f"hydra.sweeper.storage={shown(url)}: SQLite serves one machine, and "
+            f"hydra/launcher={kind} may use several; give storage=postgresql://USER@HOST/DATABASE"
         )
 
 
@@ -119,7 +139,7 @@ def _has_tables(url: str) -> bool:
     """Whether a server has the tables; then a worker needs no second connection for the lock."""
     if make_url(url).drivername == "sqlite":
         return False
-    return bool(sqlalchemy.inspect(_lock_engine(url)).has_table("alembic_version"))
+    return bool(sqlalchemy.inspect(connecting(url)).has_table("alembic_version"))
 
 
 def _relax(connection: sqlite3.Connection, _: object) -> None:
@@ -192,7 +212,7 @@ def lock(url: str) -> Iterator[None]:
         with FileLock(f"{parsed.database}.lock", timeout=HELD_SECONDS, poll_interval=0.002):
             yield
         return
-    with _lock_engine(url).begin() as connection:
+    with connecting(url).begin() as connection:
         connection.exec_driver_sql(
             f"SET LOCAL idle_in_transaction_session_timeout = '{HELD_SECONDS}s'"
         )
@@ -201,7 +221,8 @@ def lock(url: str) -> Iterator[None]:
 
 
 @lru_cache(maxsize=4)
-def _lock_engine(url: str) -> sqlalchemy.Engine:
+def connecting(url: str) -> sqlalchemy.Engine:
+    """For statements of our own: it keeps no connection, because a server has few of them."""
     return sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, **_engine_arguments(url))
 
 

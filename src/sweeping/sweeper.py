@@ -22,7 +22,7 @@ from optuna.trial import Trial, TrialState
 from src.config import Config, job_config, parse
 from src.errors import InputError
 from src.files import check_writable
-from src.launching.choices import LOCAL, kind_of, leaves_machine
+from src.launching.choices import LOCAL, kind_of
 from src.launching.make import make_workers
 from src.launching.workers import is_orphan, obey_job, undisturbed
 from src.metrics import Direction
@@ -38,7 +38,7 @@ from src.sweeping.progress import SweepProgress, database, report_result
 from src.sweeping.report import TrialReport
 from src.sweeping.samplers import grid_size, make_sampler
 from src.sweeping.space import fixed_lines, read_space
-from src.sweeping.storage import AWAY, absolute, refuse_password, shown
+from src.sweeping.storage import AWAY, absolute, refuse_one_host
 from src.sweeping.study import Lease, Outcome, SharedStudy, describe_space
 from src.sweeping.workers import in_turn, run_workers
 from src.targets import build
@@ -182,15 +182,8 @@ class StudySweeper(OptunaSweeperImpl):
     def _check_launcher(self) -> None:
         """Refuse a launcher of other hosts beside a database of this one."""
         assert self.config is not None
-        self.launches_by, url = kind_of(self.config), absolute(str(self.storage))
-        refuse_password(url)
-        settings = self.config.hydra.launcher
-        if leaves_machine(self.launches_by, settings) and url.startswith("sqlite"):
-            raise InputError(
-                f"hydra.sweeper.storage={shown(url)}: SQLite serves one machine, and "
-                f"hydra/launcher={self.launches_by} may use several; give "
-                "storage=postgresql://USER@HOST/DATABASE"
-            )
+        self.launches_by = kind_of(self.config)
+        refuse_one_host(self.launches_by, self.config.hydra.launcher, absolute(str(self.storage)))
 
     def _open(self) -> SharedStudy:
         optuna.logging.set_verbosity(optuna.logging.WARNING)

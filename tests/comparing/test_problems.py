@@ -25,8 +25,9 @@ def composed(monkeypatch: pytest.MonkeyPatch) -> None:
     register()
 
 
-def made(plan: Any, folder: Path, guess: dict[str, float]) -> Any:
+def made(plan: Any, folder: Path, guess: dict[str, float], name: str) -> Any:
     """Stands in for what trains."""
+    yield from ()
     folder.mkdir(parents=True)
     values = {"sgd": [2.0, 2.1], "adam": [1.0, 1.1]}
     comparison = made_problem(values, name=plan.name, hash=plan.hash())
@@ -109,11 +110,11 @@ def test_what_it_says_and_leaves(
 def test_it_goes_on_after_a_kill(compared: Callable[..., Any], monkeypatch: Any) -> None:
     begun: list[Path] = []
 
-    def killed(plan: Any, folder: Path, guess: dict[str, float]) -> Any:
+    def killed(plan: Any, folder: Path, guess: dict[str, float], name: str) -> Any:
         begun.append(folder)
         if len(begun) == 2:
             raise KeyboardInterrupt
-        return made(plan, folder, guess)
+        return (yield from made(plan, folder, guess, name))
 
     monkeypatch.setattr(entry, "_check", lambda plan: None)
     monkeypatch.setattr(entry, "_conduct", killed)
@@ -134,10 +135,10 @@ def test_it_goes_on_after_a_kill(compared: Callable[..., Any], monkeypatch: Any)
 def test_a_problem_that_fails_does_not_keep_the_others_from_theirs(
     compared: Callable[..., Any], monkeypatch: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def failing(plan: Any, folder: Path, guess: dict[str, float]) -> Any:
+    def failing(plan: Any, folder: Path, guess: dict[str, float], name: str) -> Any:
         if folder.name == "wine":
             raise InputError("no winner")
-        return made(plan, folder, guess)
+        return (yield from made(plan, folder, guess, name))
 
     monkeypatch.setattr(entry, "_check", lambda plan: None)
     monkeypatch.setattr(entry, "_conduct", failing)

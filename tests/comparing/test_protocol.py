@@ -35,7 +35,13 @@ def test_another_setting_is_another_comparison(change: str) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    ["protocol.name=b", "protocol.n_jobs=2", "logger=tensorboard", "+data.root=/elsewhere"],
+    [
+        "protocol.name=b",
+        "n_jobs=2",
+        "hydra/launcher=local",
+        "logger=tensorboard",
+        "+data.root=/elsewhere",
+    ],
 )
 def test_how_it_is_carried_out_is_no_other_comparison(change: str) -> None:
     assert plan([METHODS]).hash() == plan([METHODS, change]).hash()
@@ -140,9 +146,8 @@ def test_ones_own_methods_in_folders(tmp_path: Path) -> None:
         (["objective.metric=test_loss", "trainer.evaluate=[val,test]"], "objective.metric=test"),
         (["trainer.evaluate=[val,test]"], "must hold val and not test"),
         (["trainer.evaluate_at_end=[test]"], "must hold val and not test"),
-        (["objective.metric=val_accuracy"], "must be maximize for val_accuracy"),
+        (["objective.direction=maximize"], "must be minimize for val_loss"),
         (["n_trials=7"], "use protocol.n_trials"),
-        (["n_jobs=2"], "use protocol.n_jobs"),
         (["hydra.sweeper.n_jobs=2"], "use protocol.n_jobs"),
         (["seed=3"], "use protocol.first_seed"),
         (["resume=somewhere"], "sets resume itself"),
@@ -164,7 +169,7 @@ def test_what_is_refused(overrides: list[str], message: str) -> None:
 
 
 def test_selection_by_accuracy() -> None:
-    made = plan([METHODS, "objective.metric=val_accuracy", "objective.direction=maximize"])
+    made = plan([METHODS, "objective.metric=val_accuracy"])
     assert made.settings()["objective.metric"] == "val_accuracy"
 
 
@@ -294,7 +299,7 @@ def test_the_verdicts_metric_is_the_objectives_on_the_test_set() -> None:
     """... unless it is given; asked for by its name, it is the same comparison."""
     assert plan([METHODS]).protocol.metric == "test_loss"
     assert plan([METHODS]).hash() == plan([METHODS, "protocol.metric=test_loss"]).hash()
-    accuracy = ["objective.metric=val_accuracy", "objective.direction=maximize"]
+    accuracy = ["objective.metric=val_accuracy"]
     assert plan([METHODS, *accuracy]).protocol.metric == "test_accuracy"
     given = plan([METHODS, *accuracy, "protocol.metric=val_loss"])
     assert given.protocol.metric == "val_loss"

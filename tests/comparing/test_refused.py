@@ -178,7 +178,6 @@ def test_the_methods_of_a_plan_are_its_own() -> None:
     ("key", "instead"),
     [
         ("n_trials", "protocol.n_trials"),
-        ("n_jobs", "protocol.n_jobs"),
         ("study", "protocol.name"),
         ("seed", "protocol.first_seed"),
         ("sweeps", "methods"),

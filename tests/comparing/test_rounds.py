@@ -2,15 +2,16 @@
 
 import json
 import random
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from src.comparing import rounds
 from src.comparing.conduct import Job
-from src.comparing.ledger import Ledger
+from src.comparing.pieces import Piece, Result
 from src.comparing.record import Run, Search, Trial, write
 from src.comparing.rounds import Rounds
 from src.comparing.spent import take_over
@@ -38,24 +39,16 @@ def searched(method: str, number: int, luck: float = 0.0) -> Search:
 class World:
     """Trains nothing: the value of a run follows from its job."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, luck: float = 0.0) -> None:
+    def __init__(self, luck: float = 0.0) -> None:
         self.trained: list[str] = []
         self.luck, self.alive = luck, 10**9
-        monkeypatch.setattr(rounds, "Searches", lambda plan, *_: self.searches(plan))
-        monkeypatch.setattr(rounds, "train", self.train)
 
-    def searches(self, plan: Any) -> Any:
-        world = self
+    def make(self, piece: Piece, folder: Path) -> Result:
+        if piece.job is None:
+            return searched(piece.method, piece.number, self.luck)
+        return self.train(piece.job, folder)
 
-        class Searching:
-            def run(self, methods: Any = None, numbers: Any = None) -> list[Search]:
-                numbers = range(plan.protocol.first_searches) if numbers is None else numbers
-                return [searched(method, number, world.luck) for number in numbers
-                        for method in methods or plan.methods]  # fmt: skip
-
-        return Searching()
-
-    def train(self, plan: Any, job: Job, folder: Path, ledger: Ledger) -> Run:
+    def train(self, job: Job, folder: Path) -> Run:
         kept = folder / "runs" / f"{job.folder_name}.json"
         if not kept.is_file():
             self.alive -= 1
@@ -70,13 +63,19 @@ class World:
         return made_run(job.method, job.seed, value, job.kind, job.search, train_seconds=1.0)
 
 
+def first(pieces: list[Piece]) -> Piece:
+    return pieces[0]
+
+
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    return World(monkeypatch)
+def world() -> World:
+    return World()
 
 
-def carry_out(folder: Path, **changes: Any) -> tuple[Any, list[Any]]:
-    """The last record, and all of them."""
+def carry_out(
+    folder: Path, world: World, choose: Callable[[list[Piece]], Piece] = first, **changes: Any
+) -> tuple[Any, list[Any]]:
+    """The last record, and all of them; `choose` is who says which piece is made next."""
     plan = made_plan(**{**SPEC, **changes})
     folder.mkdir(exist_ok=True)
     records = []
@@ -84,13 +83,18 @@ def carry_out(folder: Path, **changes: Any) -> tuple[Any, list[Any]]:
     def at_look(made: Rounds) -> None:
         records.append(draft(plan, made, {}, [], NOW, {}))
 
-    Rounds(plan, folder, Ledger(folder), at_look).run()
+    steps = Rounds(plan, folder, at_look).steps()
+    with suppress(StopIteration):
+        wanted = next(steps)
+        while True:
+            piece = choose(wanted)
+            wanted = steps.send((piece, world.make(piece, folder)))
     return records[-1], records
 
 
 def test_looks_until_no_pair_is_open_or_the_last(tmp_path: Path, world: World) -> None:
     """c is told apart at ten seeds and trained no further; the defaults stay at ten as well."""
-    found, records = carry_out(tmp_path)
+    found, records = carry_out(tmp_path, world)
     seeds = {name: len({run.seed for run in found.of(name)}) for name in "abc"}
     assert seeds == {"a": 40, "b": 40, "c": 10}
     assert all(len(found.of(name, "default")) == 10 for name in "abc")
@@ -107,16 +111,16 @@ def test_looks_until_no_pair_is_open_or_the_last(tmp_path: Path, world: World) -
 
 def test_killed_at_random_it_comes_to_the_same(tmp_path: Path, world: World) -> None:
     """Ten times, between any two runs: the same looks, words and numbers."""
-    whole, _ = carry_out(tmp_path / "whole")
+    whole, _ = carry_out(tmp_path / "whole", world)
     chance, kills = random.Random(3), 0
     for _ in range(10):
         world.alive = chance.randrange(20)
         try:
-            carry_out(tmp_path / "killed")
+            carry_out(tmp_path / "killed", world)
         except Killed:
             kills += 1
     world.alive = 10**9
-    found, _ = carry_out(tmp_path / "killed")
+    found, _ = carry_out(tmp_path / "killed", world)
     assert kills >= 5
     assert found == whole
     assert len(world.trained) == 2 * len({*world.trained})  # each run once in each folder
@@ -125,28 +129,28 @@ def test_killed_at_random_it_comes_to_the_same(tmp_path: Path, world: World) -> 
 def test_a_limit_in_seconds_ends_it_at_a_look(tmp_path: Path, world: World) -> None:
     """24 seconds of trials and 60 of runs are more than 80, so the look at ten is the last; the
     same looks go on without the limit."""
-    found, _ = carry_out(tmp_path, seconds=80.0)
+    found, _ = carry_out(tmp_path, world, seconds=80.0)
     assert [look.seeds for look in found.looks] == [10]
     assert found.missing == []
     assert found.ended == "protocol.seconds=80 had passed"
-    longer, _ = carry_out(tmp_path)
+    longer, _ = carry_out(tmp_path, world)
     assert [look.seeds for look in longer.looks] == [10, 20, 40]
-    assert carry_out(tmp_path / "anew")[0].looks == longer.looks
+    assert carry_out(tmp_path / "anew", world)[0].looks == longer.looks
 
 
 def test_more_looks_after_all_is_spent_are_refused(tmp_path: Path, world: World) -> None:
-    carry_out(tmp_path, looks=[10, 20])
+    carry_out(tmp_path, world, looks=[10, 20])
     with pytest.raises(InputError, match=r"at 10, 20 seeds, have spent all of the 5%.*first_seed="):
-        carry_out(tmp_path)
+        carry_out(tmp_path, world)
     count = len(world.trained)
-    assert carry_out(tmp_path, looks=[10, 20])[0].looks[-1].seeds == 20
+    assert carry_out(tmp_path, world, looks=[10, 20])[0].looks[-1].seeds == 20
     assert len(world.trained) == count
 
 
 def test_more_looks_share_what_is_left(tmp_path: Path, world: World) -> None:
     """Ended by a limit after its first look, it may look twice more, or three times."""
-    first, _ = carry_out(tmp_path, looks=[10, 20], seconds=1.0)
-    found, _ = carry_out(tmp_path, looks=[10, 15, 20, 30])
+    first, _ = carry_out(tmp_path, world, looks=[10, 20], seconds=1.0)
+    found, _ = carry_out(tmp_path, world, looks=[10, 15, 20, 30])
     shares = json.loads((tmp_path / "looks.json").read_text())["shares"]
     assert shares["10"] == first.looks[0].share
     assert sum(shares.values()) == pytest.approx(1)
@@ -158,7 +162,7 @@ def test_what_looks_have_spent_is_told_by_the_record_too(
     tmp_path: Path, world: World, left: str
 ) -> None:
     """... where its file is missing or broken, also after a kill between record and searches."""
-    found, _ = carry_out(tmp_path, looks=[10, 20], seconds=1.0)
+    found, _ = carry_out(tmp_path, world, looks=[10, 20], seconds=1.0)
     kept = json.loads((tmp_path / "looks.json").read_text())
     (tmp_path / "looks.json").write_text(left)
     write(found, tmp_path)
@@ -167,42 +171,50 @@ def test_what_looks_have_spent_is_told_by_the_record_too(
     write(found.model_copy(update={"looks": []}), tmp_path)
     take_over(tmp_path)
     assert json.loads((tmp_path / "looks.json").read_text()) == kept
-    carry_out(tmp_path, looks=[10, 20])
+    carry_out(tmp_path, world, looks=[10, 20])
     with pytest.raises(InputError, match=r"at 10, 20 seeds, have spent all of the 5%"):
-        carry_out(tmp_path)
+        carry_out(tmp_path, world)
 
 
 def test_a_record_of_before_looks_has_spent_all(tmp_path: Path, world: World) -> None:
     """Its one look was at all that there was; other winners than those may be looked at."""
-    found, _ = carry_out(tmp_path, seeds=10)
+    found, _ = carry_out(tmp_path, world, seeds=10)
     (tmp_path / "looks.json").unlink()
     write(found.model_copy(update={"looks": []}), tmp_path)
     with pytest.raises(InputError, match=r"at 10 seeds, have spent all of the 5%"):
-        carry_out(tmp_path)
-    assert carry_out(tmp_path, seeds=10)[0].pairs == found.pairs
+        carry_out(tmp_path, world)
+    assert carry_out(tmp_path, world, seeds=10)[0].pairs == found.pairs
     (tmp_path / "looks.json").unlink()
     world.luck = 0.01
-    assert len(carry_out(tmp_path)[0].looks) == 3
+    assert len(carry_out(tmp_path, world)[0].looks) == 3
 
 
 def test_other_winners_spend_anew(tmp_path: Path, world: World) -> None:
     """After a longer search the runs are others, and so are the looks."""
-    carry_out(tmp_path, looks=[10, 20])
+    carry_out(tmp_path, world, looks=[10, 20])
     world.luck = 0.01
-    found, _ = carry_out(tmp_path)
+    found, _ = carry_out(tmp_path, world)
     assert [look.seeds for look in found.looks] == [10, 20, 40]
 
 
-def test_more_searches_where_they_differ_more_than_seeds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_more_searches_where_they_differ_more_than_seeds(tmp_path: Path) -> None:
     """With luck as large as three deviations more searches are made, without luck more seeds."""
-    World(monkeypatch, luck=3.0)
-    found, _ = carry_out(tmp_path / "luck", searches="auto")
+    found, _ = carry_out(tmp_path / "luck", World(luck=3.0), searches="auto")
     assert [look.searches for look in found.looks][:2] == [3, 6]
     assert [look.seeds for look in found.looks][:2] == [10, 10]
     assert "searches is in it" in found.basis
-    World(monkeypatch, luck=0.0)
-    found, _ = carry_out(tmp_path / "none", searches="auto")
+    found, _ = carry_out(tmp_path / "none", World(), searches="auto")
     assert {look.searches for look in found.looks} == {3}
     assert [look.seeds for look in found.looks] == [10, 20, 40]
+
+
+@pytest.mark.parametrize("order", range(3))
+def test_it_comes_to_the_same_in_whatever_order_pieces_are_made(
+    tmp_path: Path, world: World, order: int
+) -> None:
+    """As many workers make them: all of a look, but in any order."""
+    whole, _ = carry_out(tmp_path / "whole", world, searches="auto")
+    chance = random.Random(order)
+    found, _ = carry_out(tmp_path / "any", world, chance.choice, searches="auto")
+    assert found == whole
+    assert world.trained[: len(world.trained) // 2] != world.trained[len(world.trained) // 2 :]

@@ -28,28 +28,22 @@ from tests.comparing.test_checks import search, trial
 WON = [Trial(number=0, state="complete", cost=0.0)]
 
 
-def test_searches_side_by_side_are_those_of_one_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("n_jobs", [1, 3])
+def test_a_search_is_told_nothing_of_the_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_jobs: int
 ) -> None:
-    """Nothing is told them of the cores or of each other, so that they find the same."""
+    """Nor of the cores, so that it finds the same whoever makes it."""
     register()
-    given = ["trainer.threads=2"]
-    commands: dict[int, list[list[str]]] = {1: [], 3: []}
+    begun: list[list[str]] = []
     monkeypatch.setattr(searching, "read_search", lambda *_: Search(method="", trials=WON))
-    for n_jobs, begun in commands.items():
-
-        def begin(
-            _: object, command: list[str], *more: str, begun: list[list[str]] = begun
-        ) -> None:
-            begun.append(command)
-
-        monkeypatch.setattr(searching.Searches, "_carry_out", begin)
-        arguments = ["methods=[adam,sgd]", f"protocol.n_jobs={n_jobs}", "protocol.widen=0"]
-        asked = plan([*arguments, *given])
-        searching.Searches(asked, tmp_path, Ledger(tmp_path)).run()
-    assert len(commands[1]) == 2
-    assert sorted(commands[3]) == sorted(commands[1])
-    assert all([part for part in one if "threads" in part] == given for one in commands[3])
+    monkeypatch.setattr(Searches, "_carry_out", lambda _, command, *more: begun.append(command))
+    arguments = ["methods=[adam,sgd]", f"n_jobs={n_jobs}", "hydra/launcher=local"]
+    asked = plan([*arguments, "trainer.threads=2"])
+    Searches(asked, tmp_path, Ledger(tmp_path)).search("adam", 0)
+    assert begun == [
+        ["-m", "src.train", "-m", "sweeps=adam", "objective.row=last", "pruner=none",
+         "trainer.threads=2", "seed=0", "n_trials=16", f"study={asked.study('adam', 0)}"]
+    ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -74,14 +68,14 @@ def test_the_command_of_each_search(
 
     monkeypatch.setattr(searching, "read_search", read)
     ledger = Ledger(tmp_path)
-    found = Searches(asked, tmp_path, ledger).run()
     order = [("adam", 0), ("sgd", 0), ("adam", 1), ("sgd", 1)]
+    found = [Searches(asked, tmp_path, ledger).search(*one) for one in order]
     assert [(one.method, one.search, one.study) for one in found] == [
         (*one, asked.study(*one)) for one in order
     ]
     assert len({asked.study(*one) for one in order}) == 4
     assert begun == [
-        ["-m", "src.train", "-m", f"sweeps={method}", "objective.row=last", f"seed={number}",
+        ["-m", "src.train", "-m", f"sweeps={method}", "objective.row=last", "pruner=none", f"seed={number}",
          "n_trials=3", f"study={asked.study(method, number)}"]
         for method, number in order
     ]  # fmt: skip
@@ -145,7 +139,7 @@ def test_a_search_without_a_winner(
         lambda *_: Search(method="adam", study="S", trials=[trial(0, "pruned")]),
     )  # fmt: skip
     with pytest.raises(InputError, match="adam: no trial of study S was completed"):
-        Searches(asked, tmp_path, Ledger(tmp_path)).run()
+        Searches(asked, tmp_path, Ledger(tmp_path)).search("adam", 0)
 
 
 def test_whole_numbers_and_betas_are_widened_by_a_decade_at_most() -> None:
@@ -268,49 +262,26 @@ def test_a_search_that_was_asked_to_end(
         searches._carry_out(COMMAND, "study", "adam")
 
 
-def test_a_failure_ends_the_searches_beside_it(
-    asked: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Those at work are asked to end, and those that wait aren't begun."""
-    begun: list[Any] = []
-    ended: list[Any] = []
-
-    class Working:
-        def poll(self) -> None:
-            return None
-
-    def start(_: Searches, command: list[str], log: Path) -> Any:
-        log.write_text("error: why\n")
-        first = "sweeps=adam" in command and "seed=0" in command
-        begun.append(Process(1) if first else Working())
-        return begun[-1]
-
-    monkeypatch.setattr(searching, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(Searches, "_start", start)
-    monkeypatch.setattr(Searches, "_state", lambda *_: (0, ""))
-    monkeypatch.setattr(searching, "end", lambda process: ended.append(process) or -15)
-    made = with_protocol(asked, n_jobs=2)
-    with pytest.raises(InputError, match="the search of adam gave up: why"):
-        Searches(made, tmp_path, Ledger(tmp_path)).run()
-    assert {*ended} == {one for one in begun if isinstance(one, Working)}
-    assert len(begun) < 4
-
-
 def test_the_process_of_a_search(
     asked: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It runs the command, knows its parent, and what it prints is added to its log."""
+    """It runs the command, knows its parent, and what it prints is added to its log.
+
+    It is a sweep of its own, also where a worker of the comparison starts it.
+    """
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.setenv("FAIRSTEP_WORKER", "1")
     searches, log = Searches(asked, tmp_path, Ledger(tmp_path)), tmp_path / "log"
     log.write_text("before\n")
     code = (
         "import os, sys; print(sys.stdin.read(), os.environ['FAIRSTEP_PARENT'], "
-        "os.environ.get('HYDRA_FULL_ERROR'), os.getpgid(0) == os.getpid(), flush=True); "
+        "os.environ.get('HYDRA_FULL_ERROR'), os.environ.get('FAIRSTEP_WORKER'), "
+        "os.getpgid(0) == os.getpid(), flush=True); "
         "print('aside', file=sys.stderr)"
     )
     process = searches._start(["-c", code], log)
     assert process.wait(timeout=30) == 0
-    assert log.read_text() == f"before\n {os.getpid()} None True\naside\n"
+    assert log.read_text() == f"before\n {os.getpid()} None None True\naside\n"
 
 
 SPACE = {"optimizer.lr": FloatDistribution(1e-3, 1.0, log=True), "n": IntDistribution(1, 9),
@@ -444,9 +415,23 @@ def test_a_search_is_watched_until_it_ends(
     assert searches._wait(process, task, "study", "adam") == 7
     shown = searches.bar.tasks[task]
     assert (shown.completed, shown.fields["state"]) == (2, "best 0.25")
-    searches.stopping = True
+
+
+def test_a_search_ends_with_whoever_makes_it(
+    asked: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker whose submitter is gone; before the error leaves, the process has ended."""
+
+    def orphan() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(searching, "POLL_SECONDS", 0.01)
+    searches = Searches(asked, tmp_path, Ledger(tmp_path), orphan)
+    task = searches.bar.add_task("study", total=3, state="")
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    assert searches._wait(process, task, "study", "adam") == -signal.SIGTERM
+    with pytest.raises(KeyboardInterrupt):
+        searches._wait(process, task, "study", "adam")
+    assert process.poll() == -signal.SIGTERM
 
 
 def test_the_time_left_is_told_after_the_first_trials_and_each_search(

@@ -223,6 +223,11 @@ def test_what_a_comparison_keeps() -> None:
     assert judge(plan, searches, runs, {}, [], NOW).timing == Timing(
         valid=True, text="made one at a time on an otherwise idle machine"
     )
+    runs[1] = made_run("a", 1001, 1.0, place={"node": "n", "cpu": "A", "shared": True})
+    assert judge(plan, searches, runs, {}, [], NOW).timing == Timing(
+        valid=False,
+        text="made on machines that workers shared: seconds can't be compared",
+    )
 
 
 def test_accuracies_of_tuned_runs_saturate_a_task() -> None:

@@ -56,7 +56,7 @@ def open_study(url: str, n_trials: int = 10, **changes: object) -> SharedStudy:
 def forget_connections() -> None:
     """In a forked process: the parent's connections are not this one's."""
     storage.open_storage.cache_clear()
-    storage._lock_engine.cache_clear()
+    storage.connecting.cache_clear()
 
 
 @pytest.fixture

@@ -1,0 +1,73 @@
+"""A comparison's submitter and its workers, made of its plans."""
+
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf, open_dict, read_write
+
+from src.comparing.claims import Claims
+from src.comparing.ledger import Ledger
+from src.comparing.pieces import FOLDER, Board, Problem, Silent
+from src.comparing.protocol import Plan
+from src.comparing.team import Team, end_if_orphan, work
+from src.launching.choices import LOCAL
+from src.launching.local import LocalWorkers
+from src.launching.make import make_workers
+from src.launching.workers import Workers, obey_job
+from src.sweeping.storage import absolute
+from src.training.device import visible_gpus
+
+Plans = Mapping[str, Plan]
+
+
+def team(plans: Plans, root: Path) -> Team[Any]:
+    """The submitter of a comparison.
+
+    Args:
+        plans: by their folders within `root`.
+        root: the folder of the comparison.
+    """
+    plan, claims = next(iter(plans.values())), _claims(plans)
+    made: list[Team[Any]] = []
+
+    def tend() -> None:
+        made[0].tend()
+
+    problems = {
+        name: Problem(plan, root / name, Ledger(root / name), tend) for name, plan in plans.items()
+    }
+    workers, count = _workers(plan, root / FOLDER), plan.protocol.n_jobs
+    made.append(Team(problems, Board(root, claims), claims, workers, count))
+    return made[0]
+
+
+def help_out(plans: Plans, root: Path) -> None:
+    """Be a worker of a comparison until it has ended."""
+    obey_job()
+    problems = {
+        name: Problem(plan, root / name, Silent(root / name), end_if_orphan)
+        for name, plan in plans.items()
+    }
+    claims = _claims(plans)
+    work(problems, Board(root, claims), claims)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends by itself now, in its exit handlers
+
+
+def _claims(plans: Plans) -> Claims:
+    plan = next(iter(plans.values()))
+    sweeper = plan.configs[plan.methods[0]].hydra.sweeper
+    return Claims(absolute(str(sweeper.storage)), sweeper.lease_seconds)
+
+
+def _workers(plan: Plan, folder: Path) -> Workers | None:
+    """The workers beside the submitter; None if it works alone."""
+    launcher = plan.launcher
+    if launcher is None or launcher.kind == LOCAL:
+        gpus = visible_gpus(plan.job(plan.methods[0]).trainer.device)
+        return LocalWorkers(folder, gpus) if plan.protocol.n_jobs > 1 else None
+    config = launcher.config
+    with read_write(config), open_dict(config):
+        OmegaConf.update(config, "hydra.sweep.dir", str(folder))
+    return make_workers(config, launcher.loader, (), folder)  # no worker reads a job's config

@@ -1,0 +1,215 @@
+"""Who carries a comparison out: this process, and workers that its launcher starts.
+
+A worker is the same command with WORKER in its environment. It takes pieces that are wanted and
+that nobody holds, and it decides nothing: the submitter makes the looks. Where the launcher is the
+default, the submitter is the first of the workers.
+"""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
+
+from src.comparing.claims import Claims
+from src.comparing.pieces import Board, Piece, Problem, Result
+from src.comparing.rounds import Steps
+from src.errors import InputError
+from src.launching.workers import Workers, is_orphan, log_of
+from src.results.place import JOB
+from src.sweeping.workers import MAX_RESTARTS, last_words
+
+POLL_SECONDS = 0.5
+T = TypeVar("T")
+Problems = Mapping[str, Problem]
+
+
+class Work:
+    """What this process does itself, as any worker does.
+
+    Args:
+        problems: by their folders.
+        board: of the comparison.
+        claims: of this process.
+    """
+
+    def __init__(self, problems: Problems, board: Board, claims: Claims) -> None:
+        self.problems, self.board, self.claims = problems, board, claims
+        self.names: dict[str, str] = {}
+
+    def next(self, pieces: list[Piece]) -> tuple[Piece, Result | None] | None:
+        """Make the first of these pieces that nobody holds; None if there is none.
+
+        Returns:
+            The piece, and its result if it was made here and now.
+        """
+        by_claim = {self._claim_of(piece): piece for piece in reversed(pieces)}
+        taken = self.claims.take([*reversed(by_claim)])
+        if not taken:
+            return None
+        piece = by_claim[taken[0]]
+        with self.claims.kept(taken):
+            return piece, None if self.board.is_reported(piece) else self._make(piece)
+
+    def _make(self, piece: Piece) -> Result | None:
+        try:
+            result = self.problems[piece.problem].carry_out(piece)
+        except InputError as error:
+            self.board.report(piece, str(error))
+            return None
+        self.board.report(piece)
+        return result
+
+    def _claim_of(self, piece: Piece) -> str:
+        if piece.name not in self.names:
+            self.names[piece.name] = self.problems[piece.problem].claim_of(piece)
+        return self.names[piece.name]
+
+
+def work(problems: Problems, board: Board, claims: Claims) -> None:
+    """Make pieces until the comparison has ended, or until nobody asks for more.
+
+    Raises:
+        InputError: this host doesn't see the comparison's folder, or the database stays away.
+        KeyboardInterrupt: the submitter of a worker of this machine is gone.
+    """
+    here, asked = Work(problems, board, claims), time.monotonic()
+    while (pieces := board.wanted()) is not None:
+        end_if_orphan()
+        if here.next(pieces):
+            continue
+        if board.has_changed():
+            asked = time.monotonic()
+        if JOB in os.environ and time.monotonic() - asked > claims.lease_seconds:
+            return  # its submitter is gone, and starts others when it comes back
+        time.sleep(POLL_SECONDS)
+
+
+def end_if_orphan() -> None:
+    if is_orphan():
+        raise KeyboardInterrupt
+
+
+class Team(Generic[T]):
+    """The submitter: it lets the steps of comparisons be made, and keeps workers at it.
+
+    Args:
+        problems: by their folders; `meanwhile` of each is `tend`.
+        board: of the comparison.
+        claims: of this process.
+        workers: that help.
+        count: of all workers, this process included where it is one.
+    """
+
+    def __init__(
+        self, problems: Problems, board: Board, claims: Claims, workers: Workers | None, count: int
+    ) -> None:
+        self.board, self.claims, self.workers, self.count = board, claims, workers, count
+        self.here = Work(problems, board, claims)
+        self.problems = problems
+        self.works = workers is None or workers.here
+        self.wanted: dict[str, list[Piece]] = {}
+        self.numbers: set[int] = set()  # of the workers under way
+        self.begun = self.counted = False
+        self.restarts, self.failed = 0, ""
+
+    def carry_out(
+        self, courses: Mapping[str, Steps[T]], ended: Callable[[str, T | InputError], None]
+    ) -> None:
+        """Follow each course to its end; the next begins when there are hands for it.
+
+        Args:
+            courses: by the folders of the problems.
+            ended: called with what a course returned, or with the error that ended it.
+
+        Raises:
+            InputError: a worker gave up.
+            KeyboardInterrupt: every worker has ended before.
+        """
+        waiting = dict(courses)
+        self.courses, self.ended = courses, ended
+        try:
+            while waiting or self.wanted:
+                if waiting and len(self._pieces()) < self.count:
+                    name = next(iter(waiting))
+                    self._advance(name, waiting.pop(name).__next__)
+                else:
+                    self._look_around()
+        finally:
+            if self.begun:
+                self.board.publish(None)
+            if self.workers is not None:
+                self.workers.stop()
+
+    def _advance(self, name: str, step: Callable[[], list[Piece]]) -> None:
+        """Take a course to what it wants next."""
+        try:
+            self.wanted[name] = step()
+        except (StopIteration, InputError) as end:
+            self.wanted.pop(name, None)
+            self.ended(name, end.value if isinstance(end, StopIteration) else end)
+        if self.wanted:
+            self._publish()
+
+    def _publish(self) -> None:
+        if not self.begun:
+            self.claims.set_up()
+            self.board.clear()
+            self.begun = True
+        self.board.publish(self._pieces())
+
+    def _pieces(self) -> list[Piece]:
+        return [piece for pieces in self.wanted.values() for piece in pieces]
+
+    def _look_around(self) -> None:
+        """Read what others have made; else make a piece, or wait."""
+        self.tend()
+        if self.failed:
+            raise InputError(self.failed)
+        reported = self.board.reported()
+        pieces = self._pieces()
+        if piece := next((piece for piece in pieces if piece.name in reported), None):
+            self._give(piece, None)
+        elif done := self.here.next(pieces) if self.works else None:
+            self._give(*done)
+        else:
+            time.sleep(POLL_SECONDS)
+
+    def _give(self, piece: Piece, result: Result | None) -> None:
+        """Tell a course that one of its pieces was made."""
+        self.restarts, course = 0, self.courses[piece.problem]
+        if (error := self.board.error(piece)) is not None:
+            self._advance(piece.problem, lambda: course.throw(InputError(error)))
+            return
+        if result is None:
+            result = self.problems[piece.problem].carry_out(piece)  # reads it
+        made = piece, result
+        self._advance(piece.problem, lambda: course.send(made))
+
+    def tend(self) -> None:
+        """Start the workers that are wanted and not there; called again and again."""
+        if self.workers is None or self.failed or not self.begun:
+            return
+        for worker in self.workers.ended():
+            self.numbers.discard(worker.number)
+            if worker.status > 0:
+                words = worker.words or last_words(log_of(self.board.folder, worker.number))
+                self.failed = f"a worker gave up: {words}"
+                return
+            self.restarts += worker.status < 0
+        if self.restarts > MAX_RESTARTS * self.count:
+            self.failed = "workers are killed again and again; the same command goes on"
+            return
+        self.board.beat()
+        missing = [number for number in self._numbers() if number not in self.numbers]
+        if missing:
+            self.workers.start(missing)
+            self.numbers |= {*missing}
+
+    def _numbers(self) -> range:
+        """Of the workers that are wanted."""
+        assert self.workers is not None
+        if not self.counted:  # those of an earlier command
+            self.numbers, self.counted = {*range(self.workers.left_over())}, True
+        if self.works:  # number 0 is this process
+            return range(1, min(self.count, len(self._pieces())))
+        return range(self.count)
