@@ -75,8 +75,8 @@ def test_the_command_of_each_search(
     ]
     assert len({asked.study(*one) for one in order}) == 4
     assert begun == [
-        ["-m", "src.train", "-m", f"sweeps={method}", "objective.row=last", "pruner=none", f"seed={number}",
-         "n_trials=3", f"study={asked.study(method, number)}"]
+        ["-m", "src.train", "-m", f"sweeps={method}", "objective.row=last", "pruner=none",
+         f"seed={number}", "n_trials=3", f"study={asked.study(method, number)}"]
         for method, number in order
     ]  # fmt: skip
     noted = [(line.event, line.detail.partition(": python ")) for line in ledger.read()]
