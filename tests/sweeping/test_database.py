@@ -116,14 +116,14 @@ def test_what_time_does_not_mend_is_not_waited_for(clock: Clock, error: Exceptio
 def test_tables_that_another_program_makes_meanwhile_are_found(
     url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, errors = optuna.storages.RDBStorage, list[Exception]()
+    real, errors = storage.Storage, list[Exception]()
 
     def opened(*arguments: Any, **settings: Any) -> optuna.storages.RDBStorage:
         if errors:
             raise errors.pop(0)
         return real(*arguments, **settings)
 
-    monkeypatch.setattr(optuna.storages, "RDBStorage", opened)
+    monkeypatch.setattr(storage, "Storage", opened)
     for text in ("table studies already exists", "UNIQUE constraint failed"):
         errors += [sqlalchemy.exc.SQLAlchemyError(text)] * 2
         clock.slept = []
@@ -343,7 +343,7 @@ def test_what_fails_in_a_transaction_leaves_nothing(postgres_url: str) -> None:
         pytest.raises(optuna.exceptions.StorageInternalError),
         storage.alone(study.storage, study.name),
     ):
-        study._ask(0, proposes=True)
+        study._ask(0, waiting=None)
         study.storage.scoped_session().execute(sqlalchemy.text("SELECT no_such_column"))
     study._forget()
     assert len(study.trials()) == 1, "the default, which waits"
