@@ -48,6 +48,7 @@ PARTS: dict[str, tuple[tuple[Any, str], ...]] = {
     "report": ((report.TrialReport, "should_prune"),),
     "tell": ((SharedStudy, "finish"),),
     "show": ((progress.SweepProgress, "update"),),
+    "start": ((progress.SweepProgress, "__enter__"),),
     "build": ((run, "assemble"), (run, "Pair")),
     "record": (
         *((run.Record, name) for name in ("config", "provenance", "row", "patch", "result")),
@@ -58,6 +59,9 @@ PARTS: dict[str, tuple[tuple[Any, str], ...]] = {
     "config": ((sweeper.StudySweeper, "_train"),),
     "rest": ((sweeper.StudySweeper, "_work"),),
 }
+
+
+APART = ("training", "start")  # what isn't a trial's cost beside its training
 
 
 class Meter:
@@ -197,7 +201,7 @@ def measure(folder: str, stored: int, trials: int, sampler: str, overrides: list
 
 def show(sampler: str, arguments: argparse.Namespace) -> None:
     """A row per number of stored trials."""
-    parts = [name for name in PARTS if name != "training"]
+    parts = [name for name in PARTS if name not in APART]
     print(f"{sampler}, milliseconds a trial, of the processor ({arguments.trials} trials)")
     heads = "".join(f"{name:>8}" for name in parts)
     print(f"{'stored':>7} {'beside':>8} {'clock':>8} {'training':>8}{heads}")
@@ -210,36 +214,38 @@ def show(sampler: str, arguments: argparse.Namespace) -> None:
             )
         cpu, clock = ({name: 1000 * value for name, value in found[kind].items()}
                       for kind in ("cpu", "clock"))  # fmt: skip
-        beside, waited = (sum(kind.values()) - kind["training"] for kind in (cpu, clock))
+        beside, waited = (
+            sum(kind.values()) - sum(kind[name] for name in APART) for kind in (cpu, clock)
+        )
         row = "".join(f"{cpu.get(name, 0):8.2f}" for name in parts)
         print(f"{stored:7} {beside:8.1f} {waited:8.1f} {cpu['training']:8.1f}{row}", flush=True)
 
 
-def whole(folder: str, trials: int, overrides: list[str]) -> tuple[float, float, float]:
-    """Processor seconds and clock seconds of all trials, and by how many MB memory grew."""
-    work, took = sweeper.StudySweeper._work, []
+def whole(folder: str, trials: int, overrides: list[str]) -> list[float]:
+    """Milliseconds of each trial but the first, of the processor and by the clock, and the MB by
+    which memory grew meanwhile."""
+    finish, at = SharedStudy.finish, list[tuple[float, float, float]]()
 
     def measured(*arguments: Any) -> None:
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        cpu, clock = time.process_time(), time.perf_counter()
-        work(*arguments)
-        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
-        took.append((time.process_time() - cpu, time.perf_counter() - clock, grown / 1024))
+        finish(*arguments)
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        at.append((1000 * time.process_time(), 1000 * time.perf_counter(), memory))
 
-    sweeper.StudySweeper._work = measured  # type: ignore[method-assign]
+    SharedStudy.finish = measured  # type: ignore[method-assign]
     sweep(folder, trials, "random", overrides)
-    return took[0]
+    (cpu, clock, memory), (end, stop, most), others = at[0], at[-1], len(at) - 1
+    return [(end - cpu) / others, (stop - clock) / others, most - memory]
 
 
 def show_growth(arguments: argparse.Namespace) -> None:
     """A row per length of a study."""
+    print("one study; the first trial, which loads and finds out things, isn't counted")
     print(f"{'trials':>7} {'ms each':>8} {'clock':>8} {'MB more':>8}")
     short = ["trainer.epochs=1", *arguments.overrides]
     for trials in arguments.lengths:
         with tempfile.TemporaryDirectory() as folder:
             cpu, clock, grown = in_a_process(whole, folder, trials, short)
-        each, waited = 1000 * cpu / trials, 1000 * clock / trials
-        print(f"{trials:7} {each:8.1f} {waited:8.1f} {grown:8.1f}", flush=True)
+        print(f"{trials:7} {cpu:8.1f} {clock:8.1f} {grown:8.1f}", flush=True)
 
 
 def main() -> None:

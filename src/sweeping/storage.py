@@ -6,7 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -216,6 +216,14 @@ def alone(storage: Storage, study: str) -> Iterator[None]:
         return
     with lock(url.render_as_string(hide_password=False)), together(storage):
         yield
+
+
+def suggesting(storage: Storage) -> AbstractContextManager[None]:
+    """Let a trial's parameters share a transaction on a server.
+
+    In a file it would keep all others from writing while a sampler thinks.
+    """
+    return nullcontext() if storage.engine.url.drivername == "sqlite" else together(storage)
 
 
 def patiently(

@@ -237,7 +237,7 @@ class SharedStudy:
 
         def action() -> bool:
             try:
-                with db.together(self.storage):
+                with db.suggesting(self.storage):
                     for name, distribution in self.space.items():
                         trial._suggest(name, distribution)
             except optuna.exceptions.UpdateFinishedTrialError:
@@ -274,7 +274,7 @@ class SharedStudy:
         trial_id = self._create(number) if waiting is None else self._start(waiting)
         self.storage.record_heartbeat(trial_id)
         trial = Trial(study, trial_id)
-        trial.storage = self.storage  # whose cache of Optuna's would keep every trial
+        trial.storage = self.storage  # Optuna's cache in front of it would keep every trial
         return trial
 
     def _create(self, number: int) -> int:

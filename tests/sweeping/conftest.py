@@ -272,3 +272,10 @@ def server(running_server: Server, request: pytest.FixtureRequest) -> Server:
 def postgres_url(running_server: Server) -> str:
     """A database of the test's own."""
     return running_server.new_database()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_url(request: pytest.FixtureRequest) -> str:
+    """A database of each kind."""
+    fixture = {"sqlite": "url", "postgresql": "postgres_url"}[request.param]
+    return str(request.getfixturevalue(fixture))
