@@ -427,8 +427,7 @@ class SharedStudy:
 
     def _write_reports(self, trial: Trial) -> None:
         values, _ = self.reports.get(trial._trial_id, ({}, 0.0))
-        if values:
-            self.storage.set_trial_intermediate_values(trial._trial_id, values)
+        self.storage.set_trial_intermediate_values(trial._trial_id, values)
 
     def finish(self, trial: Trial, outcome: Outcome) -> None:
         """Report the outcome to the study, unless the trial was taken for dead meanwhile.
@@ -446,8 +445,7 @@ class SharedStudy:
 
     def _tell(self, trial: Trial, outcome: Outcome) -> None:
         self._write_reports(trial)
-        if outcome.attributes:
-            self.storage.set_trial_user_attrs(trial._trial_id, outcome.attributes)
+        self.storage.set_trial_user_attrs(trial._trial_id, outcome.attributes)
         value = outcome.value
         if outcome.state is TrialState.PRUNED:  # its value is in the database
             frozen = self.storage.get_trial(trial._trial_id)

@@ -47,7 +47,11 @@ TRIALS = models.TrialModel.__table__.c
 IS_OPEN = or_(TRIALS.state == TrialState.RUNNING, TRIALS.state == TrialState.WAITING)
 OF_STUDY = select(*TRIALS).where(TRIALS.study_id == bindparam("study"))
 LATER = OF_STUDY.where(TRIALS.trial_id > bindparam("after")).order_by(TRIALS.trial_id)
-THESE = select(*TRIALS).where(TRIALS.trial_id.in_(bindparam("ids", expanding=True)))
+THESE = (
+    select(*TRIALS)
+    .where(TRIALS.trial_id.in_(bindparam("ids", expanding=True)))
+    .order_by(TRIALS.trial_id)
+)
 ROWS = {
     name: select(*model.__table__.c).where(
         model.__table__.c.trial_id.in_(bindparam("ids", expanding=True))
@@ -92,9 +96,8 @@ class Storage(optuna.storages.RDBStorage):
         self, study_id: int, template_trial: FrozenTrial | None = None
     ) -> FrozenTrial:
         template = template_trial
-        if template is None or template.state is not TrialState.RUNNING or template.params:
+        if template is None or template.datetime_start is None or not _is_new(template):
             return super()._create_new_trial(study_id, template)
-        assert template.datetime_start is not None
         row = {"study": study_id, "at": _utc(template.datetime_start)}
         with _create_scoped_session(self.scoped_session) as session:
             if session.execute(HELD, {"study": study_id}).first() is None:
@@ -253,6 +256,8 @@ class Storage(optuna.storages.RDBStorage):
         Raises:
             UpdateFinishedTrialError: it has ended.
         """
+        if not rows:
+            return
         self.made.trial = None
         first, *rest = [{"of": trial_id, **row} for row in rows]
         if session.execute(self.told[part], first).first() is None:
@@ -286,6 +291,12 @@ def _create(insert: Any) -> Any:
         "datetime_start": bindparam("at"),
     }
     return insert(models.TrialModel.__table__).values(row).returning(TRIALS.trial_id, TRIALS.number)
+
+
+def _is_new(trial: FrozenTrial) -> bool:
+    """Whether a trial runs and has no more than a user's attributes."""
+    more = (trial.params, trial.system_attrs, trial.intermediate_values)
+    return trial.state is TrialState.RUNNING and not any(more)
 
 
 def _rows(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:

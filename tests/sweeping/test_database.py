@@ -357,11 +357,16 @@ def check_contents(url: str) -> None:
     storage_of.set_trial_intermediate_values(trial._trial_id, values)
     storage_of.set_trial_intermediate_value(trial._trial_id, 1, 0.25)
     study.study.add_trial(create_trial(value=-math.inf))
+    storage_of.create_new_trial(
+        study.study._study_id,
+        create_trial(state=TrialState.RUNNING, system_attrs={"a": 1}, intermediate_values={1: 2.0}),
+    )
     study.study.enqueue_trial({"x": 0.5})
     plain = optuna.storages.RDBStorage(absolute(url))
     theirs = optuna.load_study(study_name="test", storage=plain).get_trials()
-    assert theirs == study.study.get_trials() and len(theirs) == 7
-    assert [one.number for one in theirs] == [*range(7)]
+    assert theirs == study.study.get_trials() and len(theirs) == 8
+    assert [one.number for one in theirs] == [*range(8)]
+    assert theirs[6].system_attrs == {"a": 1} and theirs[6].intermediate_values == {1: 2.0}
     last = theirs[4]
     assert last.user_attrs["kept"] == {"a": [2]} == last.system_attrs["system"]
     assert last.params == trial.params and {*last.params} == {"x"}

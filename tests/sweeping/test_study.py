@@ -203,7 +203,7 @@ KILLS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
 
 
 @pytest.mark.parametrize(
-    ("place", "is_claimed"), zip(KILLS, (False, False, True, True), strict=True)
+    ("place", "is_claimed"), [*zip(KILLS, (False, False, True, True), strict=True)]
 )
 def test_a_kill_while_claiming_or_telling(
     url: str, place: str, is_claimed: bool, monkeypatch: pytest.MonkeyPatch
