@@ -118,14 +118,35 @@ def parse(cfg: DictConfig) -> Config:
     Raises:
         InputError: naming the key, the value and what is allowed.
     """
+    return check(plain(cfg))
+
+
+def plain(cfg: DictConfig, *, resolve: bool = True) -> Any:
+    """The values of a config.
+
+    Args:
+        resolve: interpolate them.
+
+    Raises:
+        InputError: a value is missing, or an interpolation can't be resolved.
+    """
     try:
-        values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-        config = Config.model_validate(values)
+        return OmegaConf.to_container(cfg, resolve=resolve, throw_on_missing=resolve)
     except MissingMandatoryValue as error:
         key = error.full_key
         raise InputError(f"{key} is missing: {key}=...") from None
     except OmegaConfBaseException as error:
         raise InputError(str(error).splitlines()[0]) from error
+
+
+def check(values: Any) -> Config:
+    """Check the values of a config.
+
+    Raises:
+        InputError: naming the key, the value and what is allowed.
+    """
+    try:
+        config = Config.model_validate(values)
     except ValidationError as error:
         raise InputError(first_error(error)) from error
     _check_objective(config)

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from typing import Any
 
 from src.results.provenance import cpu
@@ -18,12 +17,9 @@ def place() -> dict[str, Any]:
     return {
         "node": os.environ.get(NODE) or os.uname().nodename,
         "job": os.environ.get(JOB),
-        "cpu": _cpu(),
+        "cpu": cpu(),
         "shared": _shared(),
     }
-
-
-_cpu = lru_cache(cpu)
 
 
 def _shared() -> bool | None:

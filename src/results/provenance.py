@@ -95,6 +95,7 @@ def _packages() -> dict[str, str]:
     return versions
 
 
+@lru_cache
 def cpu() -> str:
     """The processor's model, where the system names it."""
     try:

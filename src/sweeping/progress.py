@@ -24,11 +24,11 @@ from src.overrides import command, override, search_path
 from src.results.status import Status
 from src.sweeping import DEFAULT_STORAGE
 from src.sweeping.storage import absolute, shown
-from src.sweeping.study import COUNTED, SharedStudy, is_failed
+from src.sweeping.study import SharedStudy
+from src.sweeping.tally import COUNTED, is_failed
 
 SHOWN = 3  # reasons of failed trials
 LENGTH = 100  # of each
-ENDED = (*COUNTED, TrialState.FAIL)
 
 
 def trials_bar(console: Console) -> Progress:
@@ -51,14 +51,15 @@ class SweepProgress:
         self.console = stdout(quiet=quiet)
         self.bar = trials_bar(self.console)
         self.task = self.bar.add_task("trials", total=study.n_trials, state="")
-        self.shown: set[int] = set()
-        self.before: set[int] = set()  # trials that had ended before
+        self.tally = study.tally()
+        self.ended = 0  # counted trials that this has seen end
+        self.since: datetime | None = None  # when the first of them began
         self.counted = 0  # trials, as of the last update
 
     def __enter__(self) -> Self:
-        trials = [] if self.quiet else self.study.trials()
-        self.before = {trial.number for trial in trials if trial.state in ENDED}
-        self.shown = set(self.before)
+        if not self.quiet:
+            for _ in self.tally.look():
+                pass
         self.bar.start()
         return self
 
@@ -75,41 +76,41 @@ class SweepProgress:
         if self.quiet:
             return
         try:
-            trials = self.study.trials()
+            ended = [*self.tally.look()]
         except Exception:
             return  # the database is away; the process that runs a trial says so
-        state = self._state(trials)
-        self.counted = counted = sum(trial.state in COUNTED for trial in trials)
+        self._clock(ended)
+        state, counted = self._state(), self.tally.counted
+        self.counted = counted
         self.bar.update(self.task, completed=counted, state=state)
-        for trial in trials:
-            if trial.state in ENDED and trial.number not in self.shown:
-                self.shown.add(trial.number)
-                print_line(
-                    self.console, f"{_line(trial)}  | {counted}/{self.study.n_trials} {state}"
-                )
+        for trial in ended:
+            print_line(self.console, f"{_line(trial)}  | {counted}/{self.study.n_trials} {state}")
 
-    def _state(self, trials: list[FrozenTrial]) -> str:
-        failed = sum(is_failed(trial) for trial in trials)
-        pruned = sum(trial.state is TrialState.PRUNED and not is_failed(trial) for trial in trials)
-        text = f"({pruned} pruned, {failed} failed)"
-        if best := best_trial(trials, self.study.direction):
-            text += f", best {best.value:.4g}"
-        return text + self._time_left(trials) + (by_host(trials) if self.hosts else "")
+    def _clock(self, ended: list[FrozenTrial]) -> None:
+        """Note trials that ended meanwhile; the workers' start isn't counted."""
+        counted = [trial for trial in ended if trial.state in COUNTED]
+        starts = [trial.datetime_start for trial in counted if trial.datetime_start]
+        self.ended += len(counted)
+        self.since = min([*starts, *([self.since] if self.since else [])], default=None)
 
-    def _time_left(self, trials: list[FrozenTrial]) -> str:
-        """Time left, from the trials that ended meanwhile; the workers' start isn't counted."""
-        counted = [trial for trial in trials if trial.state in COUNTED]
-        ended = [trial for trial in counted if trial.number not in self.before]
-        starts = [trial.datetime_start for trial in ended if trial.datetime_start]
-        if not starts or len(counted) >= self.study.n_trials:
+    def _state(self) -> str:
+        tally = self.tally
+        text = f"({tally.pruned} pruned, {tally.failed} failed)"
+        if tally.best:
+            text += f", best {tally.best.value:.4g}"
+        return text + self._time_left() + (by_host(tally.running()) if self.hosts else "")
+
+    def _time_left(self) -> str:
+        """Time left, from the trials that ended meanwhile."""
+        left = self.study.n_trials - self.tally.counted
+        if self.since is None or left <= 0:
             return ""
-        passed = (datetime.now() - min(starts)).total_seconds()
-        return f", {duration(passed / len(ended) * (self.study.n_trials - len(counted)))} left"
+        passed = (datetime.now() - self.since).total_seconds()
+        return f", {duration(passed / self.ended * left)} left"
 
 
-def by_host(trials: Sequence[FrozenTrial]) -> str:
+def by_host(running: Sequence[FrozenTrial]) -> str:
     """`, running: 2 on n1, 1 on n2`; empty if none runs."""
-    running = [trial for trial in trials if trial.state is TrialState.RUNNING]
     owners = [trial.user_attrs["owner"] for trial in running if "owner" in trial.user_attrs]
     counts = Counter(str(owner.get("node")) for owner in owners)
     parts = [f"{count} on {host}" for host, count in sorted(counts.items())]

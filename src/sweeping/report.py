@@ -28,6 +28,7 @@ class TrialReport:
     def __init__(self, shared: SharedStudy, trial: Trial, config: Config, folder: Path) -> None:
         names = {"storage": shown(shared.url), "study": shared.name, "trial": trial.number}
         (folder / "trial.json").write_text(json.dumps(names) + "\n")
+        self.shared, self.trial = shared, trial
         self.metric, self.trial_id = config.objective.metric, trial._trial_id
         # Each trial has a new pruner: a kill would lose what a pruner remembers of a trial.
         pruner = build("pruner", config.pruner, optuna.pruners.BasePruner)
@@ -37,12 +38,13 @@ class TrialReport:
     def should_prune(self, row: Mapping[str, Any]) -> bool:
         """Report a row; a database that is away costs the report, never the run."""
         self.rows += 1
-        storage = self.study._storage
+        none = isinstance(self.study.pruner, optuna.pruners.NopPruner)
         try:
-            storage.set_trial_intermediate_value(self.trial_id, self.rows, row[self.metric])
-            if isinstance(self.study.pruner, optuna.pruners.NopPruner):
+            self.shared.report(self.trial, self.rows, row[self.metric], at_once=not none)
+            if none:
                 return False  # without reading the trial back
-            return self.study.pruner.prune(self.study, storage.get_trial(self.trial_id))
+            trial = self.shared.storage.get_trial(self.trial_id)
+            return self.study.pruner.prune(self.study, trial)
         except (optuna.exceptions.OptunaError, sqlalchemy.exc.SQLAlchemyError):
             return False
 

@@ -22,8 +22,9 @@ from src.files import full_disk, no_room
 from src.launching.choices import leaves_machine
 from src.results.place import place
 from src.sweeping import transactions
-from src.sweeping.server import ServerStorage
+from src.sweeping.tables import Storage
 from src.sweeping.transactions import HELD_SECONDS
+from src.sweeping.transactions import together as together
 
 T = TypeVar("T")
 BUSY_SECONDS = 30  # how long a writer waits for other writers of an SQLite file
@@ -95,7 +96,7 @@ def shown(url: str) -> str:
 
 
 @lru_cache(maxsize=4)
-def open_storage(url: str, lease_seconds: int) -> optuna.storages.RDBStorage:
+def open_storage(url: str, lease_seconds: int) -> Storage:
     """Open the database; create it if it doesn't exist.
 
     Args:
@@ -115,12 +116,11 @@ def open_storage(url: str, lease_seconds: int) -> optuna.storages.RDBStorage:
     except (OSError, sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
         reason = _full(error, url) or " ".join(str(error).split())
         raise InputError(f"hydra.sweeper.storage={shown(url)}: {reason}") from error
+    transactions.share(opened)
     if parsed.drivername == "sqlite":
         sqlalchemy.event.listen(opened.engine, "connect", _relax)
-        opened.engine.dispose()  # closes connections from before the event
-    else:
-        transactions.share(opened)
-        opened.engine.dispose()
+    opened.engine.dispose()  # closes connections from before the event
+    if parsed.drivername != "sqlite":
         opened.engine.pool = _one_connection(opened.engine)
     return opened
 
@@ -156,7 +156,7 @@ def _engine_arguments(url: str) -> dict[str, Any]:
     return {"pool_pre_ping": True, "connect_args": connect}
 
 
-def _with_tables(url: str, lease_seconds: int) -> optuna.storages.RDBStorage:
+def _with_tables(url: str, lease_seconds: int) -> Storage:
     """Create the tables if they don't exist.
 
     A program that doesn't know our lock (a dashboard, say) may be creating them at this moment;
@@ -166,12 +166,7 @@ def _with_tables(url: str, lease_seconds: int) -> optuna.storages.RDBStorage:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                kind = (
-                    optuna.storages.RDBStorage
-                    if make_url(url).drivername == "sqlite"
-                    else ServerStorage
-                )
-                return kind(
+                return Storage(
                     url,
                     engine_kwargs=_engine_arguments(url),
                     heartbeat_interval=max(1, lease_seconds // 6),
@@ -226,57 +221,30 @@ def connecting(url: str) -> sqlalchemy.Engine:
     return sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, **_engine_arguments(url))
 
 
-def set_attributes(
-    storage: optuna.storages.RDBStorage, trial_id: int, attributes: Mapping[str, Any]
-) -> None:
-    """Set a trial's attributes; on a server at once.
-
-    Raises:
-        UpdateFinishedTrialError: the trial has ended.
-    """
-    if isinstance(storage, ServerStorage) and attributes:
-        storage.set_trial_user_attrs(trial_id, attributes)
-        return
-    for key, value in attributes.items():
-        storage.set_trial_user_attr(trial_id, key, value)
-
-
-def renew(storage: optuna.storages.RDBStorage) -> None:
+def renew(storage: Storage) -> None:
     """Replace a server's connection, which what was interrupted just now may still hold."""
     if storage.engine.url.drivername != "sqlite":
         storage.engine.dispose()
 
 
 @contextmanager
-def alone(storage: optuna.storages.RDBStorage, study: str | None) -> Iterator[None]:
-    """Let one process at a time decide about a study; on a server, in one transaction.
-
-    Args:
-        study: None if others may decide about it on a server meanwhile.
-    """
+def alone(storage: Storage, study: str) -> Iterator[None]:
+    """Let one process at a time decide about a study, in one transaction."""
     url = storage.engine.url
-    if url.drivername == "sqlite":
-        with lock(url.render_as_string(hide_password=False)):
+    if url.drivername != "sqlite":
+        with together(storage, study):
             yield
         return
-    with transactions.together(storage, study):
+    with lock(url.render_as_string(hide_password=False)), together(storage):
         yield
 
 
-@contextmanager
-def together(storage: optuna.storages.RDBStorage) -> Iterator[None]:
-    """Let calls share a transaction on a server; a file takes one writer's calls quickly."""
-    server = storage.engine.url.drivername != "sqlite"
-    with transactions.together(storage) if server else nullcontext():
-        yield
+def suggesting(storage: Storage) -> AbstractContextManager[None]:
+    """Let a trial's parameters share a transaction on a server.
 
-
-def telling(storage: optuna.storages.RDBStorage) -> AbstractContextManager[None]:
-    """Let a trial be told while nobody gives it up.
-
-    On a server both are one transaction, and of two that end the same trial the second fails.
+    In a file it would keep all others from writing while a sampler thinks.
     """
-    return alone(storage, None)
+    return nullcontext() if storage.engine.url.drivername == "sqlite" else together(storage)
 
 
 def patiently(

@@ -7,12 +7,11 @@ lost with a process: a trial whose process died is run again with the same param
 import copy
 import math
 import time
-import warnings
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import count
+from functools import partial
 from threading import Event, Thread
 from typing import Any, TypeVar
 
@@ -25,14 +24,17 @@ from src.metrics import Direction
 from src.results.identity import differing
 from src.results.status import BAD, Status
 from src.sweeping import storage as db
+from src.sweeping.tables import Storage
+from src.sweeping.tally import COUNTED as COUNTED
+from src.sweeping.tally import DIED, INTERRUPTED, PROPOSAL, Tally
+from src.sweeping.tally import LOST as LOST
+from src.sweeping.tally import is_failed as is_failed
 
-COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 MAX_DEATHS = 3  # a trial that kills its process each time must not do so for ever
-DIED, INTERRUPTED = "its process died", Status.INTERRUPTED.value
-PROPOSAL = "proposal"  # attribute of a trial: the number of the sampler that proposed it
-LOST = (DIED, INTERRUPTED)  # reasons of trials that are run again, and otherwise don't count
 GIVEN_UP = f"its process died {MAX_DEATHS + 1} times"
 POLL_SECONDS = 0.3
+TALLIED = ("params", "values", "user_attributes")  # what a tally needs of a trial
+REPORT_SECONDS = 1.0  # for which reports may wait that no pruner reads
 ANOTHER = "choose another hydra.sweeper.study_name (or study=NAME)"
 
 T = TypeVar("T")
@@ -51,13 +53,6 @@ class Outcome:
     def bad(self) -> bool:
         """Whether the trial counts, as a bad point."""
         return self.state is TrialState.PRUNED and self.attributes.get("status") in BAD
-
-
-def is_failed(trial: FrozenTrial) -> bool:
-    """Whether a trial failed, by its own settings or otherwise, and is not run again."""
-    if trial.state is TrialState.FAIL:
-        return trial.user_attrs.get("reason") not in LOST
-    return trial.state is TrialState.PRUNED and trial.user_attrs.get("status") == Status.FAILED
 
 
 def study_direction(study: optuna.Study) -> Direction:
@@ -104,19 +99,6 @@ def _as_complete(trial: FrozenTrial, worst: float) -> FrozenTrial:
     return trial
 
 
-def free_number(trials: Sequence[FrozenTrial]) -> int:
-    """The number of the next sampler: the least that no trial has which counts or may yet.
-
-    A trial that was lost gives its number to the one that repeats it or, if it died before it had
-    all its parameters, to the next: never the number of another trial, whose sampler would propose
-    the same point. Trials without a number, such as the default, come before all others.
-    """
-    kept = [trial for trial in trials if trial.user_attrs.get("reason") not in LOST]
-    numbers = {trial.user_attrs.get(PROPOSAL) for trial in kept}
-    unnumbered = sum(PROPOSAL not in trial.user_attrs for trial in kept)
-    return next(number for number in count(unnumbered) if number not in numbers)
-
-
 class SharedStudy:
     """A study in a database.
 
@@ -151,8 +133,11 @@ class SharedStudy:
         self.n_trials, self.sampler = n_trials, sampler
         self.storage = db.open_storage(url, lease_seconds)
         self.silent_since: dict[int, float] = {}
+        # Of each running trial the reports that wait, by step, and when the last was written.
+        self.reports: dict[int, tuple[dict[int, float], float]] = {}
         self.has_default = inside(default, self.space)
         self.study = self._patiently(lambda: self._open(direction, pruner, default, signature))
+        self.decided = self.tally()  # what the last claim knew
 
     def _patiently(self, action: Callable[[], T], seconds: float = db.PATIENCE_SECONDS) -> T:
         return db.patiently(action, seconds, self.url)
@@ -205,8 +190,23 @@ class SharedStudy:
     def trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
 
+    def begun(self) -> set[int]:
+        """The numbers of the trials that don't wait."""
+        trials = self.storage.changed(self.study._study_id, (), -1, parts=())
+        return {trial.number for trial in trials if trial.state is not TrialState.WAITING}
+
+    def tally(self) -> Tally:
+        """A tally of the study's trials, which has not looked yet."""
+        read = partial(self.storage.changed, self.study._study_id, parts=TALLIED)
+        return Tally(read, self.direction)
+
+    def _look(self) -> Tally:
+        for _ in self.decided.look():
+            pass
+        return self.decided
+
     def counted(self) -> int:
-        return sum(trial.state in COUNTED for trial in self.trials())
+        return self._look().counted
 
     @property
     def direction(self) -> Direction:
@@ -237,7 +237,7 @@ class SharedStudy:
 
         def action() -> bool:
             try:
-                with db.together(self.storage):
+                with db.suggesting(self.storage):
                     for name, distribution in self.space.items():
                         trial._suggest(name, distribution)
             except optuna.exceptions.UpdateFinishedTrialError:
@@ -249,60 +249,62 @@ class SharedStudy:
     def _claim(self) -> tuple[Trial | None, bool]:
         try:
             with db.alone(self.storage, self.name):
-                trials = self._recover()
-                counted = sum(trial.state in COUNTED for trial in trials)
-                running = sum(trial.state is TrialState.RUNNING for trial in trials)
-                if counted + running >= self.n_trials:
-                    return None, counted >= self.n_trials
-                proposes = all(trial.state is not TrialState.WAITING for trial in trials)
-                return self._ask(free_number(trials), proposes), False
+                tally = self._recover()
+                if tally.counted + len(tally.running()) >= self.n_trials:
+                    return None, tally.counted >= self.n_trials
+                return self._ask(tally.free_number(), tally.waiting()), False
         except optuna.exceptions.UpdateFinishedTrialError:
             self._forget()
             return None, False  # somebody told or gave up the trial at this moment: try again
-        except db.AWAY:
+        except BaseException:
             self._forget()
             raise
 
     def _forget(self) -> None:
-        """Forget what was cached of a transaction that failed: it isn't in the database."""
+        """Forget what was read in a transaction that failed: it isn't in the database."""
         self.study._storage = optuna.storages.get_storage(self.storage)
+        self.decided = self.tally()
 
-    def _ask(self, number: int, proposes: bool) -> Trial:
+    def _ask(self, number: int, waiting: FrozenTrial | None) -> Trial:
         study, sampler = self.study, self.sampler(number)
         study.sampler = sampler
+        study._thread_local.cached_all_trials = None
         if not isinstance(sampler, optuna.samplers.TPESampler):  # which ranks pruned trials, too
             study = _Learning(study)
-        if proposes:
-            trial = self._create(study, {"owner": db.me(), PROPOSAL: number})
-        else:
-            with warnings.catch_warnings():  # Optuna renews no lease outside `optimize`
-                warnings.filterwarnings("ignore", message="Heartbeat of storage")
-                trial = study.ask()
-            # This comes first: a running trial without an owner is known to be an orphan.
-            trial.set_user_attr("owner", db.me())
-        self.storage.record_heartbeat(trial._trial_id)
+        trial_id = self._create(number) if waiting is None else self._start(waiting)
+        self.storage.record_heartbeat(trial_id)
+        trial = Trial(study, trial_id)
+        trial.storage = self.storage  # Optuna's cache in front of it would keep every trial
         return trial
 
-    def _create(self, study: optuna.Study, attributes: Mapping[str, Any]) -> Trial:
-        """A new trial, as `ask` makes it, that has its attributes from the first moment on."""
-        study._thread_local.cached_all_trials = None
-        template = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs=dict(attributes))
+    def _create(self, number: int) -> int:
+        """Make a trial that has its attributes from the first moment on; return its id."""
+        attributes = {"owner": db.me(), PROPOSAL: number}
+        template = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs=attributes)
         template.datetime_start = datetime.now()
-        trial_id = study._storage.create_new_trial(study._study_id, template)
-        return Trial(study, trial_id)
+        return self.storage.create_new_trial(self.study._study_id, template)
 
-    def _recover(self) -> list[FrozenTrial]:
-        """Fail the trials whose process is gone, and queue each again with its parameters.
+    def _start(self, waiting: FrozenTrial) -> int:
+        """Start a trial of the queue; return its id.
 
-        Returns:
-            All trials as they are then.
+        Raises:
+            UpdateFinishedTrialError: somebody else has started or ended it.
         """
-        silent, trials = set(self.storage._get_stale_trial_ids(self.study._study_id)), self.trials()
-        running = [trial for trial in trials if trial.state is TrialState.RUNNING]
+        trial_id = waiting._trial_id
+        if not self.storage.set_trial_state_values(trial_id, TrialState.RUNNING):
+            raise optuna.exceptions.UpdateFinishedTrialError(f"trial {waiting.number} is running")
+        # This comes first: a running trial without an owner is known to be an orphan.
+        self.storage.set_trial_user_attr(trial_id, "owner", db.me())
+        return trial_id
+
+    def _recover(self) -> Tally:
+        """Fail the trials whose process is gone, and queue each again with its parameters."""
+        running = self._look().running()
+        silent = self.storage.silent(trial._trial_id for trial in running)
         lost = [trial for trial in running if self._is_lost(trial, silent)]
         for trial in lost:
             self._give_up(trial, DIED)
-        return self.trials() if lost else trials
+        return self._look() if lost else self.decided
 
     def _is_lost(self, trial: FrozenTrial, silent: set[int]) -> bool:
         """Whether nobody runs a trial that is marked as running.
@@ -329,11 +331,11 @@ class SharedStudy:
 
         def action() -> None:
             with db.alone(self.storage, self.name):
-                for trial in self.trials():
-                    owner = trial.user_attrs.get("owner")
-                    if trial.state is TrialState.RUNNING and owner == db.me():
+                for trial in self._look().running():
+                    if trial.user_attrs.get("owner") == db.me():
                         self._give_up(trial, INTERRUPTED)
 
+        self._forget()
         db.renew(self.storage)
         self._patiently(action, seconds=5)
 
@@ -402,26 +404,56 @@ class SharedStudy:
 
         def action() -> None:
             with suppress(optuna.exceptions.UpdateFinishedTrialError):
-                db.set_attributes(self.storage, trial._trial_id, attributes)
+                self.storage.set_trial_user_attrs(trial._trial_id, attributes)
 
         self._patiently(action)
 
+    def report(self, trial: Trial, step: int, value: float, *, at_once: bool) -> None:
+        """Report a value of a running trial.
+
+        Args:
+            at_once: if not, it may wait for later reports or the trial's end, so that a short trial
+                doesn't spend its time on reports that nobody can read meanwhile.
+
+        Raises:
+            UpdateFinishedTrialError: the trial was taken for dead.
+            OptunaError, SQLAlchemyError: the database is away; the report waits.
+        """
+        waiting, written = self.reports.setdefault(trial._trial_id, ({}, time.monotonic()))
+        waiting[step] = value
+        if at_once or time.monotonic() - written > REPORT_SECONDS:
+            self._write_reports(trial)
+            self.reports[trial._trial_id] = {}, time.monotonic()
+
+    def _write_reports(self, trial: Trial) -> None:
+        values, _ = self.reports.get(trial._trial_id, ({}, 0.0))
+        self.storage.set_trial_intermediate_values(trial._trial_id, values)
+
     def finish(self, trial: Trial, outcome: Outcome) -> None:
-        """Report the outcome to the study, unless the trial was taken for dead meanwhile."""
-        self.note(trial, outcome.attributes)
-        self._patiently(lambda: self._tell(trial, outcome))
+        """Report the outcome to the study, unless the trial was taken for dead meanwhile.
+
+        Of two that end the same trial the second fails, and changes nothing.
+        """
+
+        def action() -> None:
+            finished_elsewhere = optuna.exceptions.UpdateFinishedTrialError
+            with suppress(finished_elsewhere), db.together(self.storage):
+                self._tell(trial, outcome)
+
+        self._patiently(action)
+        self.reports.pop(trial._trial_id, None)
 
     def _tell(self, trial: Trial, outcome: Outcome) -> None:
-        finished_elsewhere = optuna.exceptions.UpdateFinishedTrialError
-        with suppress(finished_elsewhere), db.telling(self.storage):
-            value = outcome.value
-            if outcome.state is TrialState.PRUNED:  # its value is in the database
-                frozen = self.storage.get_trial(trial._trial_id)
-                if outcome.bad:
-                    self._forget_value(frozen)
-                value = value_of(frozen, outcome)
-            values = None if value is None else [value]
-            self.storage.set_trial_state_values(trial._trial_id, outcome.state, values)
+        self._write_reports(trial)
+        self.storage.set_trial_user_attrs(trial._trial_id, outcome.attributes)
+        value = outcome.value
+        if outcome.state is TrialState.PRUNED:  # its value is in the database
+            frozen = self.storage.get_trial(trial._trial_id)
+            if outcome.bad:
+                self._forget_value(frozen)
+            value = value_of(frozen, outcome)
+        values = None if value is None else [value]
+        self.storage.set_trial_state_values(trial._trial_id, outcome.state, values)
 
 
 def value_of(trial: FrozenTrial, outcome: Outcome) -> float | None:
@@ -457,7 +489,7 @@ class Lease:
         self.thread.join(timeout=5)
 
 
-def renewal_seconds(storage: optuna.storages.RDBStorage) -> int:
+def renewal_seconds(storage: Storage) -> int:
     assert storage.heartbeat_interval is not None
     return storage.heartbeat_interval
 

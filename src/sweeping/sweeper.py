@@ -1,6 +1,5 @@
 """The sweeper: `-m sweeps=adam` runs trials until the study holds exactly `n_trials`."""
 
-import copy
 import json
 import os
 import re
@@ -40,11 +39,12 @@ from src.sweeping.samplers import grid_size, make_sampler
 from src.sweeping.space import fixed_lines, read_space
 from src.sweeping.storage import AWAY, absolute, refuse_one_host
 from src.sweeping.study import Lease, Outcome, SharedStudy, describe_space
+from src.sweeping.template import Template, to_yaml
 from src.sweeping.workers import in_turn, run_workers
 from src.targets import build
 from src.training.device import visible_gpus
 from src.training.rehearsal import check
-from src.training.run import run, snapshot
+from src.training.run import run
 
 STATES: dict[Status, TrialState] = {
     **dict.fromkeys(COMPLETE, TrialState.COMPLETE),
@@ -233,6 +233,7 @@ class StudySweeper(OptunaSweeperImpl):
         self._check_groups(overrides)
         self.dimensions = read_space(self.job, self.params, overrides)
         self.space = {key: parameter.distribution for key, parameter in self.dimensions.items()}
+        self.template = Template(self.job, [*self.space, "trial"])
         if not self.space:
             raise InputError(
                 "hydra.sweeper.params: there is nothing to search; choose a file with sweeps=NAME"
@@ -252,7 +253,7 @@ class StudySweeper(OptunaSweeperImpl):
 
     def _check_folders(self, study: SharedStudy, folders: list[Path]) -> None:
         """Refuse folders of another study's trials: each trial needs its own folder."""
-        begun = {trial.number for trial in study.trials() if trial.state is not TrialState.WAITING}
+        begun = study.begun() if folders else set()
         known = [folder for folder in folders if _is_of(folder, study.name, begun)]
         if unknown := sorted({*folders} - {*known}):
             raise InputError(
@@ -305,24 +306,18 @@ class StudySweeper(OptunaSweeperImpl):
     def _train(self, study: SharedStudy, trial: Trial, folder: Path) -> dict[str, Any]:
         """Run the trial and write the files that Hydra's launcher would write.
 
-        Trials' configs differ only in values, so it changes those of the composed config: to
-        compose it again would be most of a trial's cost beside its training.
+        Trials' configs differ only in values, so it changes those of the composed config.
         """
-        cfg = copy.deepcopy(self.job)
         values = {**self._values(trial), "trial": trial.number}
-        for name, value in values.items():
-            OmegaConf.update(cfg, name, value, force_add=True)
         hydra_folder = folder / ".hydra"
         hydra_folder.mkdir(parents=True)
-        (hydra_folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg))
         (hydra_folder / "hydra.yaml").write_text(self.snapshot)
         overrides = [*self.fixed, *self._lines(values)]
-        (hydra_folder / "overrides.yaml").write_text(OmegaConf.to_yaml(overrides))
-        config = parse(cfg)
+        (hydra_folder / "overrides.yaml").write_text(to_yaml(overrides))
+        config, composed, resolved = self.template.fill(values)
+        (hydra_folder / "config.yaml").write_text(composed)
         report = TrialReport(study, trial, config, folder)
-        return run(
-            config, snapshot(cfg), folder, stop=report.should_prune, quiet=True, keep_last=False
-        )
+        return run(config, resolved, folder, stop=report.should_prune, quiet=True, keep_last=False)
 
 
 def _is_of(folder: Path, study: str, begun: set[int]) -> bool:

@@ -1,7 +1,7 @@
-"""Calls of Optuna's storage that share one transaction on a server, and a study's lock with it.
+"""Calls of Optuna's storage that share one transaction, and on a server a study's lock with it.
 
-Optuna commits in each call, dozens of times for a trial. In one transaction a claim costs a
-connection once, a kill in its middle leaves nothing, and a lost connection takes the lock along.
+Optuna commits in each call, dozens of times for a trial. In one transaction a claim costs a commit
+once, a kill in its middle leaves nothing, and a lost connection takes a server's lock along.
 """
 
 import threading
@@ -61,12 +61,15 @@ def share(storage: optuna.storages.RDBStorage) -> None:
 def together(storage: optuna.storages.RDBStorage, lock: str | None = None) -> Iterator[None]:
     """Let all calls of this thread share one transaction.
 
+    In an SQLite file the transaction begins with the first write, which lets no other process
+    write until the end; what was read before was read by itself.
+
     Args:
-        storage: of a server, prepared by `share`.
-        lock: let one at a time of this name in, on every machine.
+        storage: prepared by `share`.
+        lock: let one at a time of this name in, on every machine; of a server.
 
     Raises:
-        StorageInternalError: the server is away; nothing of the transaction was done.
+        StorageInternalError: the database is away; nothing of the transaction was done.
     """
     sessions: Any = storage.scoped_session
     session = sessions.plain()

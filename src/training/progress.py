@@ -33,7 +33,8 @@ class RunProgress:
         *,
         quiet: bool = False,
     ) -> None:
-        self.console = console or stdout(quiet=quiet)
+        self.console, self.quiet = console or stdout(quiet=quiet), quiet
+        self.live = self.console.is_terminal  # reads the environment each time
         self.epochs, self.samples = epochs, samples
         self.rows: list[Mapping[str, Any]] = []
         self.next_tick = 0.0
@@ -58,8 +59,7 @@ class RunProgress:
 
     def tick(self, samples: int, loss: SupportsFloat) -> None:
         """Move the bar between rows, a few times a second; `loss` is that of the last batch."""
-        now = time.monotonic()
-        if not self.console.is_terminal or now < self.next_tick:
+        if not self.live or (now := time.monotonic()) < self.next_tick:
             return
         self.next_tick = now + TICK_SECONDS
         row = self.rows[-1] if self.rows else {}
@@ -68,6 +68,8 @@ class RunProgress:
 
     def row(self, row: Mapping[str, Any]) -> None:
         """Show one evaluation."""
+        if self.quiet:
+            return
         self.rows.append(row)
         self._move(row["samples"], row["epoch"], row)
         epoch = f"{row['epoch']}/{self.epochs}"

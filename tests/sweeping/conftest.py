@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from src.config import PROJECT
 from src.metrics import Direction
 from src.sweeping import storage
 from src.sweeping.study import SharedStudy
+from src.sweeping.tally import Tally
 
 QUICK = ("trainer.epochs=1", "trainer.threads=1", "model=logreg")
 SPACE = {"x": FloatDistribution(1e-3, 1.0, log=True)}
@@ -51,6 +52,22 @@ def open_study(url: str, n_trials: int = 10, **changes: object) -> SharedStudy:
     settings |= changes
     settings["direction"] = Direction(str(settings["direction"]))
     return SharedStudy(**settings)  # type: ignore[arg-type]
+
+
+def tally_of(
+    trials: list[FrozenTrial], direction: Direction = Direction.MINIMIZE, *, looks: bool = True
+) -> Tally:
+    """A tally of these trials; what is changed or appended later it finds at its next look."""
+
+    def read(ids: Iterable[int], after: int) -> list[FrozenTrial]:
+        for number, trial in enumerate(trials):
+            trial.number = trial._trial_id = number
+        return [trial for trial in trials if trial._trial_id in {*ids} or trial._trial_id > after]
+
+    tally = Tally(read, direction)
+    if looks:
+        assert [*tally.look()] == [trial for trial in trials if trial.state.is_finished()]
+    return tally
 
 
 def forget_connections() -> None:
@@ -255,3 +272,10 @@ def server(running_server: Server, request: pytest.FixtureRequest) -> Server:
 def postgres_url(running_server: Server) -> str:
     """A database of the test's own."""
     return running_server.new_database()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_url(request: pytest.FixtureRequest) -> str:
+    """A database of each kind."""
+    fixture = {"sqlite": "url", "postgresql": "postgres_url"}[request.param]
+    return str(request.getfixturevalue(fixture))

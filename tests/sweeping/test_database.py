@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import psutil
 import pytest
 import sqlalchemy
 from filelock import Timeout
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 
 from src.errors import InputError
 from src.sweeping import storage
@@ -116,14 +117,14 @@ def test_what_time_does_not_mend_is_not_waited_for(clock: Clock, error: Exceptio
 def test_tables_that_another_program_makes_meanwhile_are_found(
     url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, errors = optuna.storages.RDBStorage, list[Exception]()
+    real, errors = storage.Storage, list[Exception]()
 
     def opened(*arguments: Any, **settings: Any) -> optuna.storages.RDBStorage:
         if errors:
             raise errors.pop(0)
         return real(*arguments, **settings)
 
-    monkeypatch.setattr(optuna.storages, "RDBStorage", opened)
+    monkeypatch.setattr(storage, "Storage", opened)
     for text in ("table studies already exists", "UNIQUE constraint failed"):
         errors += [sqlalchemy.exc.SQLAlchemyError(text)] * 2
         clock.slept = []
@@ -317,33 +318,70 @@ def test_a_server_gives_each_process_one_connection(
     assert seen == {"1"}
 
 
-def test_a_server_holds_what_optuna_would_write(postgres_url: str) -> None:
+def test_a_database_holds_what_optuna_would_write(
+    any_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Our storage writes with fewer questions; Optuna's own reads the same trials from it."""
-    study = open_study(postgres_url, 4)
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Kolkata")  # tables hold UTC, trials local time
+        time.tzset()
+        began = datetime.now()
+        check_contents(any_url)
+        assert all(
+            abs(at - began) < timedelta(minutes=10)
+            for trial in open_study(any_url, 5).trials()
+            for at in (trial.datetime_start, trial.datetime_complete)
+            if at is not None
+        )
+    time.tzset()
+
+
+def check_contents(url: str) -> None:
+    study = open_study(url, 4)
     finish_all(study)
     first, storage_of = study.trials()[0], study.storage
     with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
         storage_of.set_trial_user_attr(first._trial_id, "late", 1)
-    trial = open_study(postgres_url, 5).next_trial()
+    with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
+        storage_of.set_trial_intermediate_values(first._trial_id, {9: 1.0, 10: 2.0})
+    for state in (TrialState.COMPLETE, TrialState.RUNNING):
+        with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
+            storage_of.set_trial_state_values(first._trial_id, state, [3.0])
+    trial = open_study(url, 5).next_trial()
     assert trial is not None
+    assert storage_of.set_trial_state_values(trial._trial_id, TrialState.RUNNING) is False
     for value in (1, {"a": [2]}):  # the second replaces the first
         trial.set_user_attr("kept", value)
         storage_of.set_trial_system_attr(trial._trial_id, "system", value)
-    plain = optuna.storages.RDBStorage(absolute(postgres_url))
+    values = {1: 0.5, 2: math.inf, 3: -math.inf, 4: 1e-300}
+    storage_of.set_trial_intermediate_values(trial._trial_id, values)
+    storage_of.set_trial_intermediate_value(trial._trial_id, 1, 0.25)
+    study.study.add_trial(create_trial(value=-math.inf))
+    storage_of.create_new_trial(
+        study.study._study_id,
+        create_trial(state=TrialState.RUNNING, system_attrs={"a": 1}, intermediate_values={1: 2.0}),
+    )
+    study.study.enqueue_trial({"x": 0.5})
+    plain = optuna.storages.RDBStorage(absolute(url))
     theirs = optuna.load_study(study_name="test", storage=plain).get_trials()
-    assert theirs == study.study.get_trials() and len(theirs) == 5
-    assert theirs[-1].user_attrs["kept"] == {"a": [2]} == theirs[-1].system_attrs["system"]
-    assert theirs[-1].params == trial.params and {*theirs[-1].params} == {"x"}
+    assert theirs == study.study.get_trials() and len(theirs) == 8
+    assert [one.number for one in theirs] == [*range(8)]
+    assert theirs[6].system_attrs == {"a": 1} and theirs[6].intermediate_values == {1: 2.0}
+    last = theirs[4]
+    assert last.user_attrs["kept"] == {"a": [2]} == last.system_attrs["system"]
+    assert last.params == trial.params and {*last.params} == {"x"}
+    assert last.intermediate_values == {**values, 1: 0.25}
+    assert last.datetime_complete is None and theirs[0].values == [theirs[0].params["x"]]
 
 
-def test_what_fails_in_a_transaction_leaves_nothing(postgres_url: str) -> None:
+def test_what_fails_in_a_transaction_leaves_nothing(any_url: str) -> None:
     """Neither a trial nor its lock; what the process remembered of it is forgotten."""
-    study = open_study(postgres_url)
+    study = open_study(any_url)
     with (
         pytest.raises(optuna.exceptions.StorageInternalError),
         storage.alone(study.storage, study.name),
     ):
-        study._ask(0, proposes=True)
+        study._ask(0, waiting=None)
         study.storage.scoped_session().execute(sqlalchemy.text("SELECT no_such_column"))
     study._forget()
     assert len(study.trials()) == 1, "the default, which waits"
@@ -356,11 +394,11 @@ def test_what_fails_in_a_transaction_leaves_nothing(postgres_url: str) -> None:
     assert {"noted"} == {*study.trials()[0].user_attrs} - {"owner"}
 
 
-def test_two_that_end_the_same_trial(postgres_url: str) -> None:
+def test_two_that_end_the_same_trial(any_url: str) -> None:
     """The one that comes second changes nothing: the trial counts, or runs again, never both."""
-    study = open_study(postgres_url, 2)
+    study = open_study(any_url, 2)
     forget_connections()
-    other = open_study(postgres_url, 2)
+    other = open_study(any_url, 2)
     trial = study.next_trial()
     assert trial is not None
     with (
@@ -369,7 +407,7 @@ def test_two_that_end_the_same_trial(postgres_url: str) -> None:
     ):
         study.finish(trial, Outcome(TrialState.COMPLETE, 1.0, {}))  # needs no lock
         other._give_up(trial._cached_frozen_trial, "its process died")
-    left = states(open_study(postgres_url, 2).trials())
+    left = states(open_study(any_url, 2).trials())
     assert left == {"COMPLETE": 1}
 
 

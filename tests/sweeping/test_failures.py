@@ -319,7 +319,9 @@ def test_the_states_that_are_shown(url: str, capsys: pytest.CaptureFixture[str])
         assert trial is not None
         study.finish(trial, outcome)
     assert study.next_trial() is None
-    text = SweepProgress(study)._state(study.trials())
+    progress = SweepProgress(study)
+    progress.update()
+    text = progress._state()
     assert text.startswith("(1 pruned, 2 failed), best 0.5")
     list_studies(url)
     assert capsys.readouterr().out.splitlines()[-1].split()[:5] == ["test", "1", "1", "2", "0"]

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,6 +32,7 @@ from src.sweeping.progress import (
 )
 from src.sweeping.storage import absolute
 from src.sweeping.study import DIED, INTERRUPTED
+from tests.sweeping.conftest import tally_of
 
 COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
 
@@ -116,9 +118,13 @@ def test_the_table_of_the_best(capsys: pytest.CaptureFixture[str]) -> None:
 
 def shown(n_trials: int, *trials: FrozenTrial, direction: str = "minimize") -> Any:
     """A study of these trials, which the reader of progress may lengthen."""
-    kept = [*trials]
+    kept, way = [*trials], Direction(direction)
     return SimpleNamespace(
-        trials=lambda: numbered(*kept), n_trials=n_trials, direction=Direction(direction), kept=kept
+        trials=lambda: numbered(*kept),
+        tally=lambda: tally_of(kept, way, looks=False),
+        n_trials=n_trials,
+        direction=way,
+        kept=kept,
     )
 
 
@@ -181,8 +187,8 @@ def test_a_terminal_shows_a_bar_and_no_lines(
 
 def test_quiet_progress_asks_and_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     study = shown(2, create_trial(value=1.0))
-    study.trials = lambda: pytest.fail("it asked")
     with SweepProgress(study, quiet=True) as bar:
+        bar.tally.read = lambda ids, after: pytest.fail("it asked")
         bar.update()
     assert capsys.readouterr().out == ""
 
@@ -191,10 +197,10 @@ def test_a_database_that_is_away_ends_no_progress() -> None:
     study = shown(2, create_trial(value=1.0))
     with SweepProgress(study) as bar:
 
-        def away() -> list[FrozenTrial]:
+        def away(ids: Iterable[int], after: int) -> list[FrozenTrial]:
             raise optuna.exceptions.StorageInternalError("gone")
 
-        study.trials = away
+        bar.tally.read = away
         bar.update()
 
 
@@ -206,16 +212,18 @@ def test_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch, total: int, left
     """Three trials ended in the minute since the first of them began: 20 s for each to come."""
     now = datetime(2026, 1, 1, 12)
     monkeypatch.setattr(progress, "datetime", SimpleNamespace(now=lambda: now))
-    trials = [create_trial(value=1.0), create_trial(state=PRUNED)]
-    study = shown(total, *trials)
+    study = shown(total, create_trial(value=1.0), create_trial(state=PRUNED))
     with SweepProgress(study) as bar:
-        assert bar._time_left(study.trials()) == "", "nothing was seen to end"
+        bar.update()
+        assert bar._time_left() == "", "nothing was seen to end"
         for state in (COMPLETE, PRUNED, COMPLETE, FAIL, TrialState.RUNNING):
             value = 1.0 if state is COMPLETE else None
-            trials.append(create_trial(state=state, value=value))
-        for trial, ago in zip(trials, (999, 999, 60, 40, 20, 10, 5), strict=True):
+            study.kept.append(create_trial(state=state, value=value))
+        for trial, ago in zip(study.kept, (999, 999, 60, 40, 20, 10, 5), strict=True):
             trial.datetime_start = now - timedelta(seconds=ago)
-        assert bar._time_left(numbered(*trials)) == left
+        for _ in range(2):  # a second one changes nothing
+            bar.update()
+            assert bar._time_left() == left
 
 
 def test_times_are_short_and_plain() -> None:
@@ -322,16 +330,15 @@ def test_the_best_configuration_makes_its_folder(tmp_path: Path) -> None:
 def test_nothing_counts_before_the_database_was_read() -> None:
     """It is away at first; workers are started again as long as trials begin to count."""
     study = shown(9, create_trial(value=0.5))
-    reads = iter([OSError("away"), OSError("away"), study.trials])
-
-    def trials() -> list[FrozenTrial]:
-        found = next(reads)
-        if isinstance(found, OSError):
-            raise found
-        return found()
-
-    study.trials = trials
     bar = SweepProgress(study)
+    real, outages = bar.tally.read, iter([True, True, False])
+
+    def trials(ids: Iterable[int], after: int) -> Iterable[FrozenTrial]:
+        if next(outages):
+            raise OSError("away")
+        return real(ids, after)
+
+    bar.tally.read = trials
     for expected in (0, 0, 1):
         bar.update()
         assert bar.counted == expected

@@ -1,6 +1,7 @@
 """How a trial reports to its study, and when it is told to stop."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from optuna.trial import TrialState
 
 from src.config import parse
+from src.sweeping import study as study_module
 from src.sweeping.report import TrialReport
 from src.sweeping.storage import absolute
 from src.sweeping.study import DIED, Outcome
@@ -89,17 +91,51 @@ def test_a_trial_names_its_study_without_the_password(tmp_path: Path, url: str) 
     }
 
 
-def test_a_database_that_is_away_costs_the_report_and_not_the_run(
+def test_a_database_that_is_away_delays_the_report_and_not_the_run(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ladder = Ladder(url, tmp_path, MEDIAN)
-    storage, real = ladder.study.storage, ladder.study.storage.set_trial_intermediate_value
+    storage, real = ladder.study.storage, ladder.study.storage.set_trial_intermediate_values
 
-    def away_at_two(trial_id: int, step: int, value: float) -> None:
-        if step == 2:
+    def away_at_two(trial_id: int, values: Mapping[int, float]) -> None:
+        if [*values] == [2]:
             raise optuna.exceptions.StorageInternalError("gone")
-        real(trial_id, step, value)
+        real(trial_id, values)
 
-    monkeypatch.setattr(storage, "set_trial_intermediate_value", away_at_two)
+    monkeypatch.setattr(storage, "set_trial_intermediate_values", away_at_two)
     assert ladder.run(0.6, 0.5, 0.4) is None
-    assert ladder.study.trials()[0].intermediate_values == {1: 0.6, 3: 0.4}
+    assert ladder.study.trials()[0].intermediate_values == {1: 0.6, 2: 0.5, 3: 0.4}
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_reports_wait_for_each_other_or_the_end(
+    url: str, monkeypatch: pytest.MonkeyPatch, at_once: bool
+) -> None:
+    """Where no pruner reads them, one write in a second is enough."""
+    study, clock = open_study(url), [100.0]
+    monkeypatch.setattr(study_module.time, "monotonic", lambda: clock[0])
+    trial = study.next_trial()
+    assert trial is not None
+    seen = []
+    for step, passed in ((1, 0.0), (2, 0.9), (3, 0.2), (4, 0.5)):
+        clock[0] += passed
+        study.report(trial, step, step / 10, at_once=at_once)
+        seen.append(len(study.trials()[0].intermediate_values))
+    study.finish(trial, Outcome(TrialState.PRUNED, None, {"status": "pruned"}))
+    ended = study.trials()[0]
+    assert seen == ([1, 2, 3, 4] if at_once else [0, 0, 3, 3])
+    assert ended.intermediate_values == {1: 0.1, 2: 0.2, 3: 0.3, 4: 0.4} and ended.value == 0.4
+    assert study.reports == {}
+
+
+def test_reports_wait_only_where_no_pruner_reads_them(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, pruner in enumerate((MEDIAN, {"_target_": "optuna.pruners.NopPruner"})):
+        ladder, asked = Ladder(f"{url}{number}", tmp_path / str(number), pruner), list[bool]()
+        ladder.folder.mkdir()
+        monkeypatch.setattr(
+            ladder.study, "report", lambda *_, at_once, asked=asked: asked.append(at_once)
+        )
+        ladder.run(0.6, 0.5)
+        assert asked == [pruner is MEDIAN] * 2

@@ -1,0 +1,66 @@
+"""A trial's config is the one that composing, updating and resolving would give."""
+
+from typing import Any
+
+import pytest
+import yaml
+from omegaconf import OmegaConf, open_dict
+
+from src.config import parse
+from src.errors import InputError
+from src.sweeping.template import Template, to_yaml
+from tests.helpers import composed
+
+KEYS = ["optimizer.lr", "search.one_minus_beta1", "model.hidden_sizes", "trial", "search.added"]
+POINTS: list[list[Any]] = [
+    [0.1, 0.25, [50, 20], 0, 1.5],
+    [1e-05, 0.1, [7], 12, -2.0],
+    [1e-05, 0.1, [7], 13, -2.0],
+    [0.3, 0.05, [10, 10, 10], 10000, 1e300],
+]
+
+
+def test_each_trial_has_what_the_slow_way_gives() -> None:
+    cfg = composed("sweeps=adam", "model=mlp")
+    template = Template(cfg, KEYS)
+    assert {*template.same} > {"data", "trainer", "objective"} and "search" not in template.same
+    for point in POINTS:
+        slow = composed("sweeps=adam", "model=mlp")
+        for key, value in zip(KEYS, point, strict=True):
+            OmegaConf.update(slow, key, value, force_add=True)
+        config, before, after = template.fill(dict(zip(KEYS, point, strict=True)))
+        assert config == parse(slow) and config.optimizer["betas"][0] == 1 - point[1]
+        assert before == OmegaConf.to_yaml(slow)
+        assert after == OmegaConf.to_yaml(slow, resolve=True)
+        assert yaml.safe_load(after)["trial"] == point[3]
+
+
+def test_what_a_class_does_to_its_settings_reaches_no_other_trial() -> None:
+    template = Template(composed("sweeps=adam", "model=mlp"), ["optimizer.lr"])
+    first, _, text = template.fill({"optimizer.lr": 0.1})
+    first.model["hidden_sizes"].append(3)
+    second, _, again = template.fill({"optimizer.lr": 0.1})
+    assert second.model["hidden_sizes"] == [100] and again == text
+
+
+def test_a_value_at_the_top_may_be_interpolated_and_a_section_new() -> None:
+    cfg = composed("seed=${trainer.epochs}", "trial=0")
+    with open_dict(cfg):
+        del cfg["search"]
+    config, before, after = Template(cfg, ["trainer.epochs", "search.x"]).fill(
+        {"trainer.epochs": 7, "search.x": 0.5}
+    )
+    assert config.seed == 7 and config.search == {"x": 0.5}
+    assert "seed: ${trainer.epochs}\n" in before and "seed: 7\n" in after
+
+
+def test_a_value_that_is_refused() -> None:
+    template = Template(composed(), ["trainer.epochs"])
+    with pytest.raises(InputError, match=r"trainer\.epochs=0: "):
+        template.fill({"trainer.epochs": 0})
+
+
+@pytest.mark.parametrize("word", ["true", "1", "1e3", "a: b", "x\ny", "${a}", "ü", "", "null", "#"])
+def test_words_are_written_as_omegaconf_writes_them(word: str) -> None:
+    assert to_yaml({"key": word}) == OmegaConf.to_yaml(OmegaConf.create({"key": word}))
+    assert yaml.safe_load(to_yaml([word])) == [word]
