@@ -57,6 +57,10 @@ class Workers(ABC):
     def running(self) -> int:
         """How many workers are under way, or wait to begin."""
 
+    def wait(self, seconds: float) -> None:
+        """Let some time pass, > 0 seconds."""
+        time.sleep(seconds)
+
     @abstractmethod
     def stop(self) -> None:
         """Ask all workers to put their trials back and to end; return when they have."""

@@ -320,6 +320,10 @@ class SharedStudy:
         since = self.silent_since.setdefault(trial.number, time.monotonic())
         return time.monotonic() - since > 2 * renewal_seconds(self.storage)
 
+    def disconnect(self) -> None:
+        """Close the connections to the database; the next call opens one."""
+        self.storage.engine.dispose()
+
     def release(self) -> None:
         """Queue this process's running trial again, so that the next start runs it first.
 

@@ -1,13 +1,20 @@
 """Workers on this machine."""
 
+import atexit
+import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from src.launching import local
-from src.launching.local import LocalWorkers
+from src.launching.batch import wait_until
+from src.launching.local import Copy, LocalWorkers
+from src.launching.workers import is_orphan
 
 
 def test_workers_share_out_the_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,3 +45,123 @@ def test_all_are_asked_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     processes = [*workers.processes.values()]
     workers.stop()
     assert [process.returncode for process in processes] == [-15, -15]
+
+
+def begun(folder: Path, work: Callable[[], object], number: int = 0) -> Copy:
+    """A copy of this process, which pytest has given threads that the work doesn't need."""
+    folder.mkdir(exist_ok=True)
+    return Copy(work, number, folder)
+
+
+def test_a_copy_begins_as_a_process_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told whose worker it is; out of reach of Ctrl-C; nothing to read; its log is added to."""
+    names = ("FAIRSTEP_WORKER", "FAIRSTEP_PARENT", "HYDRA_FULL_ERROR", "KEPT")
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.setenv("KEPT", "yes")
+    before = dict(os.environ)
+    (tmp_path / "worker-7.log").write_text("before\n")
+
+    def work() -> None:
+        print([os.environ.get(name) for name in names])
+        print(os.getpgid(0) == os.getpid() != parent, sys.stdin.read() == "", is_orphan())
+        os.system("echo from a child")
+        print("mistake", file=sys.stderr)
+
+    parent = os.getpid()
+    copy = begun(tmp_path, work, 7)
+    assert copy.wait(20) == 0 and copy.pid != parent
+    assert os.environ == before
+    facts = ["1", str(parent), None, "yes"]
+    assert sorted((tmp_path / "worker-7.log").read_text().splitlines()) == sorted([
+        "before", f"{facts}", "True True False", "from a child", "mistake",
+    ])  # fmt: skip
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    def work() -> None:
+        raise error
+
+    return work
+
+
+@pytest.mark.parametrize(
+    ("work", "status", "words"),
+    [
+        (lambda: None, 0, ""),
+        (raising(SystemExit(143)), 143, ""),
+        (raising(ValueError("so")), 1, "ValueError: so"),
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), -9, ""),
+    ],
+)
+def test_how_a_copy_ends(
+    tmp_path: Path, work: Callable[[], object], status: int, words: str
+) -> None:
+    """Of what is left for the end only its own is done: this process does that of its own."""
+    copied = tmp_path / "copied"
+    leave = atexit.register(copied.write_text, "by a copy")
+    try:
+        copy = begun(tmp_path, lambda: (atexit.register(print, "at the end"), work()))
+        assert copy.wait(20) == status == copy.poll()
+    finally:
+        atexit.unregister(leave)
+    assert not copied.exists()
+    log = (tmp_path / "worker-0.log").read_text()
+    assert words in log and ("at the end" in log) == (status >= 0)
+
+
+def test_copies_are_asked_to_end_and_killed_if_they_do_not(tmp_path: Path) -> None:
+    def deaf() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        print("deaf", flush=True)
+        time.sleep(60)
+
+    polite = begun(tmp_path, lambda: time.sleep(60))
+    assert polite.poll() is None and local.end(polite) == -15
+    copy = begun(tmp_path, deaf, 1)
+    wait_until(lambda: "deaf" in (tmp_path / "worker-1.log").read_text())
+    copy.terminate()
+    with pytest.raises(subprocess.TimeoutExpired):
+        copy.wait(0.1)
+    copy.kill()
+    assert copy.wait() == -9
+
+
+@pytest.mark.parametrize("copied", [True, False])
+def test_the_first_workers_are_copies_if_they_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copied: bool
+) -> None:
+    """One that was killed starts anew."""
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-c", "print('anew')"])
+    monkeypatch.setattr(local, "can_be_copied", lambda: copied)
+    workers = LocalWorkers(tmp_path, work=lambda: print("a copy"))
+    workers.start([0, 1])
+    workers.start([2])
+    assert workers.running() == 3
+    for process in workers.processes.values():
+        assert process.wait(20) == 0
+    logs = [(tmp_path / f"worker-{number}.log").read_text().strip() for number in range(3)]
+    assert logs == [*(["a copy"] * 2 if copied else ["anew"] * 2), "anew"]
+
+
+def test_a_process_with_threads_is_not_copied() -> None:
+    code = (
+        "import threading; from src.launching.local import can_be_copied; import numpy, scipy\n"
+        "print(can_be_copied()); event = threading.Event()\n"
+        "threading.Thread(target=event.wait).start(); print(can_be_copied()); event.set()"
+    )
+    environment = {name: text for name, text in os.environ.items() if "_NUM_THREADS" not in name}
+    told = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.split() == [str(sys.platform == "linux"), "False"]
+
+
+def test_a_wait_ends_with_a_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-c", "pass"])
+    workers = LocalWorkers(tmp_path)
+    began = time.monotonic()
+    workers.wait(0.1)
+    assert time.monotonic() - began >= 0.1
+    workers.start([0])
+    workers.wait(60)
+    assert time.monotonic() - began < 30 and len(workers.ended()) == 1
