@@ -43,7 +43,8 @@ class LocalWorkers(Workers):
         for number in numbers:
             gpu = self.gpus[number % len(self.gpus)] if self.gpus else None
             if work is not None and can_be_copied():
-                self.processes[number] = Copy(work, number, self.folder)
+                environment = environment_of(os.environ, os.getpid())
+                self.processes[number] = Copy(work, log_of(self.folder, number), environment)
             else:
                 self.processes[number] = start_process(number, self.folder, gpu)
 
@@ -95,18 +96,19 @@ def can_be_copied() -> bool:
 
 
 class Copy:
-    """A worker that is a copy of this process; behaves as the `Popen` of `start_process` does.
+    """A copy of this process that does something else; to its parent it is as a `Popen`.
 
     Args:
         work: what it does; it ends when this returns, or as Python ends when this raises.
-        number: of the worker.
-        folder: of the study.
+        log: a file, to which what it prints is added.
+        environment: all of its environment.
     """
 
-    def __init__(self, work: Callable[[], object], number: int, folder: Path) -> None:
-        environment = environment_of(os.environ, os.getpid())
-        with open(log_of(folder, number), "ab") as log:
-            arguments = (work, environment, log.fileno())
+    def __init__(
+        self, work: Callable[[], object], log: Path, environment: Mapping[str, str]
+    ) -> None:
+        with open(log, "ab") as output:
+            arguments = (work, environment, output.fileno())
             self.process = get_context("fork").Process(target=_begin, args=arguments)
             self.process.start()
         assert self.process.pid is not None

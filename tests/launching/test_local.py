@@ -14,7 +14,7 @@ import pytest
 from src.launching import local
 from src.launching.batch import wait_until
 from src.launching.local import Copy, LocalWorkers
-from src.launching.workers import is_orphan
+from src.launching.workers import environment_of, is_orphan, log_of
 
 
 def test_workers_share_out_the_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,10 +47,9 @@ def test_all_are_asked_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert [process.returncode for process in processes] == [-15, -15]
 
 
-def begun(folder: Path, work: Callable[[], object], number: int = 0) -> Copy:
-    """A copy of this process, which pytest has given threads that the work doesn't need."""
-    folder.mkdir(exist_ok=True)
-    return Copy(work, number, folder)
+def copied(folder: Path, work: Callable[[], object], number: int = 0) -> Copy:
+    """A worker that is a copy of this process; pytest's threads don't matter to this work."""
+    return Copy(work, log_of(folder, number), environment_of(os.environ, os.getpid()))
 
 
 def test_a_copy_begins_as_a_process_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +67,7 @@ def test_a_copy_begins_as_a_process_does(tmp_path: Path, monkeypatch: pytest.Mon
         print("mistake", file=sys.stderr)
 
     parent = os.getpid()
-    copy = begun(tmp_path, work, 7)
+    copy = copied(tmp_path, work, 7)
     assert copy.wait(20) == 0 and copy.pid != parent
     assert os.environ == before
     facts = ["1", str(parent), None, "yes"]
@@ -97,14 +96,14 @@ def test_how_a_copy_ends(
     tmp_path: Path, work: Callable[[], object], status: int, words: str
 ) -> None:
     """Of what is left for the end only its own is done: this process does that of its own."""
-    copied = tmp_path / "copied"
-    leave = atexit.register(copied.write_text, "by a copy")
+    twice = tmp_path / "twice"
+    leave = atexit.register(twice.write_text, "by a copy")
     try:
-        copy = begun(tmp_path, lambda: (atexit.register(print, "at the end"), work()))
+        copy = copied(tmp_path, lambda: (atexit.register(print, "at the end"), work()))
         assert copy.wait(20) == status == copy.poll()
     finally:
         atexit.unregister(leave)
-    assert not copied.exists()
+    assert not twice.exists()
     log = (tmp_path / "worker-0.log").read_text()
     assert words in log and ("at the end" in log) == (status >= 0)
 
@@ -115,9 +114,9 @@ def test_copies_are_asked_to_end_and_killed_if_they_do_not(tmp_path: Path) -> No
         print("deaf", flush=True)
         time.sleep(60)
 
-    polite = begun(tmp_path, lambda: time.sleep(60))
+    polite = copied(tmp_path, lambda: time.sleep(60))
     assert polite.poll() is None and local.end(polite) == -15
-    copy = begun(tmp_path, deaf, 1)
+    copy = copied(tmp_path, deaf, 1)
     wait_until(lambda: "deaf" in (tmp_path / "worker-1.log").read_text())
     copy.terminate()
     with pytest.raises(subprocess.TimeoutExpired):
@@ -126,13 +125,13 @@ def test_copies_are_asked_to_end_and_killed_if_they_do_not(tmp_path: Path) -> No
     assert copy.wait() == -9
 
 
-@pytest.mark.parametrize("copied", [True, False])
+@pytest.mark.parametrize("possible", [True, False])
 def test_the_first_workers_are_copies_if_they_can_be(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copied: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, possible: bool
 ) -> None:
     """One that was killed starts anew."""
     monkeypatch.setattr(sys, "orig_argv", ["python", "-c", "print('anew')"])
-    monkeypatch.setattr(local, "can_be_copied", lambda: copied)
+    monkeypatch.setattr(local, "can_be_copied", lambda: possible)
     workers = LocalWorkers(tmp_path, work=lambda: print("a copy"))
     workers.start([0, 1])
     workers.start([2])
@@ -140,7 +139,7 @@ def test_the_first_workers_are_copies_if_they_can_be(
     for process in workers.processes.values():
         assert process.wait(20) == 0
     logs = [(tmp_path / f"worker-{number}.log").read_text().strip() for number in range(3)]
-    assert logs == [*(["a copy"] * 2 if copied else ["anew"] * 2), "anew"]
+    assert logs == [*(["a copy"] * 2 if possible else ["anew"] * 2), "anew"]
 
 
 def test_a_process_with_threads_is_not_copied() -> None:

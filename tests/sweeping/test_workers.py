@@ -1,5 +1,6 @@
 """Workers: how they are started, started again, and how they end."""
 
+import json
 import os
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from src.sweeping import workers
 from src.sweeping.progress import SweepProgress
 from src.sweeping.study import MAX_DEATHS, Outcome, SharedStudy
 from src.sweeping.sweeper import StudySweeper
-from tests.sweeping.conftest import Sweep, open_study, states
+from tests.sweeping.conftest import Sweep, open_study, states, trials_of
 from tests.sweeping.test_study import finish_all
 
 
@@ -202,10 +203,17 @@ def copies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "POLL_SECONDS", 0.05)
 
 
+def weights(folder: Path) -> dict[str, str]:
+    """The digest of each trial's weights."""
+    results = {path.parent.name: path.read_text() for path in folder.glob("trial-*/result.json")}
+    return {name: json.loads(text)["weights_sha256"] for name, text in results.items()}
+
+
 @pytest.mark.usefixtures("copies")
 def test_copies_are_workers(sweep: Sweep) -> None:
-    """They make the trials of the study, each its own, and the controller reports."""
-    ended = sweep("sweeps=adam", "n_jobs=2", "n_trials=6", "pruner=none")
+    """They make the trials of the study, each its own; the bits are those of one process."""
+    common = ("sweeps=adam", "n_trials=6", "pruner=none", "sampler=random")
+    ended = sweep(*common, "n_jobs=2")
     assert ended.status == 0, ended.err
     assert states(ended.trials) == {"COMPLETE": 6}
     owners = {trial.user_attrs["owner"]["pid"] for trial in ended.trials}
@@ -213,7 +221,20 @@ def test_copies_are_workers(sweep: Sweep) -> None:
     assert all(trial.user_attrs["owner"]["shared"] for trial in ended.trials)
     assert [(ended.folder / f"worker-{n}.log").read_text() for n in (0, 1)] == ["", ""]
     assert ended.out.count("completed") == 6 and "best: trial" in ended.out
-    assert WORKER not in os.environ and sweep("sweeps=adam", "n_trials=6").status == 0
+    assert WORKER not in os.environ, "this process is none"
+    alone = sweep(*common, study="alone")
+    assert weights(alone.folder) == weights(ended.folder)
+
+
+@pytest.mark.usefixtures("copies")
+def test_copies_on_a_server(sweep: Sweep, postgres_url: str) -> None:
+    """A connection to it serves one process."""
+    settings = ("sweeps=adam", "n_jobs=2", "n_trials=4", "pruner=none", f"storage={postgres_url}")
+    ended = sweep(*settings)
+    assert ended.status == 0, ended.err
+    trials = trials_of(postgres_url, "s")
+    assert states(trials) == {"COMPLETE": 4}
+    assert os.getpid() not in {trial.user_attrs["owner"]["pid"] for trial in trials}
 
 
 @pytest.mark.usefixtures("copies")
