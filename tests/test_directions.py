@@ -30,7 +30,10 @@ ALLOWED: dict[str, set[str]] = {
     "resuming.py": {"config", "overrides", "results"},
     "training": {"config", "data", "loggers", "losses", "overrides", "results", "targets"},
     "sweeping": {"cli", "config", "launching", "overrides", "results", "targets", "training"},
-    "comparing": {"composing", "config", "overrides", "results", "sweeping", "targets", "training"},
+    "comparing": {
+        *("composing", "config", "launching", "overrides"),
+        *("results", "sweeping", "targets", "training"),
+    },
     "reporting": {"comparing", "results"},
     "multirun.py": {"reporting", "results"},
     "pruning.py": {"comparing", "reporting", "results", "sweeping"},

@@ -28,6 +28,8 @@ from src.comparing.trials import space_of, trials_of
 from src.config import parse
 from src.console import print_line, stdout
 from src.errors import InputError
+from src.launching.spare import spare
+from src.launching.workers import Process
 from src.overrides import override, python
 from src.results import digest
 from src.sweeping.progress import best_trial, trials_bar
@@ -52,6 +54,7 @@ class Searches:
         self.console = stdout()
         self.bar = trials_bar(self.console)
         self.stopping = False
+        self.spare = spare()
         self.writing = Lock()  # of the ledger
 
     def run(
@@ -151,9 +154,11 @@ class Searches:
         if status != 0:
             raise InputError(f"the search of {method} gave up: {last_words(log)}")
 
-    def _start(self, command: list[str], log: Path) -> subprocess.Popen[bytes]:
+    def _start(self, command: list[str], log: Path) -> Process:
         environment = {**os.environ, PARENT: str(os.getpid())}
         environment.pop("HYDRA_FULL_ERROR", None)  # the entry point sets it for itself
+        if self.spare and (process := self.spare.start(command, log, environment)):
+            return process
         with open(log, "ab") as output:
             return subprocess.Popen(
                 [sys.executable, *command],
@@ -164,7 +169,7 @@ class Searches:
                 process_group=0,  # Ctrl-C on a terminal reaches this process, which asks it to end
             )
 
-    def _wait(self, process: subprocess.Popen[bytes], task: TaskID, name: str, method: str) -> int:
+    def _wait(self, process: Process, task: TaskID, name: str, method: str) -> int:
         while (status := process.poll()) is None:
             if self.stopping:
                 return end(process)

@@ -12,7 +12,7 @@ from pathlib import Path
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.plugins import Plugins
 
-from src.launching.workers import Ended, Workers, environment_of, log_of
+from src.launching.workers import Ended, Process, Workers, environment_of, log_of
 
 LOOK_SECONDS = 0.02  # how often a wait for the end of a worker looks
 
@@ -145,9 +145,6 @@ def _begin(work: Callable[[], object], environment: Mapping[str, str], log: int)
         work()
     finally:
         atexit._run_exitfuncs()
-
-
-Process = subprocess.Popen[bytes] | Copy
 
 
 def end(process: Process) -> int:
