@@ -223,13 +223,15 @@ class SharedStudy:
         It waits while the last trials run elsewhere, because if one fails or dies there, another
         must replace it; `stop` ends the wait.
         """
+        wait = POLL_SECONDS / 16  # the last trials of a quick model end soon
         while not stop():
             trial, complete = self._patiently(self._claim)
             if trial is not None and self._suggest(trial):
                 return trial
             if complete:
                 return None
-            time.sleep(POLL_SECONDS)
+            time.sleep(wait)
+            wait = min(2 * wait, POLL_SECONDS)
         return None
 
     def _suggest(self, trial: Trial) -> bool:
