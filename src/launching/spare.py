@@ -1,6 +1,6 @@
 """A copy of this process, set aside while it has one thread, that makes further copies of itself.
 
-A process with threads can't be copied (`local.can_be_copied`), and one that starts anew imports
+A process with threads can't be copied (`copying.can_be_copied`), and one that starts anew imports
 everything again. So whoever will have threads, and processes to start, sets a copy aside before.
 """
 
@@ -21,7 +21,7 @@ from threading import Lock
 
 from hydra.core.global_hydra import GlobalHydra
 
-from src.launching.local import LOOK_SECONDS, Copy, can_be_copied
+from src.launching.copying import LOOK_SECONDS, Copy, can_be_copied
 from src.launching.workers import PARENT
 
 GONE = -signal.SIGKILL  # the status of a process about which nobody can be asked any more
@@ -85,8 +85,10 @@ class Spare:
             environment: its own, but for PARENT.
 
         Returns:
-            The process; None if this one was killed.
+            The process; None if the spare was killed, or can't do this.
         """
+        if arguments[0] != "-m":
+            return None
         with self.lock:
             try:
                 self.ours.send((arguments, log, {**environment, PARENT: str(self.pid)}))

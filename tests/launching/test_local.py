@@ -8,12 +8,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from src.launching import local
 from src.launching.batch import wait_until
-from src.launching.local import Copy, LocalWorkers
+from src.launching.copying import Copy
+from src.launching.local import LocalWorkers
 from src.launching.workers import environment_of, is_orphan, log_of
 
 
@@ -142,9 +144,29 @@ def test_the_first_workers_are_copies_if_they_can_be(
     assert logs == [*(["a copy"] * 2 if possible else ["anew"] * 2), "anew"]
 
 
+def test_workers_start_in_a_copy_that_was_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If there is one, and unless it can't."""
+    given = []
+
+    class Aside:
+        def start(self, *arguments: Any) -> Any:
+            given.append(arguments)
+            return "process" if len(given) == 1 else None
+
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-c", "raise SystemExit(3)"])
+    monkeypatch.setattr(local, "spare", Aside)
+    assert local.start_process(0, tmp_path, "5") == "process"
+    assert local.start_process(1, tmp_path, None).wait(20) == 3
+    command, log, environment = given[0]
+    assert (command, log) == (sys.orig_argv[1:], tmp_path / "worker-0.log")
+    assert environment["CUDA_VISIBLE_DEVICES"] == "5" and environment["FAIRSTEP_WORKER"] == "1"
+
+
 def test_a_process_with_threads_is_not_copied() -> None:
     code = (
-        "import threading; from src.launching.local import can_be_copied; import numpy, scipy\n"
+        "import threading; from src.launching.copying import can_be_copied; import numpy, scipy\n"
         "print(can_be_copied()); event = threading.Event()\n"
         "threading.Thread(target=event.wait).start(); print(can_be_copied()); event.set()"
     )

@@ -60,6 +60,7 @@ def test_a_command_is_what_python_would_make_of_it(aside: Spare, tmp_path: Path)
     before, facts, place, pid = log.read_text().splitlines()
     words = ["-m", "a_command", "7"]
     assert (before, facts) == ("before", f"__main__ ['7'] {words} True yes")
+    assert aside.start(["script.py"], log, ENVIRONMENT) is None
     assert place == "True False True" and int(pid) == process.pid != os.getpid()
 
 
