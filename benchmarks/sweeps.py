@@ -20,15 +20,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
-COMMON = ("sweeps=adam", "model=mlp", "data=digits")
-OURS = ("n_jobs=1", "trainer.threads=1")
+COMMON = ("model=mlp", "data=digits", "trainer.threads=1")
+OURS = ("sweeps=adam", *COMMON)
 # The stock plugin, asked for two workers; its launcher runs them one after the other.
-STOCK = ("hydra/sweeper=optuna", "hydra.sweeper.n_jobs=2")
+STOCK = ("hydra/sweeper=optuna", "hydra.sweeper.n_jobs=2", "experiment=adam_space", *COMMON)
+STOCK += ("--config-dir", str(PROJECT / "benchmarks" / "stock"))
 KINDS: dict[str, tuple[str, ...]] = {
     "1 worker, no pruning": (*OURS, "pruner=none"),
     "1 worker": OURS,
-    "2 workers": ("n_jobs=2", "trainer.threads=1"),
-    "stock plugin, 2 workers": (*STOCK, "trainer.threads=1"),
+    "2 workers": (*OURS, "n_jobs=2"),
+    "stock plugin, 2 workers": STOCK,
 }
 
 
@@ -62,7 +63,7 @@ def measure(kind: str, trials: int, overrides: list[str]) -> Measured:
 
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/studies.db"
-        command = [sys.executable, "-m", "src.train", "-m", *COMMON, *KINDS[kind], *overrides]
+        command = [sys.executable, "-m", "src.train", "-m", *KINDS[kind], *overrides]
         command += [f"hydra.sweeper.n_trials={trials}", f"hydra.sweeper.storage={url}"]
         command += ["hydra.sweeper.study_name=s", f"hydra.sweep.dir={folder}/s"]
         started = time.perf_counter()

@@ -12,3 +12,7 @@ if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) is signal.default_
 # OpenMP reads it when torch is loaded. Threads that spin while they wait for each other take the
 # processor from the one that they wait for, as soon as there are more busy threads than cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# OpenBLAS, numpy's own, reads it when it is loaded. Its threads spin, too; a process that has only
+# one thread can be copied (record 32); and no result then depends on the number of cores.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

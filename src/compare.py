@@ -130,10 +130,14 @@ def compare(overrides: list[str]) -> Comparison | Overall | None:
     Raises:
         InputError: a setting is wrong, or the folder holds another comparison.
     """
+    import src.sweeping.sweeper  # noqa: F401, for the searches
     from src.comparing import outlook, place
     from src.comparing.making import help_out
     from src.comparing.problems import several as over_problems
     from src.comparing.protocol import plan as make_plan
+    from src.launching.spare import set_aside
+
+    set_aside()  # before pandas is imported, a database opened, or a device asked for
     from src.reporting.tables import print_verdict
 
     if several := over_problems(overrides):

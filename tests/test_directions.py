@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "loggers": {"config", "results", "targets"},
     "resuming.py": {"config", "overrides", "results"},
     "training": {"config", "data", "loggers", "losses", "overrides", "results", "targets"},
-    "sweeping": {"config", "launching", "overrides", "results", "targets", "training"},
+    "sweeping": {"cli", "config", "launching", "overrides", "results", "targets", "training"},
     "comparing": {
         *("composing", "config", "launching", "overrides"),
         *("results", "sweeping", "targets", "training"),

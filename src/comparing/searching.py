@@ -27,6 +27,8 @@ from src.comparing.trials import space_of, trials_of
 from src.config import parse
 from src.console import print_line, stdout
 from src.errors import InputError
+from src.launching.spare import spare
+from src.launching.workers import Process
 from src.overrides import override, python
 from src.results import digest
 from src.results.place import WORKER
@@ -60,6 +62,7 @@ class Searches:
         self.told_left = False
         self.seconds: dict[str, list[float]] = {}  # of each study's complete trials
         self.counted: dict[str, int] = {}  # each study's trials
+        self.spare = spare()
 
     def search(self, method: str, number: int) -> Search:
         """Search once, and in a wider space if the best lies at an edge and `widen` allows it.
@@ -153,10 +156,12 @@ class Searches:
         if status != 0:
             raise InputError(f"the search of {method} gave up: {last_words(log)}")
 
-    def _start(self, command: list[str], log: Path) -> subprocess.Popen[bytes]:
+    def _start(self, command: list[str], log: Path) -> Process:
         environment = {**os.environ, PARENT: str(os.getpid())}
         for name in (WORKER, "HYDRA_FULL_ERROR"):  # of this process, not of the search's
             environment.pop(name, None)
+        if self.spare and (process := self.spare.start(command, log, environment)):
+            return process
         with open(log, "ab") as output:
             return subprocess.Popen(
                 [sys.executable, *command],
@@ -167,7 +172,7 @@ class Searches:
                 process_group=0,  # Ctrl-C on a terminal reaches this process, which asks it to end
             )
 
-    def _wait(self, process: subprocess.Popen[bytes], task: TaskID, name: str, method: str) -> int:
+    def _wait(self, process: Process, task: TaskID, name: str, method: str) -> int:
         try:
             while (status := process.poll()) is None:
                 self.meanwhile()

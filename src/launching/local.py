@@ -3,13 +3,16 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.plugins import Plugins
 
-from src.launching.workers import Ended, Workers, environment_of, log_of
+from src.launching.copying import LOOK_SECONDS, Copy, can_be_copied
+from src.launching.spare import spare
+from src.launching.workers import Ended, Process, Workers, environment_of, log_of
 
 
 class LocalLauncher(BasicLauncher):
@@ -22,17 +25,26 @@ class LocalWorkers(Workers):
     Args:
         folder: of the study.
         gpus: as CUDA_VISIBLE_DEVICES names them; worker N gets the next in turn.
+        work: what a worker does in a copy of this process, which has imported and checked all
+            that a new process would have to. None if only new processes can work.
     """
 
-    def __init__(self, folder: Path, gpus: Sequence[str] = ()) -> None:
-        self.folder, self.gpus = folder, gpus
-        self.processes: dict[int, subprocess.Popen[bytes]] = {}
+    def __init__(
+        self, folder: Path, gpus: Sequence[str] = (), work: Callable[[], object] | None = None
+    ) -> None:
+        self.folder, self.gpus, self.work = folder, gpus, work
+        self.processes: dict[int, Process] = {}
 
     def start(self, numbers: Sequence[int]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        work, self.work = self.work, None  # what starts later follows a kill: it starts anew
         for number in numbers:
             gpu = self.gpus[number % len(self.gpus)] if self.gpus else None
-            self.processes[number] = start_process(number, self.folder, gpu)
+            if work is not None and can_be_copied():
+                environment = environment_of(os.environ, os.getpid())
+                self.processes[number] = Copy(work, log_of(self.folder, number), environment)
+            else:
+                self.processes[number] = start_process(number, self.folder, gpu)
 
     def ended(self) -> list[Ended]:
         statuses = {number: process.poll() for number, process in self.processes.items()}
@@ -44,6 +56,14 @@ class LocalWorkers(Workers):
     def running(self) -> int:
         return len(self.processes)
 
+    def wait(self, seconds: float) -> None:
+        """Return when a worker has ended, too."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if any(process.poll() is not None for process in self.processes.values()):
+                return
+            time.sleep(LOOK_SECONDS)
+
     def stop(self) -> None:
         for process in self.processes.values():
             process.terminate()
@@ -51,12 +71,17 @@ class LocalWorkers(Workers):
             end(process)
 
 
-def start_process(number: int, folder: Path, gpu: str | None) -> subprocess.Popen[bytes]:
+def start_process(number: int, folder: Path, gpu: str | None) -> Process:
+    """Start this command again: in a copy that was set aside, else anew."""
     visible = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
+    environment, command = environment_of(os.environ, os.getpid(), **visible), sys.orig_argv[1:]
+    aside = spare()
+    if aside and (process := aside.start(command, log_of(folder, number), environment)):
+        return process
     with open(log_of(folder, number), "ab") as log:
         return subprocess.Popen(
-            [sys.executable, *sys.orig_argv[1:]],  # whatever script this is
-            env=environment_of(os.environ, os.getpid(), **visible),
+            [sys.executable, *command],  # whatever script this is
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -64,7 +89,7 @@ def start_process(number: int, folder: Path, gpu: str | None) -> subprocess.Pope
         )
 
 
-def end(process: subprocess.Popen[bytes]) -> int:
+def end(process: Process) -> int:
     """Ask a process of ours to end as at Ctrl-C; kill it if it doesn't.
 
     It uses SIGTERM, because a script's background processes ignore SIGINT.

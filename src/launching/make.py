@@ -3,7 +3,7 @@
 import atexit
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,6 +33,7 @@ def make_workers(
     overrides: Sequence[str],
     folder: Path,
     gpus: Sequence[str] = (),
+    work: Callable[[], object] | None = None,
 ) -> Workers:
     """The workers of a study, none of them started.
 
@@ -42,10 +43,11 @@ def make_workers(
         overrides: with which that can be composed.
         folder: of the study.
         gpus: that local workers share out among them; other launchers give their jobs theirs.
+        work: what a local worker does if it is a copy of this process; None if none can be.
     """
     kind = kind_of(config)
     if kind == LOCAL:
-        return LocalWorkers(folder, gpus)
+        return LocalWorkers(folder, gpus, work)
 
     def launch(job: WorkerJob) -> Sequence[JobReturn]:
         launcher = Plugins.instance().instantiate_launcher(

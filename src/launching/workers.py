@@ -13,12 +13,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
+from typing import Protocol
 
 from src.results.place import JOB, WORKER
 
 PARENT = "FAIRSTEP_PARENT"  # the process without which this one ends, after the trial it runs
 PARENT_SECONDS = 1.0  # how often it looks
 ENDING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Process(Protocol):
+    """A process that was started here, as `subprocess.Popen` shows it."""
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def terminate(self) -> None: ...
+
+    def kill(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,10 @@ class Workers(ABC):
     @abstractmethod
     def running(self) -> int:
         """How many workers are under way, or wait to begin."""
+
+    def wait(self, seconds: float) -> None:
+        """Let some time pass, > 0 seconds."""
+        time.sleep(seconds)
 
     @abstractmethod
     def stop(self) -> None:

@@ -223,13 +223,15 @@ class SharedStudy:
         It waits while the last trials run elsewhere, because if one fails or dies there, another
         must replace it; `stop` ends the wait.
         """
+        wait = POLL_SECONDS / 16  # the last trials of a quick model end soon
         while not stop():
             trial, complete = self._patiently(self._claim)
             if trial is not None and self._suggest(trial):
                 return trial
             if complete:
                 return None
-            time.sleep(POLL_SECONDS)
+            time.sleep(wait)
+            wait = min(2 * wait, POLL_SECONDS)
         return None
 
     def _suggest(self, trial: Trial) -> bool:
@@ -321,6 +323,10 @@ class SharedStudy:
             return False
         since = self.silent_since.setdefault(trial.number, time.monotonic())
         return time.monotonic() - since > 2 * renewal_seconds(self.storage)
+
+    def disconnect(self) -> None:
+        """Close the connections to the database; the next call opens one."""
+        self.storage.engine.dispose()
 
     def release(self) -> None:
         """Queue this process's running trial again, so that the next start runs it first.

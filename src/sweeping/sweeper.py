@@ -5,19 +5,23 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
+import torch
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import Trial, TrialState
 
+from src.cli import one_line_errors
 from src.config import Config, job_config, parse
 from src.errors import InputError
 from src.files import check_writable
@@ -42,7 +46,7 @@ from src.sweeping.study import Lease, Outcome, SharedStudy, describe_space
 from src.sweeping.template import Template, to_yaml
 from src.sweeping.workers import in_turn, run_workers
 from src.targets import build
-from src.training.device import visible_gpus
+from src.training.device import bears_forks, visible_gpus
 from src.training.rehearsal import check
 from src.training.run import run
 
@@ -105,25 +109,31 @@ class StudySweeper(OptunaSweeperImpl):
         Args:
             arguments: the command line's overrides; a sweep among them replaces the file's.
         """
-        is_worker = WORKER in os.environ
         obey_job()
-        try:
+        with self._putting_back():
             self._check()
             self._read(arguments)
             with in_turn(self.folder):
-                self._sweep(is_worker)
+                self.study = self._open()
+                self._carry_out(self.study)
+
+    @contextmanager
+    def _putting_back(self) -> Iterator[None]:
+        """Put the trial of this process back when it is interrupted; say how to go on."""
+        try:
+            yield
         except KeyboardInterrupt:
             if self.study is not None:
                 with undisturbed():
                     self._put_back(self.study)
-            if not is_worker:
+            if WORKER not in os.environ:
                 print(f"interrupted; this goes on: {again()}", file=sys.stderr)
             raise
         except InputError as error:
             raise SystemExit(1) from error
 
-    def _sweep(self, is_worker: bool) -> None:
-        self.study = study = self._open()
+    def _carry_out(self, study: SharedStudy) -> None:
+        is_worker = WORKER in os.environ
         try:
             complete = study.counted() >= study.n_trials
             check_marker(study, self.folder)
@@ -159,9 +169,17 @@ class StudySweeper(OptunaSweeperImpl):
             self.fixed,
             self.folder,
             visible_gpus(self.device) if self.launches_by == LOCAL else (),
+            partial(self._work_as_copy, study) if bears_forks() else None,
         )
         progress = SweepProgress(study, hosts=not workers.here)
+        study.disconnect()  # a copy of this process must not share its connections
         run_workers(self.n_jobs, workers, study, progress, self.folder)
+
+    def _work_as_copy(self, study: SharedStudy) -> None:
+        """Be a worker, in a copy of the process that launches workers."""
+        np.random.seed()  # two copies must not draw the same; Python's own generator sees to that
+        with one_line_errors(), self._putting_back():
+            self._carry_out(study)
 
     def _check(self) -> None:
         if type(self.detach) is not bool:
@@ -187,6 +205,7 @@ class StudySweeper(OptunaSweeperImpl):
 
     def _open(self) -> SharedStudy:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        torch.set_num_threads(1)  # those that it starts for more aren't there in a copy
         config = parse(self.job)
         self.device = config.trainer.device
         signature = comparable(config, self.space, check(config).sha256)

@@ -1,7 +1,6 @@
 """Several workers on this machine; each runs the same command and takes trials of the study."""
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,7 +41,7 @@ def run_workers(
         workers.start(range(workers.left_over(), count))
         with progress:
             while workers.running():
-                time.sleep(POLL_SECONDS)
+                workers.wait(POLL_SECONDS)
                 progress.update()
                 if progress.counted > counted:
                     restarts, counted = 0, progress.counted

@@ -34,6 +34,11 @@ def visible_gpus(name: str) -> list[str]:
     return named[:count] or [str(number) for number in range(count)]
 
 
+def bears_forks() -> bool:
+    """Whether a fork of this process can train: an accelerator's driver serves only its process."""
+    return find_device("auto").type == "cpu"
+
+
 def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 

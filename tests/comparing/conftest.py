@@ -43,6 +43,12 @@ class Here:
         return self.status
 
 
+@pytest.fixture(autouse=True)
+def anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processes of searches start anew, whether pytest has threads or not."""
+    monkeypatch.setattr("src.launching.spare.can_be_copied", lambda: False)
+
+
 @pytest.fixture
 def compared(session: Session, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Calls `src.compare.compare` with a small budget; returns its record and its folder."""

@@ -284,6 +284,26 @@ def test_the_process_of_a_search(
     assert log.read_text() == f"before\n {os.getpid()} None None True\naside\n"
 
 
+def test_a_search_starts_in_a_copy_that_was_set_aside(
+    asked: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If there is one, and unless it was killed."""
+    answers, given = [Process(0), None], []
+
+    class Aside:
+        def start(self, *arguments: Any) -> Any:
+            given.append(arguments)
+            return answers[len(given) - 1]
+
+    monkeypatch.setattr(searching, "spare", Aside)
+    searches, log = Searches(asked, tmp_path, Ledger(tmp_path)), tmp_path / "log"
+    assert searches._start(["-c", "raise SystemExit(3)"], log) is answers[0]
+    assert searches._start(["-c", "raise SystemExit(3)"], log).wait(timeout=30) == 3
+    (command, path, environment), _ = given
+    assert (command, path) == (["-c", "raise SystemExit(3)"], log)
+    assert "PATH" in environment and "HYDRA_FULL_ERROR" not in environment
+
+
 SPACE = {"optimizer.lr": FloatDistribution(1e-3, 1.0, log=True), "n": IntDistribution(1, 9),
          "model.activation": CategoricalDistribution(("relu", "tanh"))}  # fmt: skip
 

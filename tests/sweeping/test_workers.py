@@ -1,13 +1,17 @@
 """Workers: how they are started, started again, and how they end."""
 
+import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Event, Thread
 
+import numpy as np
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import Trial, TrialState
 
 from src.errors import InputError
 from src.launching import local
@@ -17,7 +21,8 @@ from src.results.place import WORKER
 from src.sweeping import workers
 from src.sweeping.progress import SweepProgress
 from src.sweeping.study import MAX_DEATHS, Outcome, SharedStudy
-from tests.sweeping.conftest import open_study
+from src.sweeping.sweeper import StudySweeper
+from tests.sweeping.conftest import Sweep, open_study, states, trials_of
 from tests.sweeping.test_study import finish_all
 
 
@@ -188,3 +193,111 @@ def test_the_last_words_of_a_worker(tmp_path: Path) -> None:
     for text, words in (("", "(nothing)"), ("a\nerror: b\n\n", "b"), ("a\nb c", "b c")):
         log.write_text(text)
         assert workers.last_words(log) == f"{words} (see {log})"
+
+
+@pytest.fixture
+def copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers are copies of this process, though pytest may have given it threads."""
+    monkeypatch.setattr(local, "can_be_copied", lambda: True)
+    monkeypatch.setattr("src.sweeping.sweeper.bears_forks", lambda: True)
+    monkeypatch.setattr(workers, "POLL_SECONDS", 0.05)
+
+
+def weights(folder: Path) -> dict[str, str]:
+    """The digest of each trial's weights."""
+    results = {path.parent.name: path.read_text() for path in folder.glob("trial-*/result.json")}
+    return {name: json.loads(text)["weights_sha256"] for name, text in results.items()}
+
+
+@pytest.mark.usefixtures("copies")
+def test_copies_are_workers(sweep: Sweep) -> None:
+    """They make the trials of the study, each its own; the bits are those of one process."""
+    common = ("sweeps=adam", "n_trials=6", "pruner=none", "sampler=random")
+    ended = sweep(*common, "n_jobs=2")
+    assert ended.status == 0, ended.err
+    assert states(ended.trials) == {"COMPLETE": 6}
+    owners = {trial.user_attrs["owner"]["pid"] for trial in ended.trials}
+    assert len(owners) == 2 and os.getpid() not in owners
+    assert all(trial.user_attrs["owner"]["shared"] for trial in ended.trials)
+    assert [(ended.folder / f"worker-{n}.log").read_text() for n in (0, 1)] == ["", ""]
+    assert ended.out.count("completed") == 6 and "best: trial" in ended.out
+    assert WORKER not in os.environ, "this process is none"
+    alone = sweep(*common, study="alone")
+    assert weights(alone.folder) == weights(ended.folder)
+
+
+@pytest.mark.usefixtures("copies")
+def test_copies_on_a_server(sweep: Sweep, postgres_url: str) -> None:
+    """A connection to it serves one process."""
+    settings = ("sweeps=adam", "n_jobs=2", "n_trials=4", "pruner=none", f"storage={postgres_url}")
+    ended = sweep(*settings)
+    assert ended.status == 0, ended.err
+    trials = trials_of(postgres_url, "s")
+    assert states(trials) == {"COMPLETE": 4}
+    assert os.getpid() not in {trial.user_attrs["owner"]["pid"] for trial in trials}
+
+
+@pytest.mark.usefixtures("copies")
+def test_a_copy_says_its_mistake_in_its_log(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one line, as a process that started anew would."""
+
+    def give_up(self: StudySweeper, study: SharedStudy) -> None:
+        raise InputError("no such thing")
+
+    monkeypatch.setattr(StudySweeper, "_work", give_up)
+    ended = sweep("sweeps=adam", "n_jobs=2", "n_trials=2")
+    log = ended.folder / "worker-0.log"
+    assert ended.status == 1 and ended.err.startswith("error: a worker gave up: no such thing")
+    assert log.read_text() == "error: no such thing\n"
+
+
+@pytest.mark.usefixtures("copies")
+def test_a_copy_that_was_asked_to_end_puts_its_trial_back(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """And the controller names the command."""
+    controller, begun = os.getpid(), tmp_path / "begun"
+
+    def run(self: StudySweeper, study: SharedStudy, trial: Trial) -> Outcome:
+        begun.touch()
+        time.sleep(60)
+        raise AssertionError("unreachable")
+
+    def wait(self: LocalWorkers, seconds: float) -> None:
+        if begun.exists():
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(StudySweeper, "_run", run)
+    monkeypatch.setattr(LocalWorkers, "wait", wait)
+    ended = sweep("sweeps=adam", "n_jobs=2", "n_trials=2")
+    assert os.getpid() == controller and ended.status == 130
+    assert ended.err.startswith("interrupted; this goes on: ")
+    assert states(ended.trials).keys() <= {"FAIL", "WAITING"} and ended.trials
+    assert (ended.folder / "worker-0.log").read_text() == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it asks Linux")
+@pytest.mark.usefixtures("copies")
+def test_copies_share_no_connection(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """SQLite's locks belong to a process, and a server's connection serves one."""
+    shared = []
+
+    def start(self: LocalWorkers, numbers: Sequence[int]) -> None:
+        open_files = [file.resolve() for file in Path("/proc/self/fd").iterdir()]
+        shared.extend(file for file in open_files if file.is_relative_to(tmp_path))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LocalWorkers, "start", start)
+    assert sweep("sweeps=adam", "n_jobs=2", "n_trials=2").status == 130 and shared == []
+
+
+@pytest.mark.usefixtures("copies")
+def test_copies_draw_their_own_numbers(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    """numpy's generator is copied, too."""
+    monkeypatch.setattr(StudySweeper, "_work", lambda *_: print(np.random.random()))
+    ended = sweep("sweeps=adam", "n_jobs=2", "n_trials=2")
+    assert "every worker was killed before study s was complete" in ended.err
+    drawn = [(ended.folder / f"worker-{number}.log").read_text() for number in (0, 1)]
+    assert all(drawn) and drawn[0] != drawn[1]
