@@ -30,6 +30,7 @@ from src.training.run import run, snapshot
 from src.training.together import Together
 
 CASES = {
+    "wine adam": ("problem=wine", "optimizer=adam"),
     "digits adam": ("optimizer=adam",),
     "digits sgd": ("optimizer=sgd",),
     "digits rmsprop": ("optimizer=rmsprop",),

@@ -68,6 +68,8 @@ class RunProgress:
 
     def row(self, row: Mapping[str, Any]) -> None:
         """Show one evaluation."""
+        if self.console.quiet:  # what is drawn for nobody takes longer than a step
+            return
         self.rows.append(row)
         self._move(row["samples"], row["epoch"], row)
         epoch = f"{row['epoch']}/{self.epochs}"

@@ -1,0 +1,93 @@
+"""The steps of several runs' optimizers at once, each to the bit as alone."""
+
+from collections.abc import Hashable, Sequence
+
+from torch import Tensor
+
+from src.optimizers.at_once import Kernels, Rules, agree, by_kernel, kind, states_of
+from src.training.stack import Stack
+from src.training.tape import Want
+
+LEAST = 2  # optimizers of a kind; one steps alone
+
+
+class Steps:
+    """Takes steps with the optimizers of the models of a stack.
+
+    Args:
+        agreed: the kinds of which it is known whether they give the same bits; it adds to them.
+    """
+
+    def __init__(self, stack: Stack, agreed: dict[Hashable, bool]) -> None:
+        self.stack, self.agreed = stack, agreed
+        self.several: dict[Hashable, Kernels | Rules] = {}
+        self.members: dict[Hashable, dict[int, int]] = {}  # the place of each, by its row
+
+    def step(self, wants: Sequence[Want], grads: Sequence[Tensor]) -> list[bool]:
+        """Take the steps that can be taken at once; say which were.
+
+        Args:
+            grads: for each parameter, those of all rows of the stack.
+        """
+        kinds: dict[Hashable, list[int]] = {}
+        for at, want in enumerate(wants):
+            if (of := self._kind(want)) is not None:
+                kinds.setdefault(of, []).append(at)
+        taken = [False] * len(wants)
+        rows = [self.stack.rows[id(want.model)] for want in wants]
+        unbound = [grad.unbind() for grad in grads]
+        for of, places in kinds.items():
+            some, there = [wants[at] for at in places], [rows[at] for at in places]
+            if len(some) < LEAST or not self._joined(of, some, there, grads):
+                continue
+            several, members = self.several[of], [self.members[of][row] for row in there]
+            if isinstance(several, Kernels):
+                several.step(members, [[each[row] for row in there] for each in unbound])
+            else:
+                several.step(members, [_rows(grad, there) for grad in grads])
+            for at in places:
+                taken[at] = True
+        return taken
+
+    def _kind(self, want: Want) -> Hashable | None:
+        """What its optimizer steps with; looked up until its first step has made its state."""
+        if want.optimizer is None or want.kind is False:
+            return None
+        if want.kind is None:
+            group = want.optimizer.param_groups[0]
+            if [*map(id, group["params"])] == [*map(id, want.model.parameters())]:
+                want.kind = kind(want.optimizer)
+            if want.kind is None and want.optimizer.state:
+                want.kind = False
+        return want.kind or None
+
+    def _joined(
+        self,
+        of: Hashable,
+        wants: Sequence[Want],
+        rows: Sequence[int],
+        grads: Sequence[Tensor],
+    ) -> bool:
+        """Whether optimizers step at once, from now on."""
+        members = self.members.get(of, {})
+        if all(row in members for row in rows) and 2 * len(rows) >= len(members):
+            return True
+        optimizers = [want.optimizer for want in wants]
+        if by_kernel(optimizers[0]):
+            self.several[of] = Kernels(optimizers)
+        else:
+            params = self.stack.own[: len(grads)]
+            known = of, len(rows), tuple(param.shape[1:] for param in params)
+            if known not in self.agreed:
+                own = [_rows(grad, rows) for grad in grads]
+                self.agreed[known] = agree(optimizers, params, rows, own)
+            if not self.agreed[known]:
+                return False
+            groups = [each.param_groups[0] for each in optimizers]
+            self.several[of] = Rules(optimizers, groups, states_of(optimizers), params, rows)
+        self.members[of] = {row: at for at, row in enumerate(rows)}
+        return True
+
+
+def _rows(tensor: Tensor, rows: Sequence[int]) -> Tensor:
+    return tensor if [*rows] == [*range(len(tensor))] else tensor[[*rows]]
