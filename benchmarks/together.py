@@ -25,7 +25,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from src.composing import register
-from src.config import CONF, parse
+from src.config import CONF, Config, parse
 from src.training.run import run, snapshot
 from src.training.together import Together
 
@@ -52,10 +52,10 @@ def configs(overrides: tuple[str, ...], count: int, device: str) -> list[DictCon
     return made
 
 
-def one(cfg: DictConfig, folder: Path, together: Together[Any] | None) -> str:
+def one(config: Config, text: str, folder: Path, together: Together[Any] | None) -> str:
     """A run; its digest."""
     folder.mkdir(parents=True)
-    outcome = run(parse(cfg), snapshot(cfg), folder, quiet=True, keep_last=False, together=together)
+    outcome = run(config, text, folder, quiet=True, keep_last=False, together=together)
     return str(outcome["weights_sha256"])
 
 
@@ -63,7 +63,8 @@ def side(cfgs: list[DictConfig], *, together: bool) -> tuple[set[str], float, fl
     """All runs; their digests, and seconds of the processor and of the clock for one."""
     folder = Path(tempfile.mkdtemp())
     hub: Together[str] | None = Together(len(cfgs)) if together else None
-    tasks = [partial(one, cfg, folder / str(k), hub) for k, cfg in enumerate(cfgs)]
+    read = [(parse(cfg), snapshot(cfg)) for cfg in cfgs]
+    tasks = [partial(one, *each, folder / str(k), hub) for k, each in enumerate(read)]
     clock, processor = time.perf_counter(), time.process_time()
     digests = {*hub.run(tasks)} if hub else {task() for task in tasks}
     spent = time.process_time() - processor, time.perf_counter() - clock

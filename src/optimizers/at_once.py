@@ -7,7 +7,7 @@ seen with the numbers at hand, and with others, before it is done.
 """
 
 from collections.abc import Hashable, Sequence
-from inspect import unwrap
+from inspect import signature, unwrap
 from itertools import repeat
 from typing import Any
 
@@ -66,36 +66,46 @@ class Kernels:
 
     Args:
         optimizers: each with one group, of which only the learning rate changes from now on.
+        rows: in which each one's parameters lie.
     """
 
-    def __init__(self, optimizers: Sequence[Method]) -> None:
-        self.optimizers, self.kernel = [*optimizers], type(optimizers[0]).kernel
+    def __init__(self, optimizers: Sequence[Method], rows: Sequence[int]) -> None:
+        self.rows = rows
+        kernel = type(optimizers[0]).kernel
+        assert kernel is not None
+        self.optimizers, self.kernel = [*optimizers], kernel
         self.groups = [each.param_groups[0] for each in optimizers]
         self.params = [group["params"] for group in self.groups]
         self.states = states_of(optimizers)
         self.settings = [repr({**group, **dict.fromkeys(CHANGING)}) for group in self.groups]
-        self.fusible = all(map(fusible, self.params, self.params, self.states))
+        asks = "sure" in signature(self.kernel).parameters  # whether the tensors are fusible
+        self.fusible = asks and all(map(fusible, self.params, self.params, self.states))
+
+    def alike(self, members: Sequence[int]) -> list[list[int]]:
+        """Those that step in one call of `step`."""
+        return [[*members]]
 
     @torch.no_grad()
-    def step(self, members: Sequence[int], grads: Sequence[Sequence[Tensor]]) -> None:
+    def step(self, members: Sequence[int], grads: Sequence[Tensor]) -> None:
         """Take a step with some of the optimizers.
 
         Args:
-            grads: for each parameter, those of the members.
+            grads: for each parameter, those of all rows, (rows, *shape).
         """
         alike: dict[Hashable, list[int]] = {}
         for at, member in enumerate(members):
             key = self.settings[member], self.groups[member]["lr"]
             alike.setdefault(key, []).append(at)
-        moved = []
-        first = [each[0] for each in grads]  # the others lie like them
-        sure = self.fusible and fusible(self.params[0], first, [])
-        own = [*zip(*grads, strict=True)]
+        moved: list[Tensor] = []
+        unbound = [grad.unbind() for grad in grads]
+        first = [each[0] for each in unbound]  # the others lie like them
+        sure = {"sure": True} if self.fusible and fusible(self.params[0], first, []) else {}
+        own = [[each[self.rows[member]] for each in unbound] for member in members]
         for places in alike.values():
             some = [members[at] for at in places]
             params, states = _chained(self.params, some), _chained(self.states, some)
             of_some, group = _chained(own, places), self.groups[some[0]]
-            if not self.kernel(params, of_some, states, group, sure=sure):
+            if not self.kernel(params, of_some, states, group, **sure):
                 self.optimizers[0].update_all(params, of_some, states, group)
             moved += params
         increment_version(moved)
@@ -128,17 +138,22 @@ class Rules:
 
     @torch.no_grad()
     def step(self, members: Sequence[int], grads: Sequence[Tensor]) -> None:
-        """Take a step with some of the optimizers.
+        """Take a step with some of the optimizers, which have taken as many so far.
 
         Args:
-            grads: for each parameter, those of the members, (members, *shape).
+            grads: for each parameter, those of all rows, (rows, *shape).
         """
         group = self._settings(tuple(members))
         group["lr"] = _column([self.groups[member]["lr"] for member in members])
         there = _places([self.rows[member] for member in members], self.params[0])
         here = _places(members, next(iter(self.tensors[0].values()), self.params[0]))
         for at, grad in enumerate(grads):
-            self._move(at, grad, [self.states[at][member] for member in members], group, there, here)
+            states = [self.states[at][member] for member in members]
+            self._move(at, _taken(grad, there), states, group, there, here)
+
+    def alike(self, members: Sequence[int]) -> list[list[int]]:
+        """Those that have taken as many steps: a rule takes a count as one number."""
+        return counted([self.states[0][member] for member in members], members)
 
     def _move(
         self,
@@ -196,9 +211,7 @@ def agree(
     copies = [param[[*rows]] for param in params]
     generator = torch.Generator().manual_seed(0)
     try:
-        rules = Rules(
-            optimizers, groups, [*map(_copied, states)], copies, range(len(optimizers))
-        )
+        rules = Rules(optimizers, groups, [*map(_copied, states)], copies, range(len(optimizers)))
         for trial in range(1 + TRIALS):
             drawn = [_drawn(grad, generator) if trial else grad for grad in grads]
             rules.step(range(len(optimizers)), [grad.clone() for grad in drawn])
@@ -209,7 +222,9 @@ def agree(
         return False
     found = [[*each] for each in zip(*rules.states, strict=True)]
     return (
-        all(_same(here[at], own[n]) for at, own in enumerate(alone) for n, here in enumerate(copies))
+        all(
+            _same(here[at], own[n]) for at, own in enumerate(alone) for n, here in enumerate(copies)
+        )
         and all(
             here.keys() == there.keys() and all(_same(here[name], there[name]) for name in here)
             for of_one, other in zip(found, states, strict=True)
@@ -220,6 +235,15 @@ def agree(
             for group, each in zip(groups, optimizers, strict=True)
         )
     )
+
+
+def counted(states: Sequence[State], members: Sequence[int]) -> list[list[int]]:
+    """The members by what their states count."""
+    parts: dict[Hashable, list[int]] = {}
+    for state, member in zip(states, members, strict=True):
+        count = tuple(value for value in state.values() if type(value) is int)
+        parts.setdefault(count, []).append(member)
+    return [*parts.values()]
 
 
 def states_of(optimizers: Sequence[Method]) -> list[list[State]]:

@@ -5,7 +5,7 @@ on a leading axis, in a form that was seen to give the same bits; where none doe
 times.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -34,6 +34,10 @@ LIKE = {  # what these return follows from a shape
 }
 
 
+# What `vmap` makes of these imports torch's compiler, as slow as torch itself.
+UNMAPPED = (aten.nll_loss_forward.default, aten.nll_loss_backward.default)
+
+
 class Program:
     """What one model does, for K models: on values with a leading axis.
 
@@ -42,6 +46,8 @@ class Program:
         wanted: the values that are computed.
         inputs: those of all K, each with the leading axis. They may change.
         loss: a value that is computed when it is asked for.
+        aligned: whether the rows of every value begin as memory of their own would. It takes time,
+            and few operations depend on it.
 
     Raises:
         NotStackedError: it changes a constant.
@@ -53,8 +59,10 @@ class Program:
         wanted: Sequence[Slot],
         inputs: Sequence[Tensor],
         loss: Slot | None = None,
+        *,
+        aligned: bool = False,
     ) -> None:
-        self.wanted = [*wanted]
+        self.wanted, self.aligned = [*wanted], aligned
         self.size, self.tape = len(inputs[0]), tape
         self.generator = torch.Generator().manual_seed(0)
         self.values: list[Any] = [*inputs, *[None] * (len(tape.kept) - len(inputs))]
@@ -155,7 +163,7 @@ class Program:
         if not all(map(same, found, alone)):
             return False
         for slot, value, like in zip(outs, found, alone, strict=True):
-            if value[0].stride() != like[0].stride():
+            if value[0].stride() != like[0].stride() or (self.aligned and not _aligned(value)):
                 form.append(Operation(_laid, (slot, like[0].stride()), {}, (slot,)))
                 form[-1](values)
         return True
@@ -193,6 +201,8 @@ class Program:
 
     def _mapped(self, operation: Operation) -> list[Operation]:
         """What `torch.func.vmap` makes of it."""
+        if operation.func in UNMAPPED:
+            return []
         slots = [*dict.fromkeys(operation.slots)]
         inputs = [self.values[slot.at] for slot in slots]
 
@@ -312,12 +322,17 @@ class Stack:
 
     Args:
         models: with parameters and buffers of the same shapes, which all need gradients.
+        known: programs of stacks of as many models of the kind, by what they are for; it adds
+            to them.
 
     Raises:
         NotStackedError: they aren't alike.
     """
 
-    def __init__(self, models: Sequence[nn.Module]) -> None:
+    def __init__(
+        self, models: Sequence[nn.Module], known: dict[Hashable, Any] | None = None
+    ) -> None:
+        self.known = {} if known is None else known
         self.rows = {id(model): row for row, model in enumerate(models)}
         self.models = [*models]  # so that their ids stay theirs
         params = [[*model.parameters()] for model in models]
@@ -330,7 +345,7 @@ class Stack:
         self.params = params
         self.own = [self._together(each) for each in zip(*tensors, strict=True)]
         self.buffers = self.own[len(params[0]) :]
-        self.programs: dict[Any, Program] = {}
+        self.programs: dict[Hashable, Program] = {}  # those that give the bits of these models
 
     def __len__(self) -> int:
         return len(self.models)
@@ -374,7 +389,7 @@ class Stack:
         batches = [wants[0].batch] * len(self)  # for those that want nothing
         for row, want in zip(rows, wants, strict=True):
             batches[row] = want.batch
-        inputs = together(batches)
+        inputs = [rows if _aligned(rows) else _copy(rows) for rows in together(batches)]
         if (program := self.programs.get(wants[0].shapes)) is None:
             program = self.programs[wants[0].shapes] = self._prepare(rows, wants, inputs)
         rest = [row for row in range(len(self)) if row not in rows] if self.buffers else []
@@ -387,11 +402,8 @@ class Stack:
 
     def _prepare(self, rows: list[int], wants: Sequence[Want], inputs: list[Tensor]) -> Program:
         """The program for batches of these shapes, compared with what each model does alone."""
-        before = self.copies()
+        before, shapes = self.copies(), wants[0].shapes
         try:
-            tape, loss, grads = record(wants[0])
-            program = Program(tape, grads, [*self.copies(), *inputs], loss)
-            self._put(before)
             alone = [
                 torch.autograd.grad(want.loss(*want.batch), self.params[row])
                 for row, want in zip(rows, wants, strict=True)
@@ -399,16 +411,32 @@ class Stack:
             after = self.copies()
         finally:
             self._put(before)
-        program.run([*before, *inputs])
-        right = [
-            same(of_all[row], grad)
-            for row, own in zip(rows, alone, strict=True)
-            for of_all, grad in zip(program.results(), own, strict=True)
-        ]
-        right += [same(here[rows], there[rows]) for here, there in zip(before, after, strict=True)]
-        if not all(right):
-            raise NotStackedError("together they don't give the bits that they give alone")
-        return program
+        for program in self._programs(wants[0], inputs):
+            own = [*map(_copy, before)]
+            program.run([*own, *inputs])
+            right = [
+                same(of_all[row], grad)
+                for row, grads in zip(rows, alone, strict=True)
+                for of_all, grad in zip(program.results(), grads, strict=True)
+            ]
+            right += [same(here[rows], there[rows]) for here, there in zip(own, after, strict=True)]
+            if all(right):
+                self.known[shapes] = program
+                return program
+        raise NotStackedError("together they don't give the bits that they give alone")
+
+    def _programs(self, want: Want, inputs: list[Tensor]) -> Iterator[Program]:
+        """Programs that may give the bits: one that did for others, and those made now."""
+        if want.shapes in self.known:
+            yield self.known[want.shapes]
+        before = self.copies()
+        for aligned in (False, True):
+            try:
+                tape, loss, grads = record(want)
+                made = Program(tape, grads, [*self.copies(), *inputs], loss, aligned=aligned)
+            finally:
+                self._put(before)
+            yield made
 
     def copies(self) -> list[Tensor]:
         """Of the parameters and buffers of all."""

@@ -4,7 +4,9 @@ from collections.abc import Hashable, Sequence
 
 from torch import Tensor
 
-from src.optimizers.at_once import Kernels, Rules, agree, by_kernel, kind, states_of
+from src.optimizers.at_once import Kernels, Rules, agree, by_kernel, counted, kind, states_of
+from src.optimizers.kernels import State
+from src.optimizers.method import Method
 from src.training.stack import Stack
 from src.training.tape import Want
 
@@ -29,24 +31,21 @@ class Steps:
         Args:
             grads: for each parameter, those of all rows of the stack.
         """
-        kinds: dict[Hashable, list[int]] = {}
+        kinds: dict[Hashable, dict[int, int]] = {}  # the place of each among the wants, by its row
         for at, want in enumerate(wants):
             if (of := self._kind(want)) is not None:
-                kinds.setdefault(of, []).append(at)
+                kinds.setdefault(of, {})[self.stack.rows[id(want.model)]] = at
         taken = [False] * len(wants)
-        rows = [self.stack.rows[id(want.model)] for want in wants]
-        unbound = [grad.unbind() for grad in grads]
-        for of, places in kinds.items():
-            some, there = [wants[at] for at in places], [rows[at] for at in places]
-            if len(some) < LEAST or not self._joined(of, some, there, grads):
+        for of, rows in kinds.items():
+            some = [wants[at] for at in rows.values()]
+            if len(some) < LEAST or not self._joined(of, some, [*rows], grads):
                 continue
-            several, members = self.several[of], [self.members[of][row] for row in there]
-            if isinstance(several, Kernels):
-                several.step(members, [[each[row] for row in there] for each in unbound])
-            else:
-                several.step(members, [_rows(grad, there) for grad in grads])
-            for at in places:
-                taken[at] = True
+            several, members = self.several[of], self.members[of]
+            for part in several.alike([members[row] for row in rows]):
+                if len(part) >= LEAST:
+                    several.step(part, grads)
+                    for member in part:
+                        taken[rows[several.rows[member]]] = True
         return taken
 
     def _kind(self, want: Want) -> Hashable | None:
@@ -74,20 +73,31 @@ class Steps:
             return True
         optimizers = [want.optimizer for want in wants]
         if by_kernel(optimizers[0]):
-            self.several[of] = Kernels(optimizers)
+            self.several[of] = Kernels(optimizers, rows)
         else:
-            params = self.stack.own[: len(grads)]
-            known = of, len(rows), tuple(param.shape[1:] for param in params)
-            if known not in self.agreed:
-                own = [_rows(grad, rows) for grad in grads]
-                self.agreed[known] = agree(optimizers, params, rows, own)
-            if not self.agreed[known]:
+            states = states_of(optimizers)
+            if not self._agree(of, optimizers, states, rows, grads):
                 return False
             groups = [each.param_groups[0] for each in optimizers]
-            self.several[of] = Rules(optimizers, groups, states_of(optimizers), params, rows)
+            params = self.stack.own[: len(grads)]
+            self.several[of] = Rules(optimizers, groups, states, params, rows)
         self.members[of] = {row: at for at, row in enumerate(rows)}
         return True
 
-
-def _rows(tensor: Tensor, rows: Sequence[int]) -> Tensor:
-    return tensor if [*rows] == [*range(len(tensor))] else tensor[[*rows]]
+    def _agree(
+        self,
+        of: Hashable,
+        optimizers: Sequence[Method],
+        states: Sequence[Sequence[State]],
+        rows: Sequence[int],
+        grads: Sequence[Tensor],
+    ) -> bool:
+        """Whether a kind gives the same bits, seen once with those that can step in one call."""
+        params = self.stack.own[: len(grads)]
+        known = of, len(rows), tuple(param.shape[1:] for param in params)
+        part = max(counted([each[0] for each in states], range(len(rows))), key=len)
+        if known not in self.agreed and len(part) >= LEAST:
+            own = [rows[member] for member in part]
+            some = [optimizers[member] for member in part]
+            self.agreed[known] = agree(some, params, own, [grad[own] for grad in grads])
+        return self.agreed.get(known, False)

@@ -41,6 +41,7 @@ class Together(Generic[T]):
         self.generators: dict[greenlet, dict[str, Tensor]] = {}  # torch's, as each task left them
         self.stacks: dict[Hashable, Stack] = {}
         self.steps: dict[Hashable, Steps] = {}
+        self.known: dict[Hashable, dict[Hashable, Any]] = {}  # programs, by kind and size
         self.agreed: dict[Hashable, bool] = {}  # of optimizers, whether they step at once
         self.looks: dict[Hashable, Looks] = {}
         self.alone: dict[Hashable, str] = {}  # the kinds that aren't stacked, and why
@@ -129,7 +130,7 @@ class Together(Generic[T]):
 
     def _meet(self) -> Iterator[tuple[greenlet, Any]]:
         """Yield tasks and answers to what they want; gradients once nobody wants anything else."""
-        looks: dict[Hashable, dict[greenlet, Look]] = {}
+        looks: dict[tuple[Hashable, int], dict[greenlet, Look]] = {}
         wants: dict[Hashable, dict[greenlet, Want]] = {}
         for coroutine, (kind, wanted) in self.waiting.items():
             if isinstance(wanted, Look):
@@ -184,7 +185,8 @@ class Together(Generic[T]):
         if stack is None or not stack.holds(models) or 2 * len(models) < len(stack):
             if len(models) < LEAST:
                 return None
-            stack = self.stacks[kind] = Stack(models)
+            known = self.known.setdefault((kind, len(models)), {})
+            stack = self.stacks[kind] = Stack(models, known)
             self.steps[kind], self.looks[kind] = Steps(stack, self.agreed), Looks(stack)
         if 2 * len(some) < len(stack):
             return None
