@@ -37,7 +37,7 @@ def kind(optimizer: Any) -> Hashable | None:
         return None
     if cls._begins or cls._begins_all or isinstance(group["lr"], Tensor) or _hooked(optimizer):
         return None
-    if not by_kernel(optimizer) and (not cls.rule.elementwise or cls.rest is not None):
+    if not cls.rule.elementwise or cls.rest is not None:
         return None
     states = [optimizer.state.get(param, {}) for param in group["params"]]
     if not all(states) and any(optimizer.initial_state(param, group) for param in group["params"]):
@@ -78,8 +78,8 @@ class Kernels:
         self.params = [group["params"] for group in self.groups]
         self.states = states_of(optimizers)
         self.settings = [repr({**group, **dict.fromkeys(CHANGING)}) for group in self.groups]
-        asks = "sure" in signature(self.kernel).parameters  # whether the tensors are fusible
-        self.fusible = asks and all(map(fusible, self.params, self.params, self.states))
+        self.asks = "sure" in signature(kernel).parameters  # whether the tensors are fusible
+        self.fusible = self.asks and all(map(fusible, self.params, self.params, self.states))
 
     def alike(self, members: Sequence[int]) -> list[list[int]]:
         """Those that step in one call of `step`."""
@@ -94,7 +94,7 @@ class Kernels:
         """
         alike: dict[Hashable, list[int]] = {}
         for at, member in enumerate(members):
-            key = self.settings[member], self.groups[member]["lr"]
+            key = self.settings[member], self.groups[member]["lr"], *self._history(member)
             alike.setdefault(key, []).append(at)
         moved: list[Tensor] = []
         unbound = [grad.unbind() for grad in grads]
@@ -109,6 +109,12 @@ class Kernels:
                 self.optimizers[0].update_all(params, of_some, states, group)
             moved += params
         increment_version(moved)
+
+    def _history(self, member: int) -> list[Any]:
+        """The numbers in a state, which some kernels take as one for all their tensors."""
+        if self.asks:
+            return []
+        return [each for each in self.states[member][0].values() if not isinstance(each, Tensor)]
 
 
 class Rules:
