@@ -2,19 +2,22 @@
 
 Both sides take turns, and train the same runs to the bit, which is checked. What is timed is
 training: a model is built, trained, evaluated and recorded; nothing is composed or stored in a
-database. On a busy machine the seconds of the processor say more than those of the clock.
+database. With several workers, as many processes do this side by side, each with runs of its own.
+On a busy machine the seconds of the processor say more than those of the clock.
 
-    python benchmarks/together.py [--device cuda] [--counts 8 32] [--cases digits wine] [--rounds 3]
+    python benchmarks/together.py [--workers 2] [--counts 8 32] [--cases "wine adam"] [--rounds 3]
+                                  [--device cuda]
 """
 
 import argparse
 import shutil
-import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +28,16 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from src.composing import register
-from src.config import CONF, parse
+from src.config import CONF, Config, parse
 from src.training.run import run, snapshot
 from src.training.together import Together
 
 CASES = {
+    "diabetes adam": ("problem=diabetes", "optimizer=adam"),
+    "cancer adam": ("problem=breast_cancer", "optimizer=adam"),
+    "wine adam": ("problem=wine", "optimizer=adam"),
     "digits adam": ("optimizer=adam",),
+    "digits alike": ("optimizer=adam",),
     "digits sgd": ("optimizer=sgd",),
     "digits rmsprop": ("optimizer=rmsprop",),
     "digits muon": ("optimizer=muon",),
@@ -39,22 +46,24 @@ CASES = {
 }
 
 
-def configs(overrides: tuple[str, ...], count: int, device: str) -> list[DictConfig]:
-    """Runs that differ in seed and learning rate."""
+def configs(case: str, count: int, device: str, first: int = 0) -> list[DictConfig]:
+    """Runs that differ in seed and, as a search's do, in learning rate."""
     register()
     made = []
     with initialize_config_dir(str(CONF)):
-        for seed in range(count):
-            cfg = compose("config", [*overrides, f"seed={seed}", f"trainer.device={device}"])
-            cfg.optimizer.lr = float(cfg.optimizer.lr) * (0.5 + seed / count)
+        for k in range(count):
+            own = f"seed={first + k}", f"trainer.device={device}"
+            cfg = compose("config", [*CASES[case], *own])
+            if "alike" not in case:
+                cfg.optimizer.lr = float(cfg.optimizer.lr) * (0.5 + k / count)
             made.append(cfg)
     return made
 
 
-def one(cfg: DictConfig, folder: Path, together: Together[Any] | None) -> str:
+def one(config: Config, text: str, folder: Path, together: Together[Any] | None) -> str:
     """A run; its digest."""
     folder.mkdir(parents=True)
-    outcome = run(parse(cfg), snapshot(cfg), folder, quiet=True, keep_last=False, together=together)
+    outcome = run(config, text, folder, quiet=True, keep_last=False, together=together)
     return str(outcome["weights_sha256"])
 
 
@@ -62,7 +71,8 @@ def side(cfgs: list[DictConfig], *, together: bool) -> tuple[set[str], float, fl
     """All runs; their digests, and seconds of the processor and of the clock for one."""
     folder = Path(tempfile.mkdtemp())
     hub: Together[str] | None = Together(len(cfgs)) if together else None
-    tasks = [partial(one, cfg, folder / str(k), hub) for k, cfg in enumerate(cfgs)]
+    read = [(parse(cfg), snapshot(cfg)) for cfg in cfgs]
+    tasks = [partial(one, *each, folder / str(k), hub) for k, each in enumerate(read)]
     clock, processor = time.perf_counter(), time.process_time()
     digests = {*hub.run(tasks)} if hub else {task() for task in tasks}
     spent = time.process_time() - processor, time.perf_counter() - clock
@@ -70,40 +80,53 @@ def side(cfgs: list[DictConfig], *, together: bool) -> tuple[set[str], float, fl
     return digests, spent[0] / len(cfgs), spent[1] / len(cfgs)
 
 
-def measured(cfgs: list[DictConfig], rounds: int) -> str:
-    """One line of the table."""
+def work(worker: int, case: str, count: int, device: str, together: bool) -> Any:
+    """What one worker does for a side; it has done another run before."""
+    cfgs = configs(case, count, device, worker * count)
+    side(cfgs[:1], together=False)  # the first loads what all need
+    return side(cfgs, together=together)
+
+
+def measured(pool: Executor, workers: int, case: str, count: int, device: str, rounds: int) -> str:
+    """One line of the table: of each side the quickest round, by the slowest worker."""
     times: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
     same = True
     for _ in range(rounds):
         found = {}
-        for together in times:
-            found[together], *spent = side(cfgs, together=together)
-            times[together].append((spent[0], spent[1]))
+        for together, measured_so_far in times.items():
+            jobs = [
+                pool.submit(work, worker, case, count, device, together)
+                for worker in range(workers)
+            ]
+            digests, processor, clock = zip(*(job.result() for job in jobs), strict=True)
+            found[together] = digests
+            measured_so_far.append((max(processor), max(clock)))
         same &= found[False] == found[True]
-    low = {
-        key: [statistics.median(each) for each in zip(*rows, strict=True)]
-        for key, rows in times.items()
-    }
+    low = {key: [min(each) for each in zip(*rows, strict=True)] for key, rows in times.items()}
     cells = [f"{1e3 * value:10.1f}" for key in times for value in low[key]]
     ratios = [low[False][at] / low[True][at] for at in (0, 1)]
-    return "".join(cells) + "".join(f"{each:10.2f}" for each in ratios) + f"{same!s:>8}"
+    a_minute = 60 * workers / low[True][1]
+    ends = f"{a_minute:10.0f}{same!s:>8}"
+    return "".join(cells) + "".join(f"{each:10.2f}" for each in ratios) + ends
 
 
 def table(arguments: argparse.Namespace) -> Iterator[str]:
     where = torch.cuda.get_device_name() if arguments.device == "cuda" else "CPU"
-    yield f"torch {torch.__version__}, {where}, ms a run: processor and clock"
-    names = f"{'alone':>10}{'':10}{'together':>10}{'':10}{'ratio':>10}{'':10}{'bits':>8}"
-    yield f"{'':16}{'K':>4}{names}"
-    for case in arguments.cases:
-        for count in arguments.counts:
-            cfgs = configs(CASES[case], count, arguments.device)
-            side(cfgs[:1], together=False)  # the first loads what all need
-            yield f"{case:16}{count:4}" + measured(cfgs, arguments.rounds)
+    workers = arguments.workers
+    yield f"torch {torch.__version__}, {where}, workers: {workers}; ms a run: processor and clock"
+    names = f"{'alone':>10}{'':10}{'together':>10}{'':10}{'ratio':>10}{'':10}{'a minute':>10}"
+    yield f"{'':16}{'K':>4}{names}{'bits':>8}"
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        for case in arguments.cases:
+            for count in arguments.counts:
+                line = measured(pool, workers, case, count, arguments.device, arguments.rounds)
+                yield f"{case:16}{count:4}" + line
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--counts", type=int, nargs="+", default=[4, 8, 32])
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--rounds", type=int, default=3)

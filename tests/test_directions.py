@@ -28,7 +28,9 @@ ALLOWED: dict[str, set[str]] = {
     "optimizers": set(),
     "loggers": {"config", "results", "targets"},
     "resuming.py": {"config", "overrides", "results"},
-    "training": {"config", "data", "loggers", "losses", "overrides", "results", "targets"},
+    "training": {
+        *("config", "data", "loggers", "losses", "optimizers", "overrides", "results", "targets"),
+    },
     "sweeping": {"cli", "config", "launching", "overrides", "results", "targets", "training"},
     "comparing": {
         *("composing", "config", "launching", "overrides"),

@@ -1,7 +1,7 @@
 """The order in which a training set is seen."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -49,14 +49,47 @@ class Batches:
         """Batches of an epoch."""
         return -(-self.samples // self.batch_size)
 
-    def epoch(self, seed: int, epoch: int, skip: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, seed: int, epoch: int, skip: int = 0) -> Iterator[tuple[Tensor, ...]]:
         """Inputs and targets of an epoch's batches, without its first `skip` samples; the last
         batch may be smaller."""
-        inputs, targets, samples = self.split.inputs, self.split.targets, self.samples
+        return map(tuple, self.drawn(seed, epoch, skip))
+
+    def drawn(self, seed: int, epoch: int, skip: int = 0) -> Iterator["Drawn"]:
+        """The same batches, before anything is read."""
         size = len(self.split)
         order = permutation(size, seed, epoch) if self.shuffle else torch.arange(size)
-        order = order.to(targets.device)
-        for start in range(skip, samples, self.batch_size):
-            indices = order[start : min(start + self.batch_size, samples)]
-            # index_select takes half the time of indexing.
-            yield inputs.index_select(0, indices), targets.index_select(0, indices)
+        order = order[skip : self.samples].to(self.split.targets.device)
+        parts = order.split(self.batch_size) if len(order) else ()
+        return (Drawn(self.split, indices) for indices in parts)
+
+
+class Drawn:
+    """A batch that is read where it is wanted, alone or with others.
+
+    Args:
+        indices: of its samples.
+    """
+
+    def __init__(self, split: Split, indices: Tensor) -> None:
+        self.split, self.indices = split, indices
+
+    def __len__(self) -> int:
+        return self.indices.shape[0]  # a tenth of the time of its len()
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Read its inputs and its targets."""
+        # index_select takes half the time of indexing.
+        yield self.split.inputs.index_select(0, self.indices)
+        yield self.split.targets.index_select(0, self.indices)
+
+
+def read(batches: Sequence[Drawn]) -> list[Tensor]:
+    """Inputs and targets of batches of one size, which come first: (batches, samples, ...)."""
+    first, shape = batches[0].split, (len(batches), len(batches[0]))
+    if any(each.split.inputs is not first.inputs for each in batches):
+        return [torch.stack([*tensors]) for tensors in zip(*batches, strict=True)]
+    indices = torch.stack([each.indices for each in batches]).view(-1)
+    return [
+        tensor.index_select(0, indices).view(*shape, *tensor.shape[1:])
+        for tensor in (first.inputs, first.targets)
+    ]

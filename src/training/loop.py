@@ -10,7 +10,7 @@ from typing import Any, SupportsFloat
 import torch
 from torch import Tensor, nn
 
-from src.data import Batches
+from src.data import Batches, Drawn
 from src.losses import Loss
 from src.training.schedules import set_lr
 from src.training.weights import training
@@ -47,7 +47,7 @@ def train(
     evaluate_every: int,
     clip_norm: float | None = None,
     accumulate: int = 1,
-    backward: Backward | None = None,
+    take: Callable[[Drawn], Any] | None = None,
     tick: Callable[[int, SupportsFloat], None] = lambda samples, value: None,
 ) -> Iterator[Row]:
     """Train on from `at`, which it moves, and yield a row at every evaluation.
@@ -55,23 +55,22 @@ def train(
     A row falls where the samples seen within the epoch reach a multiple of `evaluate_every`, and
     at the epoch's end. `batch_loss` is the loss of the batch just trained on. Whoever iterates
     decides whether to go on; `train_seconds` stands still meanwhile, and during evaluation.
-    `backward` makes the gradients of a batch, elsewhere than here. `tick` gets the total of samples
-    and the loss after every batch.
+    `take` takes the step on a batch and returns its loss, elsewhere than here. `tick` gets the
+    total of samples and the loss after every batch.
     """
     started = time.perf_counter() - at.wall_seconds
     resumed = time.perf_counter()
     if at.step == 0:  # later it is as it was saved
         training(optimizer)
-    of_batch = partial(training_loss, model, loss)
-    step = stepper(optimizer, of_batch, clip_norm, accumulate, backward)
+    step = stepper(optimizer, partial(training_loss, model, loss), clip_norm, accumulate)
     while at.epoch <= epochs:
-        for inputs, targets in batches.epoch(seed, at.epoch, skip=at.seen):
+        for batch in batches.drawn(seed, at.epoch, skip=at.seen):
             set_lr(optimizer, schedule(at.step))
-            value = step(inputs, targets)
+            value, size = take(batch) if take else step(*batch), len(batch)
             at.step += 1
-            at.samples += len(targets)
-            at.seen += len(targets)
-            at.since_row += len(targets)
+            at.samples += size
+            at.seen += size
+            at.since_row += size
             tick(at.samples, value)
             if at.since_row < evaluate_every and at.seen < batches.samples:
                 continue
@@ -126,7 +125,7 @@ def stepper(
         losses = []
 
         def closure() -> Any:
-            _clear(optimizer)
+            clear(optimizer)
             losses.append(gradients(*batch))
             if clip_norm is not None:
                 nn.utils.clip_grad_norm_(_parameters(optimizer), clip_norm)
@@ -137,7 +136,7 @@ def stepper(
         else:
             closure()
             optimizer.step()
-        _clear(optimizer)
+        clear(optimizer)
         if not losses:
             raise ValueError("its step() didn't call the closure")
         return losses[0]
@@ -168,7 +167,8 @@ def wants_closure(optimizer: torch.optim.Optimizer) -> bool:
     return closure is not None and closure.default is closure.empty
 
 
-def _clear(optimizer: torch.optim.Optimizer) -> None:
+def clear(optimizer: torch.optim.Optimizer) -> None:
+    """Take the gradients away."""
     for group in optimizer.param_groups:  # zero_grad() takes 5% of a small network's step
         for param in group["params"]:
             param.grad = None

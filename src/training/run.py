@@ -4,14 +4,15 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
 
 from src.config import PROJECT, Config
+from src.data import Drawn
 from src.errors import InputError
 from src.loggers import Loggers
 from src.metrics import Direction
@@ -23,9 +24,9 @@ from src.results.status import Ended, Status
 from src.training.build import assemble
 from src.training.checkpoints import Checkpoints
 from src.training.device import device_name, set_threads, set_up_torch
-from src.training.evaluation import Evaluator
+from src.training.evaluation import Evaluator, evaluate
 from src.training.leaves import moved
-from src.training.loop import Position, Row, train
+from src.training.loop import Position, Row, stepper, train, training_loss, wants_closure
 from src.training.progress import RunProgress
 from src.training.result import diverged, result
 from src.training.state import Pair, State
@@ -108,11 +109,13 @@ class Session:
     ) -> None:
         self.config, self.parts, self.together = config, assemble(config), together
         self.pair = Pair(self.parts.model, self.parts.optimizer)
-        self.evaluator = Evaluator(self.parts, config.trainer.evaluate)
         stopping = config.trainer.early_stopping
         direction = Direction(config.objective.direction)
         self.stopper = EarlyStopper(stopping.patience, stopping.min_delta, direction)
-        self.kind = str((config.model, config.loss, config.data, config.trainer.threads))
+        trainer = config.trainer
+        self.kind = str((config.model, config.loss, config.data, trainer.threads, trainer.device))
+        measure = partial(together.evaluate, self.kind) if together else evaluate
+        self.evaluator = Evaluator(self.parts, config.trainer.evaluate, measure)
         self.at = Position()
         self.record, self.checkpoints = Record(folder), Checkpoints(folder)
         self.saved_at = 0.0  # training seconds
@@ -135,16 +138,22 @@ class Session:
             evaluate_every=config.trainer.evaluate_every,
             clip_norm=config.trainer.clip_norm,
             accumulate=config.trainer.accumulate,
-            backward=self._meet if self.together else None,
+            take=self._taker(),
             tick=tick,
         ):
             self.record.row(row)
             yield row
 
-    def _meet(self, loss: Callable[..., Tensor], *batch: Tensor) -> Any:
-        """Make the gradients of a batch with those of other runs, to the bit as alone."""
-        assert self.together is not None
-        return self.together.backward(self.kind, self.parts.model, loss, batch)
+    def _taker(self) -> Callable[[Drawn], Any] | None:
+        """What takes a step with those of other runs, to the bit as alone."""
+        trainer, parts = self.config.trainer, self.parts
+        if self.together is None or trainer.accumulate > 1:
+            return None
+        loss = partial(training_loss, parts.model, parts.loss)
+        if trainer.clip_norm is None and not wants_closure(parts.optimizer):
+            return self.together.stepper(self.kind, parts.model, loss, parts.optimizer)
+        gradients = partial(self.together.backward, self.kind, parts.model)
+        return stepper(parts.optimizer, loss, trainer.clip_norm, backward=gradients)
 
     def result(self, status: Status) -> dict[str, Any]:
         """The run's result; the sets of `evaluate_at_end` count unless it was interrupted."""

@@ -5,7 +5,7 @@ on a leading axis, in a form that was seen to give the same bits; where none doe
 times.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,16 @@ from torch import Tensor, nn
 from torch.func import vmap
 from torch.utils._pytree import tree_leaves
 
-from src.training.tape import NotStackedError, Operation, Slot, Tape, Want, record, several
+from src.training.tape import (
+    NotStackedError,
+    Operation,
+    Slot,
+    Tape,
+    Want,
+    record,
+    several,
+    together,
+)
 
 aten = torch.ops.aten
 TRIALS = 2  # with drawn numbers, of each form of an operation
@@ -25,28 +34,43 @@ LIKE = {  # what these return follows from a shape
 }
 
 
+# What `vmap` makes of these imports torch's compiler, as slow as torch itself.
+UNMAPPED = (aten.nll_loss_forward.default, aten.nll_loss_backward.default)
+
+
 class Program:
-    """What one model does for its gradients, for K models: on values with a leading axis.
+    """What one model does, for K models: on values with a leading axis.
 
     Args:
-        want: of one of them; its model's buffers may change.
-        inputs: parameters, buffers and batches of all K, each with the leading axis. They may
-            change.
+        tape: of one of them, on its parameters and buffers, and a batch.
+        wanted: the values that are computed.
+        inputs: those of all K, each with the leading axis. They may change.
+        loss: a value that is computed when it is asked for.
+        aligned: whether the rows of every value begin as memory of their own would. It takes time,
+            and few operations depend on it.
 
     Raises:
-        NotStackedError: the model draws random numbers, say.
+        NotStackedError: it changes a constant.
     """
 
-    def __init__(self, want: Want, inputs: Sequence[Tensor]) -> None:
-        tape, loss, self.grads = record(want)
+    def __init__(
+        self,
+        tape: Tape,
+        wanted: Sequence[Slot],
+        inputs: Sequence[Tensor],
+        loss: Slot | None = None,
+        *,
+        aligned: bool = False,
+    ) -> None:
+        self.wanted, self.aligned = [*wanted], aligned
         self.size, self.tape = len(inputs[0]), tape
         self.generator = torch.Generator().manual_seed(0)
         self.values: list[Any] = [*inputs, *[None] * (len(tape.kept) - len(inputs))]
         self.leading = {Slot(at) for at in range(len(inputs))}
         self.operations: list[Operation] = []
-        for operation in _alive(tape.operations, {*self.grads, *self.leading}):
+        for operation in _alive(tape.operations, {*self.wanted, *self.leading}):
             self.operations += self._chosen(operation)
-        self.loss, self.late = loss, self._rest(loss)
+        self.loss, self.late = loss, self._rest(loss) if loss else []
         del self.tape, self.generator
 
     def _rest(self, loss: Slot) -> list[Operation]:
@@ -72,8 +96,13 @@ class Program:
             values[slot.at] = value[row] if leads else value
         for operation in self.late:
             operation(values)
+        assert self.loss is not None
         loss: Tensor = values[self.loss.at]
         return loss
+
+    def results(self) -> list[Tensor]:
+        """The wanted values, with the leading axis."""
+        return [self.values[slot.at] for slot in self.wanted]
 
     def run(self, inputs: Sequence[Tensor]) -> None:
         """Compute the values of other inputs; some of these may change."""
@@ -97,7 +126,7 @@ class Program:
         read = [_copy(self.values[slot.at]) for slot in operation.slots if slot in self.leading]
         single(self.values)
         now = [self.values[slot.at] for slot in operation.slots if slot in self.leading]
-        changes = not all(map(_same, read, now))  # batch norm's doesn't say that it does
+        changes = not all(map(same, read, now))  # batch norm's doesn't say that it does
         alone = [self.values[slot.at] for slot in outs]
         self.leading |= {*outs}
         for make in () if changes or operation.func._schema.is_mutable else forms:
@@ -131,10 +160,10 @@ class Program:
         except (RuntimeError, TypeError, IndexError):  # it can't be done so
             return False
         found = [values[slot.at] for slot in outs]
-        if not all(map(_same, found, alone)):
+        if not all(map(same, found, alone)):
             return False
         for slot, value, like in zip(outs, found, alone, strict=True):
-            if value[0].stride() != like[0].stride():
+            if value[0].stride() != like[0].stride() or (self.aligned and not _aligned(value)):
                 form.append(Operation(_laid, (slot, like[0].stride()), {}, (slot,)))
                 form[-1](values)
         return True
@@ -143,12 +172,19 @@ class Program:
         """K times, and the results put together; what changes in place changes there."""
         led = [slot in self.leading for slot in operation.slots]
         own = {slot for slot in operation.outs if slot in operation.slots}
+        bare = [*operation.args] == operation.slots and not operation.kwargs  # nothing else
 
         def func(*values: Tensor) -> list[Any]:
-            results = []
-            for k in range(self.size):
-                now = iter([v[k] if leads else v for v, leads in zip(values, led, strict=True)])
-                results.append(operation.called(partial(_next, now)))
+            columns = [
+                value.unbind() if leads else [value] * self.size
+                for value, leads in zip(values, led, strict=True)
+            ]
+            rows = zip(*columns, strict=True)
+            results = (
+                [several(operation.func(*row)) for row in rows]
+                if bare
+                else [operation.called(partial(_next, iter(row))) for row in rows]
+            )
             return [
                 None if slot is None or slot in own else _rows(all_k)
                 for slot, all_k in zip(operation.outs, zip(*results, strict=True), strict=True)
@@ -165,6 +201,8 @@ class Program:
 
     def _mapped(self, operation: Operation) -> list[Operation]:
         """What `torch.func.vmap` makes of it."""
+        if operation.func in UNMAPPED:
+            return []
         slots = [*dict.fromkeys(operation.slots)]
         inputs = [self.values[slot.at] for slot in slots]
 
@@ -226,7 +264,13 @@ def _written(operation: Operation) -> list[Slot]:
 
 def _rows(tensors: Sequence[Tensor]) -> Tensor:
     """Tensors put together, each laid out as it was."""
-    return _laid(torch.stack([*tensors]), tensors[0].stride())
+    rows, steps = torch.stack([*tensors]), tensors[0].stride()
+    return rows if rows.stride()[1:] == steps and _aligned(rows) else _laid(rows, steps)
+
+
+def _aligned(rows: Tensor) -> bool:
+    """Whether each row begins as its own memory would."""
+    return len(rows) > 0 and rows.stride(0) * rows.element_size() % ALIGNED == 0
 
 
 def _laid(rows: Tensor, steps: Sequence[int]) -> Tensor:
@@ -266,7 +310,7 @@ STACKED: dict[Any, Callable[..., Any]] = {
 }
 
 
-def _same(one: Tensor | None, other: Tensor) -> bool:
+def same(one: Tensor | None, other: Tensor) -> bool:
     """Whether all bits agree, but for those of numbers that are none."""
     if one is None or one.shape != other.shape or one.dtype != other.dtype:
         return False
@@ -278,12 +322,17 @@ class Stack:
 
     Args:
         models: with parameters and buffers of the same shapes, which all need gradients.
+        known: programs of stacks of as many models of the kind, by what they are for; it adds
+            to them.
 
     Raises:
         NotStackedError: they aren't alike.
     """
 
-    def __init__(self, models: Sequence[nn.Module]) -> None:
+    def __init__(
+        self, models: Sequence[nn.Module], known: dict[Hashable, Any] | None = None
+    ) -> None:
+        self.known = {} if known is None else known
         self.rows = {id(model): row for row, model in enumerate(models)}
         self.models = [*models]  # so that their ids stay theirs
         params = [[*model.parameters()] for model in models]
@@ -296,7 +345,7 @@ class Stack:
         self.params = params
         self.own = [self._together(each) for each in zip(*tensors, strict=True)]
         self.buffers = self.own[len(params[0]) :]
-        self.programs: dict[Any, Program] = {}
+        self.programs: dict[Hashable, Program] = {}  # those that give the bits of these models
 
     def __len__(self) -> int:
         return len(self.models)
@@ -322,11 +371,25 @@ class Stack:
         Raises:
             NotStackedError: it can't be done for these models, or not to the bit; nothing changed.
         """
+        losses, grads = self.made(wants)
+        self.give(wants, grads)
+        return losses
+
+    def give(self, wants: Sequence[Want], grads: Sequence[Tensor]) -> None:
+        """Give each model's parameters their gradients, of those of all rows."""
+        unbound = [_copy(each).unbind() for each in grads] if wants else []
+        for want in wants:
+            row = self.rows[id(want.model)]
+            for param, of_all in zip(self.params[row], unbound, strict=True):
+                param.grad = of_all[row]
+
+    def made(self, wants: Sequence[Want]) -> tuple[list["Later"], list[Tensor]]:
+        """The losses, and for each parameter the gradients of all rows, (rows, *shape)."""
         rows = [self.rows[id(want.model)] for want in wants]
         batches = [wants[0].batch] * len(self)  # for those that want nothing
         for row, want in zip(rows, wants, strict=True):
             batches[row] = want.batch
-        inputs = [torch.stack([*each]) for each in zip(*batches, strict=True)]
+        inputs = [rows if _aligned(rows) else _copy(rows) for rows in together(batches)]
         if (program := self.programs.get(wants[0].shapes)) is None:
             program = self.programs[wants[0].shapes] = self._prepare(rows, wants, inputs)
         rest = [row for row in range(len(self)) if row not in rows] if self.buffers else []
@@ -334,38 +397,50 @@ class Stack:
         program.run([*self.own, *inputs])
         for each, values in zip(self.buffers, kept, strict=False):
             each[rest] = values
-        for at, slot in enumerate(program.grads):
-            grads = program.values[slot.at]
-            grads = _laid(grads, grads.stride()[1:]).unbind()
-            for row in rows:
-                self.params[row][at].grad = grads[row]
         known = program.known()
-        return [Later(program, known, row) for row in rows]
+        return [Later(program, known, row) for row in rows], program.results()
 
     def _prepare(self, rows: list[int], wants: Sequence[Want], inputs: list[Tensor]) -> Program:
         """The program for batches of these shapes, compared with what each model does alone."""
-        before = [*map(_copy, self.own)]
+        before, shapes = self.copies(), wants[0].shapes
         try:
-            program = Program(wants[0], [*map(_copy, self.own), *inputs])
-            self._put(before)
             alone = [
                 torch.autograd.grad(want.loss(*want.batch), self.params[row])
                 for row, want in zip(rows, wants, strict=True)
             ]
-            after = [*map(_copy, self.own)]
+            after = self.copies()
         finally:
             self._put(before)
-        program.run([*before, *inputs])
-        found = [program.values[slot.at] for slot in program.grads]
-        right = [
-            _same(of_all[row], grad)
-            for row, grads in zip(rows, alone, strict=True)
-            for of_all, grad in zip(found, grads, strict=True)
-        ]
-        right += [_same(here[rows], there[rows]) for here, there in zip(before, after, strict=True)]
-        if not all(right):
-            raise NotStackedError("together they don't give the bits that they give alone")
-        return program
+        for program in self._programs(wants[0], inputs):
+            own = [*map(_copy, before)]
+            program.run([*own, *inputs])
+            right = [
+                same(of_all[row], grad)
+                for row, grads in zip(rows, alone, strict=True)
+                for of_all, grad in zip(program.results(), grads, strict=True)
+            ]
+            right += [same(here[rows], there[rows]) for here, there in zip(own, after, strict=True)]
+            if all(right):
+                self.known[shapes] = program
+                return program
+        raise NotStackedError("together they don't give the bits that they give alone")
+
+    def _programs(self, want: Want, inputs: list[Tensor]) -> Iterator[Program]:
+        """Programs that may give the bits: one that did for others, and those made now."""
+        if want.shapes in self.known:
+            yield self.known[want.shapes]
+        before = self.copies()
+        for aligned in (False, True):
+            try:
+                tape, loss, grads = record(want)
+                made = Program(tape, grads, [*self.copies(), *inputs], loss, aligned=aligned)
+            finally:
+                self._put(before)
+            yield made
+
+    def copies(self) -> list[Tensor]:
+        """Of the parameters and buffers of all."""
+        return [*map(_copy, self.own)]
 
     def _put(self, values: Sequence[Tensor]) -> None:
         for rows, value in zip(self.own, values, strict=True):

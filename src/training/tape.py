@@ -1,6 +1,7 @@
 """What a model does alone with a batch, recorded operation by operation, forwards and backwards."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +10,12 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from src.data import Drawn, read
 from src.training.state import global_generators
 
 aten = torch.ops.aten
 Loss = Callable[..., Tensor]  # of a batch, for one model
-Batch = Sequence[Tensor]
+Batch = Sequence[Tensor] | Drawn
 UNSEEN = (aten._local_scalar_dense.default,)  # what follows may depend on the number
 
 
@@ -68,16 +70,34 @@ class Operation:
 
 @dataclass
 class Want:
-    """The gradients of a model's loss, which is a function of a batch."""
+    """The gradients of a model's loss, which is a function of a batch.
+
+    Args:
+        optimizer: to take a step along them.
+        kind: what optimizers have in common that step with it; None where it isn't known yet, and
+            False where it steps alone.
+    """
 
     model: nn.Module
     loss: Loss
     batch: Batch
+    optimizer: Any = None
+    kind: Any = None
 
     @property
-    def shapes(self) -> tuple[Any, ...]:
+    def shapes(self) -> Hashable:
         """Of the batch; what is done for a batch may depend on them."""
+        if isinstance(self.batch, Drawn):  # of one source, and so of one shape but for the size
+            return len(self.batch)
         return tuple((tensor.shape, tensor.dtype, tensor.device) for tensor in self.batch)
+
+
+def together(batches: Sequence[Batch]) -> list[Tensor]:
+    """The tensors of batches of the same shapes, with a leading axis."""
+    drawn = [batch for batch in batches if isinstance(batch, Drawn)]
+    if len(drawn) == len(batches):
+        return read(drawn)
+    return [torch.stack([*each]) for each in zip(*batches, strict=True)]
 
 
 class Tape(TorchDispatchMode):
@@ -136,16 +156,36 @@ def record(want: Want) -> tuple[Tape, Slot, list[Slot]]:
     Raises:
         NotStackedError: it draws random numbers, say.
     """
-    params = [*want.model.parameters()]
-    device = params[0].device
-    inputs = [*params, *want.model.buffers(), *want.batch]
+    params, batch = [*want.model.parameters()], [*want.batch]
+    tape = Tape([*params, *want.model.buffers(), *batch])
     # A thread of autograd's own, as a GPU has one, would not be seen.
-    tape, one_thread = Tape(inputs), torch.autograd.set_multithreading_enabled(False)
-    before = global_generators(device)
-    with tape, one_thread:
-        loss = want.loss(*want.batch)
+    one_thread = torch.autograd.set_multithreading_enabled(False)
+    with _drawing_nothing(params[0].device), tape, one_thread:
+        loss = want.loss(*batch)
         grads = torch.autograd.grad(loss, params, allow_unused=True)
+    return tape, tape.of([loss])[0], tape.of(grads)
+
+
+def record_values(model: nn.Module, values: Iterable[Tensor]) -> tuple[Tape, list[Slot]]:
+    """What a model does for some values, forwards alone; where these are.
+
+    Args:
+        values: which are computed as they are asked for.
+
+    Raises:
+        NotStackedError: it draws random numbers, say.
+    """
+    tape = Tape([*model.parameters(), *model.buffers()])
+    with _drawing_nothing(next(model.parameters()).device), torch.no_grad(), tape:
+        results = [*values]
+    return tape, tape.of(results)
+
+
+@contextmanager
+def _drawing_nothing(device: torch.device) -> Iterator[None]:
+    """Raise NotStackedError where random numbers were drawn."""
+    before = global_generators(device)
+    yield
     after = global_generators(device)
     if not all(torch.equal(before[name], after[name]) for name in before):
         raise NotStackedError("the model draws random numbers")
-    return tape, tape.of([loss])[0], tape.of(grads)

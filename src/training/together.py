@@ -12,10 +12,15 @@ from typing import Any, Generic, TypeVar
 import torch
 from greenlet import getcurrent, greenlet
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from src.training.loop import whole
+from src.data import Split
+from src.losses import Loss as Criterion
+from src.training.looks import Look, Looks
+from src.training.loop import clear, whole
 from src.training.stack import Stack
 from src.training.state import global_generators, set_global_generators
+from src.training.steps import Steps
 from src.training.tape import Batch, Loss, NotStackedError, Want
 
 T = TypeVar("T")
@@ -32,9 +37,13 @@ class Together(Generic[T]):
     def __init__(self, size: int) -> None:
         self.size = size
         self.hub: greenlet = getcurrent()
-        self.waiting: dict[greenlet, tuple[Hashable, Want]] = {}
+        self.waiting: dict[greenlet, tuple[Hashable, Want | Look]] = {}
         self.generators: dict[greenlet, dict[str, Tensor]] = {}  # torch's, as each task left them
         self.stacks: dict[Hashable, Stack] = {}
+        self.steps: dict[Hashable, Steps] = {}
+        self.known: dict[Hashable, dict[Hashable, Any]] = {}  # programs, by kind and size
+        self.agreed: dict[Hashable, bool] = {}  # of optimizers, whether they step at once
+        self.looks: dict[Hashable, Looks] = {}
         self.alone: dict[Hashable, str] = {}  # the kinds that aren't stacked, and why
 
     def backward(self, kind: Hashable, model: nn.Module, loss: Loss, batch: Batch) -> Any:
@@ -43,8 +52,43 @@ class Together(Generic[T]):
         Args:
             kind: of models that do the same with a batch of the same shapes.
         """
-        value = self.hub.switch((kind, Want(model, loss, batch)))
+        value, _ = self.hub.switch((kind, Want(model, loss, batch)))
         return whole(loss, *batch) if value is None else value
+
+    def stepper(
+        self, kind: Hashable, model: nn.Module, loss: Loss, optimizer: Optimizer
+    ) -> Callable[[Batch], Any]:
+        """A function that takes a step on a batch and returns the loss before it; for a task.
+
+        Args:
+            kind: as of `backward`.
+            optimizer: of the model's parameters, whose step needs their gradients alone.
+        """
+        want = Want(model, loss, (), optimizer)
+
+        def step(batch: Batch) -> Any:
+            want.batch = batch
+            value, taken = self.hub.switch((kind, want))
+            if value is None:
+                value = whole(loss, *batch)
+            if not taken:
+                optimizer.step()
+                clear(optimizer)
+            return value
+
+        return step
+
+    def evaluate(
+        self, kind: Hashable, model: nn.Module, loss: Criterion, data: Split
+    ) -> dict[str, float]:
+        """What `training.evaluation.evaluate` gives; for a task.
+
+        Args:
+            kind: as of `backward`.
+        """
+        look = Look(model, loss, data)
+        means = self.hub.switch((kind, look))
+        return look.alone() if means is None else means
 
     def run(self, tasks: Iterable[Callable[[], T]]) -> Iterator[T]:
         """Do the tasks, each begun when there is room for it, and yield what they return.
@@ -85,25 +129,42 @@ class Together(Generic[T]):
         return answer
 
     def _meet(self) -> Iterator[tuple[greenlet, Any]]:
-        """Make the gradients that are wanted; yield each task and its loss."""
-        kinds: dict[Hashable, list[greenlet]] = {}
-        for coroutine, (kind, _) in self.waiting.items():
-            kinds.setdefault(kind, []).append(coroutine)
-        for kind, coroutines in kinds.items():
-            wants = [self.waiting[coroutine][1] for coroutine in coroutines]
-            losses = self._gradients(kind, wants)
-            yield from zip(coroutines, losses, strict=True)
+        """Yield tasks and answers to what they want; gradients once nobody wants anything else."""
+        looks: dict[tuple[Hashable, int], dict[greenlet, Look]] = {}
+        wants: dict[Hashable, dict[greenlet, Want]] = {}
+        for coroutine, (kind, wanted) in self.waiting.items():
+            if isinstance(wanted, Look):
+                looks.setdefault((kind, id(wanted.data.inputs)), {})[coroutine] = wanted
+            else:
+                wants.setdefault(kind, {})[coroutine] = wanted
+        for key, of_tasks in looks.items():
+            yield from zip(of_tasks, self._means(key, [*of_tasks.values()]), strict=True)
+        for kind, wanted_by in () if looks else wants.items():
+            yield from zip(wanted_by, self._answers(kind, [*wanted_by.values()]), strict=True)
 
-    def _gradients(self, kind: Hashable, wants: list[Want]) -> list[Any]:
-        """Those of one kind's models, whose batches may have several shapes.
+    def _means(self, key: tuple[Hashable, int], looks: list[Look]) -> list[Any]:
+        """What models give for one set; None for each that is left to be evaluated alone."""
+        several, models = self.looks.get(key[0]), [look.model for look in looks]
+        if several is None or key in self.alone or not several.stack.holds(models):
+            return [None] * len(looks)
+        if 2 * len(looks) < len(several.stack):
+            return [None] * len(looks)
+        try:
+            return [*several.means(looks)]
+        except NotStackedError as error:
+            self.alone[key] = str(error)
+            return [None] * len(looks)
+
+    def _answers(self, kind: Hashable, wants: list[Want]) -> list[tuple[Any, bool]]:
+        """Those to one kind's models, whose batches may have several shapes.
 
         Returns:
-            The losses; None for each model that is left to do it alone.
+            Losses, None for each model that is left to do it alone; and whether it took a step.
         """
         several: dict[Hashable, list[int]] = {}
         for at, want in enumerate(wants):
             several.setdefault(want.shapes, []).append(at)
-        losses: list[Any] = [None] * len(wants)
+        answers: list[tuple[Any, bool]] = [(None, False)] * len(wants)
         for shapes, places in several.items():
             some = [wants[at] for at in places]
             try:
@@ -112,15 +173,24 @@ class Together(Generic[T]):
                 )
             except NotStackedError as error:
                 self.alone[kind, shapes], found = str(error), None
-            for at, loss in zip(places, found or [], strict=False):
-                losses[at] = loss
-        return losses
+            for at, answer in zip(places, found or [], strict=False):
+                answers[at] = answer
+        return answers
 
-    def _stacked(self, kind: Hashable, wants: list[Want], some: list[Want]) -> list[Any] | None:
-        """The losses of some, made in one pass; None where that takes longer."""
+    def _stacked(
+        self, kind: Hashable, wants: list[Want], some: list[Want]
+    ) -> list[tuple[Any, bool]] | None:
+        """The answers to some, made in one pass; None where that takes longer."""
         stack, models = self.stacks.get(kind), [want.model for want in wants]
         if stack is None or not stack.holds(models) or 2 * len(models) < len(stack):
             if len(models) < LEAST:
                 return None
-            stack = self.stacks[kind] = Stack(models)
-        return stack.gradients(some) if 2 * len(some) >= len(stack) else None
+            known = self.known.setdefault((kind, len(models)), {})
+            stack = self.stacks[kind] = Stack(models, known)
+            self.steps[kind], self.looks[kind] = Steps(stack, self.agreed), Looks(stack)
+        if 2 * len(some) < len(stack):
+            return None
+        losses, grads = stack.made(some)
+        taken = self.steps[kind].step(some, grads)
+        stack.give([want for want, done in zip(some, taken, strict=True) if not done], grads)
+        return [*zip(losses, taken, strict=True)]

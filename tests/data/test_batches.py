@@ -1,10 +1,11 @@
 """The order in which samples are seen."""
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.data import Batches, Split, permutation
+from src.data import Batches, Split, permutation, read
 
 
 def split(size: int) -> Split:
@@ -79,3 +80,14 @@ def test_settings_of_batches(size: int, batch_size: int, drop: bool, shuffle: bo
         assert size - made.samples < batch_size
     else:
         assert made.samples == size
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_batches_read_at_once(shared: bool) -> None:
+    """Those of one set by one call, those of several by one each: what each holds alone."""
+    one, other = split(20), split(20) if not shared else None
+    made = [Batches(data or one, 6) for data in (one, other, one)]
+    batches = [next(each.drawn(seed, 1)) for seed, each in enumerate(made)]
+    assert [*map(len, batches)] == [6] * 3
+    for at, together in enumerate(read(batches)):
+        assert torch.equal(together, torch.stack([[*batch][at] for batch in batches]))
