@@ -24,9 +24,10 @@ from src.results.place import WORKER
 if TYPE_CHECKING:  # torch takes seconds to import
     from src.comparing.rounds import Steps
 
-EPILOG = """n_jobs=16 is protocol.n_jobs: workers that share searches, runs and problems. They are
-processes of this machine, or what hydra/launcher=NAME starts, as for a search: joblib, ray,
-submitit_local, submitit_slurm, with hydra.launcher.KEY=VALUE. Ray and Slurm with several hosts want
+EPILOG = """\
+n_jobs=16 is protocol.n_jobs: workers that share searches, runs and problems. They are processes
+of this machine, or what hydra/launcher=NAME starts, as for a search: joblib, ray, submitit_local,
+submitit_slurm, with hydra.launcher.KEY=VALUE. Several hosts want a database that all of them reach,
 hydra.sweeper.storage=postgresql://USER@HOST/DATABASE. The verdict is the same for all.
 
 A finished comparison can go on: with protocol.widen, more trials, searches or methods,
