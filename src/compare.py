@@ -24,9 +24,10 @@ from src.results.place import WORKER
 if TYPE_CHECKING:  # torch takes seconds to import
     from src.comparing.rounds import Steps
 
-EPILOG = """n_jobs=16 is protocol.n_jobs: workers that share searches, runs and problems. They are
-processes of this machine, or what hydra/launcher=NAME starts, as for a search: joblib, ray,
-submitit_local, submitit_slurm, with hydra.launcher.KEY=VALUE. Ray and Slurm with several hosts want
+EPILOG = """\
+n_jobs=16 is protocol.n_jobs: workers that share searches, runs and problems. They are processes
+of this machine, or what hydra/launcher=NAME starts, as for a search: joblib, ray, submitit_local,
+submitit_slurm, with hydra.launcher.KEY=VALUE. Several hosts want a database that all of them reach,
 hydra.sweeper.storage=postgresql://USER@HOST/DATABASE. The verdict is the same for all.
 
 A finished comparison can go on: with protocol.widen, more trials, searches or methods,
@@ -223,18 +224,23 @@ def _carry_out(
         guesses: what `_check` returned, if the plans were checked.
     """
     from src.comparing.making import team
+    from src.comparing.pieces import cannot_go_on
 
     steps = {}
     for number, (name, plan) in enumerate(plans.items(), 1):
         head = f"\nproblem {number}/{len(plans)}: {plan.problem}" if name else ""
         steps[name] = _steps(plan, folder, name, head, guesses)
-    team(plans, folder).carry_out(steps, at_end)
+    try:
+        team(plans, folder).carry_out(steps, at_end)
+    except OSError as error:
+        raise cannot_go_on(error, folder) from error
 
 
 def _steps(
     plan: Any, root: Path, name: str, head: str, guesses: dict[str, dict[str, float]] | None
 ) -> "Steps[Comparison]":
     """The comparison on one problem."""
+    from src.comparing.pieces import cannot_go_on
     from src.reporting.report import write_report
 
     folder = root / name
@@ -246,8 +252,7 @@ def _steps(
             guess = _check(plan) if guesses is None else guesses[name]
             known = yield from _conduct(plan, folder, guess, name)
         except OSError as error:
-            reason = f"{error.filename or folder}: {error.strerror or error}"
-            raise InputError(f"{reason}; the same command goes on") from error
+            raise cannot_go_on(error, folder) from error
     write_report(folder)
     return known
 

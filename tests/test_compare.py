@@ -136,6 +136,18 @@ def test_a_first_comparison_is_not_withheld_for_too_few_complete_trials(tmp_path
 
 
 @pytest.mark.slow
+def test_two_workers_find_what_one_finds(finished: Path, tmp_path: Path) -> None:
+    """To the bit; their seconds are marked, because they were measured side by side."""
+    ran = compare(tmp_path, *SMALL, "n_jobs=2")
+    assert ran.returncode == 0, ran.stderr
+    assert findings(tmp_path) == findings(finished)
+    records = [*folder(tmp_path).glob("runs/*/provenance.json")]
+    assert any(json.loads(record.read_text())["shared"] for record in records), "one worker alone"
+    timing = json.loads((folder(tmp_path) / "comparison.json").read_text())["timing"]
+    assert not timing["valid"] and "workers shared" in timing["text"]
+
+
+@pytest.mark.slow
 def test_killed_at_any_moment_it_gives_the_same_verdict(tmp_path: Path) -> None:
     """SIGKILL to the command in its searches and its runs; what it left at work ends by itself."""
     arguments = ["methods=[sgd,momentum,adam]", "trainer.epochs=3", "protocol.n_jobs=2"]

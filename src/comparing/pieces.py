@@ -93,11 +93,20 @@ class Problem:
         """Make a piece, or read what was made of it.
 
         Raises:
-            InputError: a search ended with an error.
+            InputError: a search ended with an error, or a file can't be written.
         """
-        if piece.job is None:
-            return self.searches.search(piece.method, piece.number)
-        return train(self.plan, piece.job, self.folder, self.ledger)
+        try:
+            if piece.job is None:
+                return self.searches.search(piece.method, piece.number)
+            return train(self.plan, piece.job, self.folder, self.ledger)
+        except OSError as error:
+            raise cannot_go_on(error, self.folder) from error
+
+
+def cannot_go_on(error: OSError, folder: Path) -> InputError:
+    """The error of a disk that is full, say, in one line."""
+    reason = f"{error.filename or folder}: {error.strerror or error}"
+    return InputError(f"{reason}; the same command goes on")
 
 
 class Board:

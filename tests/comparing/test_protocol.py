@@ -326,3 +326,34 @@ def test_the_time_left() -> None:
     assert outlook.left(made, done, 4) == "about 6 minutes to 56 minutes left"
     assert outlook.remaining(made, [], 3) == ""
     assert outlook.remaining(made, [5.0, 15.0], 1) == "about 8 minutes to 58 minutes left"
+
+
+@pytest.mark.parametrize(
+    ("lines", "named"),
+    [
+        (
+            ["hydra/launcher=basic"],
+            "hydra/launcher=basic: no launcher of workers .allowed: .*local",
+        ),
+        (["hydra/launcher=submitit_slurm"], "SQLite serves one machine.*storage=postgresql"),
+        (["n_jobs=0"], "protocol.n_jobs=0: input should be greater than or equal to 1"),
+    ],
+)
+def test_where_workers_can_be(lines: list[str], named: str) -> None:
+    if "submitit_slurm" in lines[0]:
+        pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    with pytest.raises(InputError, match=named):
+        plan([METHODS, *lines])
+
+
+def test_who_makes_a_comparison_is_told() -> None:
+    """Where it is this process alone, nothing is said."""
+    told = [[*outlook.workers(plan([METHODS, *lines]))]
+            for lines in ([], ["n_jobs=1", "hydra/launcher=local"], ["n_jobs=3"])]  # fmt: skip
+    assert told == [[], [], ["3 workers of this machine make searches and runs."]]
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    made = plan([METHODS, "n_jobs=16", "hydra/launcher=submitit_slurm", "hydra.launcher.mem_gb=4",
+                 "hydra.sweeper.storage=postgresql://me@host/db"])  # fmt: skip
+    assert [*outlook.workers(made)] == ["16 workers on submitit_slurm make searches and runs."]
+    assert made.launcher is not None and made.launcher.config.hydra.launcher.mem_gb == 4
+    assert not any("launcher" in line for lines in made.overrides.values() for line in lines)

@@ -1,5 +1,6 @@
 """Who makes the pieces of a comparison: on made-up pieces, with workers that train nothing."""
 
+import errno
 import json
 import os
 from collections.abc import Sequence
@@ -11,13 +12,15 @@ import pytest
 from src.comparing import team as module
 from src.comparing.claims import Claims
 from src.comparing.conduct import Job
-from src.comparing.pieces import Board, Piece, Result
+from src.comparing.ledger import Ledger
+from src.comparing.pieces import Board, Piece, Problem, Result
 from src.comparing.record import Search
 from src.comparing.rounds import Steps, made
 from src.comparing.team import Team, Work, work
 from src.errors import InputError
 from src.launching.workers import Ended, Workers
 from src.sweeping.storage import absolute
+from tests.comparing.conftest import made_plan
 
 
 class Made:
@@ -244,3 +247,16 @@ def test_a_piece_is_told_by_all_that_makes_it(tmp_path: Path, claims: Claims) ->
     board.report(runs[2])
     assert board.wanted() == [runs[0], runs[1], runs[3]]
     assert board.error(runs[2]) is None
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same command goes on when there is room; neither the search nor the run is to blame."""
+
+    def full(*told: Any) -> Result:
+        raise OSError(errno.ENOSPC, "No space left on device", "metrics.jsonl")
+
+    monkeypatch.setattr("src.comparing.pieces.train", full)
+    problem = Problem(made_plan(), tmp_path, Ledger(tmp_path))
+    line = "metrics.jsonl: No space left on device; the same command goes on"
+    with pytest.raises(InputError, match=line):
+        problem.carry_out(Piece("p", job=Job("adam", "tuned", 0, 1000, {})))
