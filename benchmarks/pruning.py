@@ -1,6 +1,8 @@
 """What a pruner costs and saves: the same sweep with each pruner, over several seeds.
 
     python benchmarks/pruning.py --root ../shared/data
+    python benchmarks/pruning.py --data digits --trials 40 --epochs 10 --seeds 20 \
+        --pruners asha asha+sampler.batch=8     # what trials that are proposed at once cost
 
 Prints, per pruner, the best validation loss (mean and standard deviation over the seeds) and the
 training steps, beside the sweep without pruning. The steps are exact; they don't depend on the

@@ -54,6 +54,7 @@ def configs(case: str, count: int, device: str, first: int = 0) -> list[DictConf
         for k in range(count):
             own = f"seed={first + k}", f"trainer.device={device}"
             cfg = compose("config", [*CASES[case], *own])
+            cfg.trainer.stack = count
             if "alike" not in case:
                 cfg.optimizer.lr = float(cfg.optimizer.lr) * (0.5 + k / count)
             made.append(cfg)

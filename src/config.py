@@ -7,7 +7,15 @@ from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from src.errors import InputError
 from src.metrics import SETS, Set, is_metric, part
@@ -19,10 +27,24 @@ CONF = PROJECT / "conf"
 OUTPUTS = Path(os.environ.get("FAIRSTEP_OUTPUTS") or PROJECT / "outputs").expanduser().absolute()
 
 
+Auto = Literal["auto"]
+
+
 class Section(BaseModel):
     """A config group: types are exact, unknown keys are refused, numbers are finite."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def count_or_auto(least: int) -> Any:
+    """Checks a whole number from `least` on, or auto."""
+
+    def check(value: Any) -> Any:
+        if value == "auto" or (type(value) is int and value >= least):
+            return value
+        raise PydanticCustomError("count", f"must be a whole number from {least} on, or auto")
+
+    return PlainValidator(check)
 
 
 class Data(Section, extra="allow"):
@@ -69,6 +91,7 @@ class Trainer(Section):
     deterministic: bool
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     accumulate: Annotated[int, Field(ge=1)] = 1
+    stack: Annotated[int | Auto, count_or_auto(1)] = "auto"
 
 
 class Objective(Section):

@@ -42,6 +42,8 @@ BAD = [  # override, what the line must say
     ("trainer.epochs=two", "trainer.epochs=two: input should be a valid integer"),
     ("trainer.threads=0", "trainer.threads=0"),
     ("trainer.threads=100000", "trainer.threads=100000"),
+    ("trainer.stack=0", "trainer.stack=0: must be a whole number from 1 on, or auto"),
+    ("trainer.stack=1.5", "trainer.stack=1.5: must be a whole number from 1 on, or auto"),
     ("trainer.device=cuda", "trainer.device=cuda: not available here"),
     ("trainer.device=tpu", "trainer.device=tpu"),
     ("trainer.evaluate=[dev]", "input should be 'train', 'val' or 'test'"),

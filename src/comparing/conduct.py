@@ -1,13 +1,14 @@
-"""The runs of a comparison: winners and defaults, trained on fresh seeds one after another.
+"""The runs of a comparison: winners and defaults, trained on fresh seeds, some at once.
 
 Each has its own folder, so the same command goes on after a kill.
 """
 
-import copy
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,6 +28,8 @@ from src.results import read_rows
 from src.results.identity import settings
 from src.results.status import Status
 from src.training.run import run, snapshot
+from src.training.stacking import runs_at_once
+from src.training.together import Together
 
 BUSY = 0.1  # share of the processors that other processes may use while seconds are measured
 
@@ -66,8 +69,54 @@ def jobs(plan: Plan, searches: Sequence[Search], need: Need, first: bool = True)
     return queue
 
 
+def train_all(plan: Plan, todo: Sequence[Job], folder: Path, ledger: Ledger) -> Iterator[Run]:
+    """Train jobs, some at once, or read their finished runs; yield each run at its turn.
+
+    An error of a job is raised at its turn, so what was to be trained before it is there, as if
+    they had been trained one after another.
+    """
+    size = runs_at_once(parse(plan.job(plan.methods[0])))
+    hub: Together[tuple[int, Run | Exception]] | None = Together(size) if size > 1 else None
+    tasks = (partial(_tried, at, plan, job, folder, hub) for at, job in enumerate(todo))
+    ready: dict[int, Run | Exception] = {}
+    told: set[str] = set()
+    with closing(hub.run(tasks) if hub else (task() for task in tasks)) as ended:
+        for at in range(len(todo)):
+            while at not in ready:
+                number, outcome = next(ended)
+                ready[number] = outcome
+            run = ready.pop(at)
+            if isinstance(run, Exception):
+                raise run
+            if run.alone and run.alone not in told:
+                told.add(run.alone)
+                print(f"runs train one at a time: {run.alone}", flush=True)
+            _note(ledger, todo[at])
+            yield run
+
+
+def _tried(
+    at: int, plan: Plan, job: Job, folder: Path, hub: Together[Any] | None
+) -> tuple[int, Run | Exception]:
+    """The number of a job and its run, or the error with which that ended."""
+    try:
+        return at, _trained(plan, job, folder, hub)
+    except Exception as error:
+        return at, error
+
+
 def train(plan: Plan, job: Job, folder: Path, ledger: Ledger) -> Run:
     """Train a job in its own folder, or read its finished run."""
+    record = _trained(plan, job, folder)
+    _note(ledger, job)
+    return record
+
+
+def _note(ledger: Ledger, job: Job) -> None:
+    ledger.note("test set evaluated", f"{job.folder_name}, once, at its end")
+
+
+def _trained(plan: Plan, job: Job, folder: Path, together: Together[Any] | None = None) -> Run:
     run_folder = folder / "runs" / job.folder_name
     cfg = _config(plan, job)
     config = parse(cfg)
@@ -80,16 +129,15 @@ def train(plan: Plan, job: Job, folder: Path, ledger: Ledger) -> Run:
         shutil.rmtree(run_folder, ignore_errors=True)  # of a run that was killed
         run_folder.mkdir(parents=True)
         clock = OtherProcesses()
-        run(config, snapshot(cfg), run_folder, quiet=True, keep_last=False)
+        run(config, snapshot(cfg), run_folder, quiet=True, keep_last=False, together=together)
         (run_folder / "others.json").write_text(json.dumps(clock.share()))
         record = _read(plan, job, run_folder)
-    ledger.note("test set evaluated", f"{job.folder_name}, once, at its end")
     return record
 
 
 def _config(plan: Plan, job: Job) -> DictConfig:
     """The job's config; the set of the verdict's metric is evaluated once the run has ended."""
-    cfg = copy.deepcopy(plan.job(job.method))
+    cfg = plan.job(job.method)  # a copy
     measured = {*cfg.trainer.evaluate_at_end, "test", part(plan.protocol.metric)}
     values = {**job.params, "seed": job.seed, "trainer.evaluate_at_end": sorted(measured)}
     for name, value in values.items():
@@ -143,6 +191,7 @@ def _repeatable(config: Config) -> dict[str, Any]:
 def _read(plan: Plan, job: Job, folder: Path) -> Run:
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     rows = [_of_curve(row) for row in read_rows(folder)]
+    provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
     measured, status = result["at_end"], result["status"]
     if status == Status.DIVERGED or None in measured.values():
         measured, status = dict.fromkeys(measured), Status.DIVERGED.value  # no accuracy
@@ -157,8 +206,10 @@ def _read(plan: Plan, job: Job, folder: Path) -> Run:
         steps=result["steps"],
         train_seconds=result["train_seconds"],
         idle=_others_share(folder) < BUSY,
-        place=_place(folder),
-        commit=_commit(folder),
+        place={key: provenance.get(key) for key in ("node", "cpu", "shared")},
+        together=provenance.get("together", 1),
+        alone=provenance.get("alone", ""),
+        commit=_commit(provenance.get("git") or {}),
         folder=str(folder),
         rows=rows,
         **measured,
@@ -173,18 +224,7 @@ def _of_curve(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _provenance(folder: Path) -> dict[str, Any]:
-    return dict(json.loads((folder / "provenance.json").read_text(encoding="utf-8")))
-
-
-def _place(folder: Path) -> dict[str, Any]:
-    """What makes its seconds comparable with those of other runs, as `results.place` tells it."""
-    facts = _provenance(folder)
-    return {key: facts.get(key) for key in ("node", "cpu", "shared")}
-
-
-def _commit(folder: Path) -> str:
-    git = _provenance(folder).get("git") or {}
+def _commit(git: Mapping[str, Any]) -> str:
     return f"{git.get('commit')}{' and changes' if git.get('dirty') else ''}"
 
 

@@ -7,21 +7,23 @@ its study or from its run's folder.
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from src.comparing.claims import Claims
-from src.comparing.conduct import Job, train
+from src.comparing.conduct import Job, train, train_all
 from src.comparing.ledger import Ledger
 from src.comparing.protocol import Plan
 from src.comparing.record import Run, Search
 from src.comparing.searching import Meanwhile, Searches
+from src.config import parse
 from src.errors import InputError
 from src.files import write_whole
 from src.results import digest
+from src.training.stacking import runs_at_once
 
 FOLDER = ".work"  # in the folder of the comparison
 LIST = "list.json"
@@ -107,6 +109,23 @@ def cannot_go_on(error: OSError, folder: Path) -> InputError:
     """The error of a disk that is full, say, in one line."""
     reason = f"{error.filename or folder}: {error.strerror or error}"
     return InputError(f"{reason}; the same command goes on")
+
+    @cached_property
+    def at_once(self) -> int:
+        """How many runs may train at once, >= 1."""
+        return runs_at_once(parse(self.plan.job(self.plan.methods[0])))
+
+    def several(self, pieces: list[Piece]) -> Iterator[Result]:
+        """Make a search, or runs, some at once; yield each in its turn.
+
+        Raises:
+            InputError: the next one ended with an error.
+        """
+        jobs = [piece.job for piece in pieces if piece.job]
+        if jobs:
+            yield from train_all(self.plan, jobs, self.folder, self.ledger)
+        else:
+            yield self.carry_out(pieces[0])
 
 
 class Board:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
@@ -12,13 +12,21 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
-from pydantic import Field, PlainValidator, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic import Field, ValidationError
 
 from src.comparing import refused
 from src.comparing.sequential import fewest_seeds
 from src.composing import check_choices, chosen_by_sweep, problem_name, slug
-from src.config import CONF, Section, first_error, flatten, job_config, parse
+from src.config import (
+    CONF,
+    Auto,
+    Section,
+    count_or_auto,
+    first_error,
+    flatten,
+    job_config,
+    parse,
+)
 from src.errors import InputError
 from src.launching.choices import kind_of
 from src.metrics import Direction, direction_of, quantity
@@ -36,18 +44,6 @@ EXAMPLE = "{adam: {eps: 1e-3}}"
 # are tested; every trial is trained to its end, because a pruner judges by early rows, and some
 # methods begin slowly.
 USUAL = ("objective.row=last", "pruner=none")
-Auto = Literal["auto"]
-
-
-def _from(least: int) -> Any:
-    """Checks a whole number from `least` on, or auto."""
-
-    def check(value: Any) -> Any:
-        if value == "auto" or (type(value) is int and value >= least):
-            return value
-        raise PydanticCustomError("count", f"must be a whole number from {least} on, or auto")
-
-    return PlainValidator(check)
 
 
 class Protocol(Section):
@@ -55,9 +51,9 @@ class Protocol(Section):
 
     name: str | None
     n_trials: Annotated[int, Field(ge=1)]
-    searches: Annotated[int | Auto, _from(1)]
+    searches: Annotated[int | Auto, count_or_auto(1)]
     first_search: Annotated[int, Field(ge=0)]
-    seeds: Annotated[int | Auto, _from(2)]
+    seeds: Annotated[int | Auto, count_or_auto(2)]
     looks: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)]
     seconds: Annotated[float, Field(gt=0)] | None
     margin: str | float

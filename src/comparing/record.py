@@ -265,6 +265,8 @@ class Run(Open):
         train_seconds: the clock stands still during evaluations.
         idle: whether other processes left the machine alone meanwhile.
         place: its host, the processor, and whether other workers may have been beside it.
+        together: how many runs trained at once; the seconds of each hold the others', if not 1.
+        alone: why it trained alone where others train at once.
         commit: of the run's code.
         rows: of its learning curve: step, samples, train_seconds, and what is
             measured on validation data.
@@ -287,6 +289,8 @@ class Run(Open):
     train_seconds: float | None = None
     idle: bool = False
     place: dict[str, str | bool | None] = {}
+    together: int = 1
+    alone: str = ""
     commit: str = ""
     folder: str = ""
     rows: list[dict[str, int | float | None]] = []

@@ -112,7 +112,7 @@ class Rounds:
         if limit is None:
             return False
         trials = (trial.seconds or 0.0 for search in self.searches for trial in search.trials)
-        runs = (run.train_seconds or 0.0 for run in self.runs.values())
+        runs = ((run.train_seconds or 0.0) / run.together for run in self.runs.values())
         return sum(trials) + sum(runs) >= limit
 
     def _about(self) -> str:

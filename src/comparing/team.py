@@ -39,6 +39,8 @@ class Work:
     def next(self, pieces: list[Piece]) -> tuple[Piece, Result | None] | None:
         """Make the first of these pieces that nobody holds; None if there is none.
 
+        Runs that train at once with it are made and reported, too.
+
         Returns:
             The piece, and its result if it was made here and now.
         """
@@ -47,17 +49,30 @@ class Work:
         if not taken:
             return None
         piece = by_claim[taken[0]]
+        taken += self._beside(piece, pieces)
         with self.claims.kept(taken):
-            return piece, None if self.board.is_reported(piece) else self._make(piece)
+            if self.board.is_reported(piece):
+                return piece, None
+            return piece, self._make([by_claim[name] for name in taken])
 
-    def _make(self, piece: Piece) -> Result | None:
+    def _beside(self, piece: Piece, pieces: list[Piece]) -> list[str]:
+        """Claim runs that can train at once with this one."""
+        count = self.problems[piece.problem].at_once - 1 if piece.job else 0
+        alike = (each for each in pieces if each.job and each.problem == piece.problem)
+        names = [self._claim_of(each) for each in alike if each != piece]
+        return self.claims.take(names, count) if count and names else []
+
+    def _make(self, pieces: list[Piece]) -> Result | None:
+        """Make pieces and report each; return the first one's result."""
+        wanted = [piece for piece in pieces if not self.board.is_reported(piece)]
+        results: list[Result] = []
         try:
-            result = self.problems[piece.problem].carry_out(piece)
+            for result in self.problems[wanted[0].problem].several(wanted):
+                self.board.report(wanted[len(results)])
+                results.append(result)
         except InputError as error:
-            self.board.report(piece, str(error))
-            return None
-        self.board.report(piece)
-        return result
+            self.board.report(wanted[len(results)], str(error))
+        return results[0] if results else None
 
     def _claim_of(self, piece: Piece) -> str:
         if piece.name not in self.names:

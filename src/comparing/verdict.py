@@ -311,6 +311,10 @@ def _accuracies(plan: Plan, runs: Sequence[Run]) -> dict[str, list[float]]:
 
 
 def _timing(runs: Sequence[Run]) -> Timing:
+    shared = sum(run.together > 1 for run in runs)
+    if shared:
+        text = f"{shared} of {len(runs)} runs were trained at once, so their seconds hold each"
+        return Timing(valid=False, text=f"{text} other's; trainer.stack=1 trains one at a time")
     if reason := not_comparable(run.place for run in runs):
         return Timing(valid=False, text=f"made on {reason}: seconds can't be compared")
     busy = sum(not run.idle for run in runs)

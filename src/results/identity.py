@@ -14,18 +14,20 @@ STARTED = ("trial", "resume", "logger")  # how a run was started
 SEARCHED = ("sampler", "pruner", "search")  # how its settings were searched
 WHERE = ("data.root", "trainer.threads", "trainer.checkpoint_every")  # where it ran, and how fast
 # What may be given when a run is resumed; any other change makes it another run.
-CHANGEABLE = ("trainer.epochs", "trainer.checkpoint_every", "data.root", "data.path", "logger")
+CHANGEABLE = ("trainer.epochs", "trainer.checkpoint_every", "trainer.stack", "data.root",
+              "data.path", "logger")  # fmt: skip
 # Provenance that says nothing about the numbers.
-PROCESS = {"command", "working_directory", "resumed", "node", "job", "shared"}
+PROCESS = {"command", "working_directory", "resumed", "node", "job", "shared", "together", "alone"}
 Difference = tuple[str, Any, Any]  # what, recorded, now
-ABSENT = object()
+ABSENT, ANY = object(), object()
 
 
-# Settings that came later, at the values that change nothing, and what was called otherwise:
-# records of before and after name the same experiment.
+# Settings that came later, at the values that change nothing, which may be any, and what was called
+# otherwise: records of before and after name the same experiment.
 SINCE: dict[str, dict[str, Any]] = {
     "data": {"drop_last": False, "shuffle": True},
-    "trainer": {"clip_norm": None, "accumulate": 1},
+    "trainer": {"clip_norm": None, "accumulate": 1, "stack": ANY},
+    "sampler": {"batch": 1},
     "loss": {"class_weights": None, "label_smoothing": 0.0},
 }
 NAMED = ("digits", "mnist", "fashion_mnist", "kmnist")  # by `data.name`
@@ -39,7 +41,7 @@ def canonical(config: Mapping[Any, Any]) -> dict[Any, Any]:
             values[group] = {
                 key: value
                 for key, value in node.items()
-                if key not in since or value != since[key] or type(value) is not type(since[key])
+                if key not in since or not _changes_nothing(value, since[key])
             }
     if values.get("loss") == {"_target_": "src.losses.CrossEntropy"}:
         del values["loss"]
@@ -48,6 +50,10 @@ def canonical(config: Mapping[Any, Any]) -> dict[Any, Any]:
         others = {key: value for key, value in data.items() if key != "_target_"}
         values["data"] = {"name": name, "root": None, **others}
     return values
+
+
+def _changes_nothing(value: object, since: object) -> bool:
+    return since is ANY or (value == since and type(value) is type(since))
 
 
 def _name(target: object) -> str | None:

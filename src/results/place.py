@@ -40,4 +40,6 @@ def not_comparable(places: Iterable[Mapping[str, Any]]) -> str | None:
     reasons = [f"{len(kinds)} kinds of machine ({', '.join(kinds)})"] if len(kinds) > 1 else []
     if any(place.get("shared") for place in places):
         reasons.append("machines that workers shared")
+    if any(place.get("together") for place in places):
+        reasons.append("trials that were trained at once")
     return " and ".join(reasons) or None

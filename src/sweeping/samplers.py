@@ -10,6 +10,7 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
+from src.errors import InputError
 from src.targets import build
 
 # These walk a fixed sequence and keep their position in the study: all trials share a seed.
@@ -44,7 +45,7 @@ def _values(distribution: BaseDistribution, points: int) -> list[Any]:
     return values
 
 
-def grid_size(settings: dict[str, Any], space: Mapping[str, BaseDistribution]) -> int | None:
+def grid_size(settings: Mapping[str, Any], space: Mapping[str, BaseDistribution]) -> int | None:
     """The number of a grid's points; None for any other sampler.
 
     Raises:
@@ -54,8 +55,20 @@ def grid_size(settings: dict[str, Any], space: Mapping[str, BaseDistribution]) -
     return sampler.size if isinstance(sampler, Grid) else None
 
 
+def batch_of(settings: Mapping[str, Any]) -> int:
+    """How many trials a worker proposes at once, and trains together.
+
+    Raises:
+        InputError: it is no whole number from 1 on.
+    """
+    batch = settings.get("batch", 1)
+    if type(batch) is not int or batch < 1:
+        raise InputError(f"sampler.batch={batch}: must be a whole number from 1 on")
+    return batch
+
+
 def make_sampler(
-    settings: dict[str, Any], space: Mapping[str, BaseDistribution], seed: int, number: int
+    settings: Mapping[str, Any], space: Mapping[str, BaseDistribution], seed: int, number: int
 ) -> optuna.samplers.BaseSampler:
     """The sampler that proposes trial `number`.
 
@@ -65,9 +78,10 @@ def make_sampler(
     target = str(settings.get("_target_"))
     is_grid = target == f"{Grid.__module__}.{Grid.__name__}"
     fixed = is_grid or any(kind.__name__ in target for kind in SEQUENCES)
+    own = {key: value for key, value in settings.items() if key != "batch"}
     text = f"{seed}" if fixed else f"{seed}/{number}"
     mixed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
     extra = {"space": space} if is_grid else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return build("sampler", settings, optuna.samplers.BaseSampler, seed=mixed, **extra)
+        return build("sampler", own, optuna.samplers.BaseSampler, seed=mixed, **extra)

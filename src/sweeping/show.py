@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import optuna
 import sqlalchemy
@@ -56,7 +57,7 @@ def show_study(
     counts = dict(zip(("complete", "pruned", "failed", "running"), _counts(trials), strict=True))
     console.print(f"study {name}: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
     console.print(top_table(trials, study_direction(study), top))
-    if reason := not_comparable(trial.user_attrs.get("owner", {}) for trial in trials):
+    if reason := not_comparable(map(_place, trials)):
         console.print(f"seconds can't be compared: they are of {reason}")
     running = [trial for trial in trials if trial.state is TrialState.RUNNING]
     if running:
@@ -67,6 +68,12 @@ def show_study(
     write_page(study, path)
     console.print(f"page:      {path}")
     console.print(f"dashboard: {shlex.join(['optuna-dashboard', shown(absolute(url))])}")
+
+
+def _place(trial: FrozenTrial) -> dict[str, Any]:
+    """Where a trial ran, and beside how many."""
+    attributes = trial.user_attrs
+    return {**attributes.get("owner", {}), "together": attributes.get("together")}
 
 
 def running_table(trials: Iterable[FrozenTrial], now: datetime) -> Table:

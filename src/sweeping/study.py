@@ -135,6 +135,7 @@ class SharedStudy:
         self.silent_since: dict[int, float] = {}
         # Of each running trial the reports that wait, by step, and when the last was written.
         self.reports: dict[int, tuple[dict[int, float], float]] = {}
+        self.held: set[int] = set()  # ids of the trials of this process's batch
         self.has_default = inside(default, self.space)
         self.study = self._patiently(lambda: self._open(direction, pruner, default, signature))
         self.decided = self.tally()  # what the last claim knew
@@ -223,6 +224,7 @@ class SharedStudy:
         It waits while the last trials run elsewhere, because if one fails or dies there, another
         must replace it; `stop` ends the wait.
         """
+        self.held = set()
         wait = POLL_SECONDS / 16  # the last trials of a quick model end soon
         while not stop():
             trial, complete = self._patiently(self._claim)
@@ -233,6 +235,28 @@ class SharedStudy:
             time.sleep(wait)
             wait = min(2 * wait, POLL_SECONDS)
         return None
+
+    def next_trials(self, batch: int, stop: Callable[[], bool] = lambda: False) -> list[Trial]:
+        """Trials to run at once, or none when all are done.
+
+        A proposal knows the trials of earlier batches. The numbers of proposals say which batch a
+        trial is of, so that after a kill the rest of a batch is run before the next is proposed. A
+        trial whose process died runs alone, for it may take those beside it down.
+
+        Args:
+            batch: the most, >= 1.
+        """
+        trials = [trial] if (trial := self.next_trial(stop)) else []
+        while trials and len(trials) < batch and not trials[-1].user_attrs.get("deaths"):
+            self.held.add(trials[-1]._trial_id)
+            number = trials[0].user_attrs.get(PROPOSAL, 0) // batch
+            claim = partial(self._claim, range(number * batch, (number + 1) * batch))
+            trial, _ = self._patiently(claim)
+            if trial is None:
+                break
+            if self._suggest(trial):
+                trials.append(trial)
+        return trials
 
     def _suggest(self, trial: Trial) -> bool:
         """Fix the trial's parameters, outside the lock; False if the trial was taken for dead."""
@@ -248,13 +272,21 @@ class SharedStudy:
 
         return self._patiently(action)
 
-    def _claim(self) -> tuple[Trial | None, bool]:
+    def _claim(self, numbers: range | None = None) -> tuple[Trial | None, bool]:
+        """A trial, if there is one, and whether all are done.
+
+        Args:
+            numbers: that a new proposal may have; None for any.
+        """
         try:
             with db.alone(self.storage, self.name):
                 tally = self._recover()
                 if tally.counted + len(tally.running()) >= self.n_trials:
                     return None, tally.counted >= self.n_trials
-                return self._ask(tally.free_number(), tally.waiting()), False
+                number, waiting = tally.free_number(), tally.waiting()
+                if waiting is None and numbers is not None and number not in numbers:
+                    return None, False
+                return self._ask(number, waiting), False
         except optuna.exceptions.UpdateFinishedTrialError:
             self._forget()
             return None, False  # somebody told or gave up the trial at this moment: try again
@@ -311,11 +343,14 @@ class SharedStudy:
     def _is_lost(self, trial: FrozenTrial, silent: set[int]) -> bool:
         """Whether nobody runs a trial that is marked as running.
 
-        This process runs no trial while it asks for one, so any of its own is left from an attempt
-        that the database cut off. A lease counts as run out once this process has seen it so for
-        a while, because the database may have been away, and every holder needs time to renew.
+        While this process asks for a trial it runs none but those of its batch, so any other of its
+        own is left from an attempt that the database cut off. A lease counts as run out once this
+        process has seen it so for a while, because the database may have been away, and every
+        holder needs time to renew.
         """
         owner = trial.user_attrs.get("owner")
+        if trial._trial_id in self.held:
+            return False
         if owner is None or owner == db.me() or db.is_dead(owner):
             return True
         if trial._trial_id not in silent:
@@ -472,19 +507,18 @@ def value_of(trial: FrozenTrial, outcome: Outcome) -> float | None:
 
 
 class Lease:
-    """Renews a running trial's lease in the background, as a context manager."""
+    """Renews the leases of running trials in the background, as a context manager."""
 
-    def __init__(self, study: SharedStudy, trial: Trial) -> None:
-        self.storage, self.trial_id = study.storage, trial._trial_id
+    def __init__(self, study: SharedStudy, *trials: Trial) -> None:
+        self.storage, self.trial_ids = study.storage, [trial._trial_id for trial in trials]
         self.ended = Event()
         self.thread = Thread(target=self._renew, daemon=True)
 
     def _renew(self) -> None:
         while not self.ended.wait(renewal_seconds(self.storage)):
-            try:
-                self.storage.record_heartbeat(self.trial_id)
-            except Exception:
-                continue  # the database is away; the next renewal may reach it
+            for trial_id in self.trial_ids:
+                with suppress(Exception):  # the database is away; the next renewal may reach it
+                    self.storage.record_heartbeat(trial_id)
 
     def __enter__(self) -> "Lease":
         self.thread.start()

@@ -5,12 +5,12 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
@@ -31,6 +31,7 @@ from src.launching.workers import is_orphan, obey_job, undisturbed
 from src.metrics import Direction
 from src.overrides import again, override, parsed
 from src.results import digest, refuse_used
+from src.results.folder import load_json
 from src.results.identity import SEARCHED, STARTED, WHERE, settings
 from src.results.place import WORKER
 from src.results.status import COMPLETE, Status
@@ -39,7 +40,7 @@ from src.sweeping.failures import cannot_go_on, failure
 from src.sweeping.marker import check_marker
 from src.sweeping.progress import SweepProgress, database, report_result
 from src.sweeping.report import TrialReport
-from src.sweeping.samplers import grid_size, make_sampler
+from src.sweeping.samplers import batch_of, grid_size, make_sampler
 from src.sweeping.space import fixed_lines, read_space
 from src.sweeping.storage import AWAY, absolute, refuse_one_host
 from src.sweeping.study import Lease, Outcome, SharedStudy, describe_space
@@ -49,6 +50,10 @@ from src.targets import build
 from src.training.device import bears_forks, visible_gpus
 from src.training.rehearsal import check
 from src.training.run import run
+from src.training.stacking import runs_at_once
+
+if TYPE_CHECKING:
+    from src.training.together import Together
 
 STATES: dict[Status, TrialState] = {
     **dict.fromkeys(COMPLETE, TrialState.COMPLETE),
@@ -102,6 +107,7 @@ class StudySweeper(OptunaSweeperImpl):
         self.max_failures, self.lease_seconds = max_failures, lease_seconds
         self.detach = detach
         self.study: SharedStudy | None = None
+        self.batch = self.at_once = 1
 
     def sweep(self, arguments: list[str]) -> None:
         """Run trials until the study is complete.
@@ -211,6 +217,7 @@ class StudySweeper(OptunaSweeperImpl):
         signature = comparable(config, self.space, check(config).sha256)
         folders = self._folders()
         sampler, pruner = config.sampler, config.pruner
+        self.batch, self.at_once = batch_of(sampler), runs_at_once(config)
         points = grid_size(sampler, self.space)  # refuses a sampler before there is a study
         study = SharedStudy(
             url=absolute(str(self.storage)),
@@ -281,37 +288,61 @@ class StudySweeper(OptunaSweeperImpl):
             )
 
     def _work(self, study: SharedStudy) -> None:
-        """Run one trial after another, in this process."""
+        """Run trials in this process, one batch after another."""
         failures = 0
         with SweepProgress(study, quiet=WORKER in os.environ) as progress:
-            while trial := study.next_trial(stop=is_orphan):
-                outcome = self._run(study, trial)
-                study.finish(trial, outcome)
-                progress.update()
-                failures = failures + 1 if outcome.state is TrialState.FAIL else 0
-                if failures >= self.max_failures:
-                    last = outcome.attributes["reason"]
-                    raise InputError(
-                        f"{failures} trials in a row failed, the last one with: {last} "
-                        f"(hydra.sweeper.max_failures={self.max_failures})"
-                    )
+            while trials := study.next_trials(self.batch, stop=is_orphan):
+                outcomes = closing(self._outcomes(study, trials))
+                with Lease(study, *trials), outcomes as ended:
+                    for trial, outcome in ended:
+                        study.finish(trial, outcome)
+                        progress.update()
+                        failures = failures + 1 if outcome.state is TrialState.FAIL else 0
+                        self._check_failures(failures, outcome)
 
-    def _run(self, study: SharedStudy, trial: Trial) -> Outcome:
+    def _check_failures(self, failures: int, last: Outcome) -> None:
+        """End the sweep after too many failures in a row."""
+        if failures >= self.max_failures:
+            raise InputError(
+                f"{failures} trials in a row failed, the last one with: "
+                f"{last.attributes['reason']} (hydra.sweeper.max_failures={self.max_failures})"
+            )
+
+    def _outcomes(
+        self, study: SharedStudy, trials: Sequence[Trial]
+    ) -> Generator[tuple[Trial, Outcome]]:
+        """Train trials, at once if there are several; yield each when it has ended."""
+        size = min(len(trials), self.at_once)
+        if size == 1:
+            return ((trial, self._run(study, trial)) for trial in trials)
+        from src.training.together import Together  # which most sweeps don't need
+
+        hub: Together[tuple[Trial, Outcome]] = Together(size)
+
+        def task(trial: Trial) -> tuple[Trial, Outcome]:
+            return trial, self._run(study, trial, hub)
+
+        return hub.run([partial(task, trial) for trial in trials])
+
+    def _run(
+        self, study: SharedStudy, trial: Trial, together: "Together[Any] | None" = None
+    ) -> Outcome:
         """Train one trial in this process."""
         started = time.perf_counter()
         folder = self.folder / f"trial-{trial.number}"
         lines = [*self.fixed, *self._lines(self._values(trial))]
         study.note(trial, {"folder": str(folder), "overrides": lines})
-        with Lease(study, trial):
-            try:
-                result = self._train(study, trial, folder)
-                status, value = result["status"], result["objective"]["value"]
-                facts = {key: result[key] for key in ("status", "steps")}
-                outcome = Outcome(STATES[status], value if status in COMPLETE else None, facts)
-            except Exception as error:
-                outcome = failure(error, folder)
-        seconds = time.perf_counter() - started
-        return replace(outcome, attributes={**outcome.attributes, "seconds": seconds})
+        try:
+            result = self._train(study, trial, folder, together)
+            status, value = result["status"], result["objective"]["value"]
+            facts = {key: result[key] for key in ("status", "steps")}
+            outcome = Outcome(STATES[status], value if status in COMPLETE else None, facts)
+        except Exception as error:
+            outcome = failure(error, folder)
+        beside = (load_json(folder, "provenance.json") or {}).get("together") if together else None
+        share = (time.perf_counter() - started) / (beside or 1)
+        facts = {"seconds": share, **({"together": beside} if beside else {})}
+        return replace(outcome, attributes={**outcome.attributes, **facts})
 
     def _values(self, trial: Trial) -> dict[str, Any]:
         """The trial's own values, as the config holds them."""
@@ -322,7 +353,13 @@ class StudySweeper(OptunaSweeperImpl):
         added = {key for key, parameter in self.dimensions.items() if parameter.added}
         return [f"{'++' * (key in added)}{override(key, item)}" for key, item in values.items()]
 
-    def _train(self, study: SharedStudy, trial: Trial, folder: Path) -> dict[str, Any]:
+    def _train(
+        self,
+        study: SharedStudy,
+        trial: Trial,
+        folder: Path,
+        together: "Together[Any] | None" = None,
+    ) -> dict[str, Any]:
         """Run the trial and write the files that Hydra's launcher would write.
 
         Trials' configs differ only in values, so it changes those of the composed config.
@@ -336,7 +373,15 @@ class StudySweeper(OptunaSweeperImpl):
         config, composed, resolved = self.template.fill(values)
         (hydra_folder / "config.yaml").write_text(composed)
         report = TrialReport(study, trial, config, folder)
-        return run(config, resolved, folder, stop=report.should_prune, quiet=True, keep_last=False)
+        return run(
+            config,
+            resolved,
+            folder,
+            stop=report.should_prune,
+            quiet=True,
+            keep_last=False,
+            together=together,
+        )
 
 
 def _is_of(folder: Path, study: str, begun: set[int]) -> bool:
@@ -354,6 +399,8 @@ def comparable(config: Config, space: Any, data_sha256: str) -> dict[str, Any]:
     signature = settings(config.model_dump(), (*STARTED, *SEARCHED, *WHERE, *space))
     signature |= {f"space.{name}": text for name, text in describe_space(space).items()}
     signature["data.sha256"] = data_sha256
+    if (batch := batch_of(config.sampler)) > 1:  # a proposal knows less of the others
+        signature["sampler.batch"] = batch
     return {**signature, "hash": digest(signature)}
 
 

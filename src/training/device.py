@@ -61,9 +61,17 @@ def set_threads(config: Config, model: nn.Module, had: int | None = None) -> Non
     The config's number counts, else the one that the run had before, because another number adds
     up in another order, else the one that follows from the size of the work.
     """
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    follow = threads_for(config.data.batch_size, parameters)
-    torch.set_num_threads(config.trainer.threads or had or follow)
+    torch.set_num_threads(config.trainer.threads or had or follow(config, model))
+
+
+def follow(config: Config, model: nn.Module) -> int:
+    """The threads that follow from the size of the work."""
+    return threads_for(config.data.batch_size, size(model))
+
+
+def size(model: nn.Module) -> int:
+    """How many numbers a model's parameters hold."""
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def threads_for(batch_size: int, parameters: int) -> int:

@@ -29,6 +29,7 @@ from src.training.leaves import moved
 from src.training.loop import Position, Row, stepper, train, training_loss, wants_closure
 from src.training.progress import RunProgress
 from src.training.result import diverged, result
+from src.training.stacking import why_alone
 from src.training.state import Pair, State
 from src.training.stopping import EarlyStopper
 from src.training.weights import judged
@@ -58,7 +59,8 @@ def run(
         quiet: no progress is shown.
         keep_last: write a checkpoint at the end, from which the run can be lengthened.
         threads: the number that the repeated run had; used where the config names none.
-        together: with which other runs train, too; then it is one of its tasks.
+        together: with which other runs train, too; then it is one of its tasks. It trains alone
+            where that is quicker, or the only way to give the same bits, and says so.
 
     Returns:
         What `result.json` holds, with the objective's value not yet rounded to JSON (a run that
@@ -81,6 +83,7 @@ def run(
             session.record.take_up(rows)
         session.describe(snapshot, recorded, facts)
         status = _train(config, session, stop, quiet=quiet, keep_last=keep_last)
+        session.told()
         outcome = session.result(status)
         session.record.result(outcome)
     if session.interrupt is not None:
@@ -107,7 +110,9 @@ class Session:
     def __init__(
         self, config: Config, folder: Path, together: "Together[Any] | None" = None
     ) -> None:
-        self.config, self.parts, self.together = config, assemble(config), together
+        self.config, self.parts = config, assemble(config)
+        self.alone = why_alone(config, self.parts) if together else None
+        self.together = None if self.alone else together
         self.pair = Pair(self.parts.model, self.parts.optimizer)
         stopping = config.trainer.early_stopping
         direction = Direction(config.objective.direction)
@@ -118,6 +123,7 @@ class Session:
         self.evaluator = Evaluator(self.parts, config.trainer.evaluate, measure)
         self.at = Position()
         self.record, self.checkpoints = Record(folder), Checkpoints(folder)
+        self.kept: dict[str, Any] = {}  # provenance
         self.saved_at = 0.0  # training seconds
         self.ended: Ended | None = None  # how, for a run that was killed after its last row
         self.interrupt: KeyboardInterrupt | None = None
@@ -173,6 +179,7 @@ class Session:
             "seed": self.config.seed,
             # Its seconds hold those of the runs beside it.
             **({"together": self.together.size} if self.together else {}),
+            **({"alone": self.alone} if self.alone else {}),
         }
 
     def describe(self, snapshot: str, recorded: dict[str, Any], facts: dict[str, Any]) -> None:
@@ -183,14 +190,23 @@ class Session:
         self.record.config(snapshot)
         if not recorded:
             self.record.patch(patch(PROJECT))
-            self.record.provenance(facts)
+            self._provenance(facts)
             return
         changed = {name: new for name, _, new in identity.environment(recorded, facts)}
         if "git.diff_sha256" in changed:
             self.record.patch(patch(PROJECT), f"provenance-{self.at.step}.patch")
         entry = {"step": self.at.step, "command": facts["command"], **changed}
         before = recorded.get("resumed", [])
-        self.record.provenance({**recorded, "resumed": [*before, entry]})
+        self._provenance({**recorded, "resumed": [*before, entry]})
+
+    def told(self) -> None:
+        """Add to the provenance why the run trained alone, if that showed only as it trained."""
+        if self.together and (reason := self.together.why_alone(self.kind)):
+            self._provenance({**self.kept, "alone": reason})
+
+    def _provenance(self, facts: dict[str, Any]) -> None:
+        self.kept = facts
+        self.record.provenance(facts)
 
     def save(self, status: Status | None, *, force: bool = False) -> None:
         """Write a checkpoint if one is due; an evaluation calls this."""

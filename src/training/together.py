@@ -5,7 +5,7 @@ when it has them. When all wait, those of one kind get theirs in one pass (`src.
 All else is each run's own: its optimizer, record, rows, early stopping and checkpoints.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
@@ -44,7 +44,9 @@ class Together(Generic[T]):
         self.known: dict[Hashable, dict[Hashable, Any]] = {}  # programs, by kind and size
         self.agreed: dict[Hashable, bool] = {}  # of optimizers, whether they step at once
         self.looks: dict[Hashable, Looks] = {}
-        self.alone: dict[Hashable, str] = {}  # the kinds that aren't stacked, and why
+        self.made: set[tuple[Hashable, Hashable]] = set()  # what was made in one pass before
+        # Why models of a kind aren't stacked, by kind and shapes of the batch.
+        self.alone: dict[tuple[Hashable, Hashable], str] = {}
 
     def backward(self, kind: Hashable, model: nn.Module, loss: Loss, batch: Batch) -> Any:
         """Give a model the gradients of a batch's loss; return the loss. Tasks call this.
@@ -54,6 +56,10 @@ class Together(Generic[T]):
         """
         value, _ = self.hub.switch((kind, Want(model, loss, batch)))
         return whole(loss, *batch) if value is None else value
+
+    def why_alone(self, kind: Hashable) -> str | None:
+        """Why models of a kind weren't stacked; None if they were."""
+        return next((why for (of, _), why in self.alone.items() if of == kind), None)
 
     def stepper(
         self, kind: Hashable, model: nn.Module, loss: Loss, optimizer: Optimizer
@@ -90,7 +96,7 @@ class Together(Generic[T]):
         means = self.hub.switch((kind, look))
         return look.alone() if means is None else means
 
-    def run(self, tasks: Iterable[Callable[[], T]]) -> Iterator[T]:
+    def run(self, tasks: Iterable[Callable[[], T]]) -> Generator[T]:
         """Do the tasks, each begun when there is room for it, and yield what they return.
 
         Whatever a task raises ends all of them, as Ctrl-C would.
@@ -123,6 +129,7 @@ class Together(Generic[T]):
         device = torch.device("cuda" if torch.cuda.is_initialized() else "cpu")
         if states := self.generators.pop(coroutine, None):
             set_global_generators(states, device)
+            torch.set_num_threads(1)  # runs that meet have one; one beside them may have had more
         answer = switch(*value)
         if not coroutine.dead:
             self.generators[coroutine] = global_generators(device)
@@ -171,8 +178,14 @@ class Together(Generic[T]):
                 found = (
                     self._stacked(kind, wants, some) if (kind, shapes) not in self.alone else None
                 )
-            except NotStackedError as error:
-                self.alone[kind, shapes], found = str(error), None
+                self.made.add((kind, shapes))
+            except Exception as error:
+                if (kind, shapes) in self.made:
+                    raise  # some may have taken their step
+                # Whatever it is, each run meets it in its own place.
+                self.alone[kind, shapes], found = " ".join(str(error).split()), None
+                for param in (each for want in some for each in want.model.parameters()):
+                    param.grad = None
             for at, answer in zip(places, found or [], strict=False):
                 answers[at] = answer
         return answers

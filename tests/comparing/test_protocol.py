@@ -87,6 +87,10 @@ def test_studies_are_shared_by_comparisons_that_search_alike() -> None:
     assert asked.study("adam", 0) == longer.study("adam", 0)
     later = plan([METHODS, "protocol.first_search=1"])
     assert asked.study("adam", 1) == later.study("adam", 0) != later.study("adam", 1)
+    for more in ("trainer.stack=1", "trainer.stack=4", "sampler.batch=1"):  # which change nothing
+        same = plan([METHODS, more])
+        assert (same.study("adam", 0), same.hash()) == (asked.study("adam", 0), asked.hash())
+    assert asked.study("adam", 0) != plan([METHODS, "sampler.batch=4"]).study("adam", 0)
     other = plan([METHODS, "optimizer.weight_decay=0.1"])  # a setting of the method's own
     assert asked.study("adam", 0) != other.study("adam", 0)
 

@@ -60,7 +60,8 @@ class World:
         chance = np.random.default_rng([job.seed, ord(job.method), job.search])
         value = MEANS[job.method] + float(chance.normal()) + 5 * (job.kind == "default")
         value += job.params.get("luck", 0.0)
-        return made_run(job.method, job.seed, value, job.kind, job.search, train_seconds=1.0)
+        shared = {"train_seconds": 4.0, "together": 4}
+        return made_run(job.method, job.seed, value, job.kind, job.search, **shared)
 
 
 def first(pieces: list[Piece]) -> Piece:

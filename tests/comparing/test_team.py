@@ -3,7 +3,7 @@
 import errno
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,9 @@ class Made:
 
     def claim_of(self, piece: Piece) -> str:
         return f"{self.name} {piece.method}"
+
+    def several(self, pieces: list[Piece]) -> Iterator[Result]:
+        return map(self.carry_out, pieces)
 
     def carry_out(self, piece: Piece) -> Result:
         kept = self.folder / f"{self.name}-{piece.method}"

@@ -363,6 +363,12 @@ def test_steps_and_seconds_to_the_target() -> None:
     for speed in pair.speeds:
         assert (speed.ratio, speed.verdict) == (pytest.approx(0.5), "sooner")
         assert speed.low == speed.high == pytest.approx(0.5)
-    busy = [run.model_copy(update={"idle": False}) for run in runs]
-    (pair,) = judge(plan, searches, busy, {}, [], NOW).pairs
-    assert {speed.by for speed in pair.speeds} == {"steps"}
+    for more in ({"idle": False}, {"together": 4}, {"idle": False, "together": 4}):
+        others = [runs[0].model_copy(update=more), *runs[1:]]
+        found = judge(plan, searches, others, {}, [], NOW)
+        assert {speed.by for speed in found.pairs[0].speeds} == {"steps"}
+        assert found.timing == Timing(valid=False, text=(
+            "1 of 24 runs were trained at once, so their seconds hold each other's; "
+            "trainer.stack=1 trains one at a time" if "together" in more else
+            "other programs used the processors during 1 of 24 runs: seconds can't be compared"
+        ))  # fmt: skip

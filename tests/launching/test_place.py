@@ -40,6 +40,8 @@ def test_seconds_compare_on_equal_machines_alone() -> None:
     assert not_comparable([]) is None and not_comparable([a, a, {}]) is None
     assert not_comparable([b, a, a]) == "2 kinds of machine (A, B)"
     assert not_comparable([a, {**a, "shared": True}]) == "machines that workers shared"
+    assert not_comparable([{**a, "together": None}]) is None
+    assert not_comparable([a, {**a, "together": 4}]) == "trials that were trained at once"
     assert not_comparable([b, {**a, "shared": True}]) == (
         "2 kinds of machine (A, B) and machines that workers shared"
     )

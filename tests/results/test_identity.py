@@ -41,8 +41,9 @@ NEW_DATA = {"_target_": "src.data.digits.load", "batch_size": 32, "mean": 0.0,
             "drop_last": False, "shuffle": True}  # fmt: skip
 LOSS = {"_target_": "src.losses.CrossEntropy", "class_weights": None, "label_smoothing": 0.0}
 NEW = {"seed": 0, "data": NEW_DATA, "loss": LOSS,
-       "trainer": {"epochs": 3, "clip_norm": None, "accumulate": 1}}  # fmt: skip
-OLD = {"seed": 0, "data": OLD_DATA, "trainer": {"epochs": 3}}
+       "trainer": {"epochs": 3, "clip_norm": None, "accumulate": 1, "stack": 8},
+       "sampler": {"_target_": "S", "batch": 1}}  # fmt: skip
+OLD = {"seed": 0, "data": OLD_DATA, "trainer": {"epochs": 3}, "sampler": {"_target_": "S"}}
 
 
 def test_later_settings_that_change_nothing_make_no_other_experiment() -> None:
@@ -59,6 +60,7 @@ def test_later_settings_that_change_nothing_make_no_other_experiment() -> None:
         ("data", {"_target_": "my_data.load"}, "data._target_"),
         ("trainer", {"clip_norm": 1.0}, "trainer.clip_norm"),
         ("trainer", {"accumulate": 2}, "trainer.accumulate"),
+        ("sampler", {"batch": 2}, "sampler.batch"),
         ("loss", {"label_smoothing": 0.1}, "loss.label_smoothing"),
         ("loss", {"class_weights": "balanced"}, "loss.class_weights"),
         ("loss", {"_target_": "src.losses.MSE"}, "loss._target_"),

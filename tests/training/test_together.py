@@ -17,7 +17,7 @@ from src.training.run import run, snapshot
 from src.training.together import Together
 from tests.helpers import Session, composed, result, timeless
 
-SHORT = ("trainer.epochs=2", "trainer.evaluate_every=400", "data.batch_size=48")
+SHORT = ("trainer.stack=8", "trainer.epochs=2", "trainer.evaluate_every=400", "data.batch_size=48")
 METHODS = ("sgd", "adam", "rmsprop", "muon", "sam", "schedule_free_adamw", "prodigy")
 
 
