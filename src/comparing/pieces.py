@@ -104,12 +104,6 @@ class Problem:
         except OSError as error:
             raise cannot_go_on(error, self.folder) from error
 
-
-def cannot_go_on(error: OSError, folder: Path) -> InputError:
-    """The error of a disk that is full, say, in one line."""
-    reason = f"{error.filename or folder}: {error.strerror or error}"
-    return InputError(f"{reason}; the same command goes on")
-
     @cached_property
     def at_once(self) -> int:
         """How many runs may train at once, >= 1."""
@@ -126,6 +120,12 @@ def cannot_go_on(error: OSError, folder: Path) -> InputError:
             yield from train_all(self.plan, jobs, self.folder, self.ledger)
         else:
             yield self.carry_out(pieces[0])
+
+
+def cannot_go_on(error: OSError, folder: Path) -> InputError:
+    """The error of a disk that is full, say, in one line."""
+    reason = f"{error.filename or folder}: {error.strerror or error}"
+    return InputError(f"{reason}; the same command goes on")
 
 
 class Board:
