@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -59,6 +60,9 @@ class Copy:
 def _begin(work: Callable[[], object], environment: Mapping[str, str], log: int) -> None:
     """Be a process of one's own, as `start_process` makes them, and work."""
     atexit._clear()  # what this process is a copy of does that itself
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed()  # two copies must not draw the same; Python's own generator sees to it
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.setpgid(0, 0)
     os.environ.clear()
     os.environ.update(environment)

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import optuna
 import torch
 from hydra.core.override_parser.types import Override
@@ -183,7 +182,6 @@ class StudySweeper(OptunaSweeperImpl):
 
     def _work_as_copy(self, study: SharedStudy) -> None:
         """Be a worker, in a copy of the process that launches workers."""
-        np.random.seed()  # two copies must not draw the same; Python's own generator sees to that
         with one_line_errors(), self._putting_back():
             self._carry_out(study)
 

@@ -111,13 +111,18 @@ def test_how_a_copy_ends(
 
 
 def test_copies_are_asked_to_end_and_killed_if_they_do_not(tmp_path: Path) -> None:
+    def polite() -> None:
+        print("polite", flush=True)
+        time.sleep(60)
+
     def deaf() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         print("deaf", flush=True)
         time.sleep(60)
 
-    polite = copied(tmp_path, lambda: time.sleep(60))
-    assert polite.poll() is None and local.end(polite) == -15
+    copy = copied(tmp_path, polite)
+    wait_until(lambda: "polite" in (tmp_path / "worker-0.log").read_text())
+    assert copy.poll() is None and local.end(copy) == -15
     copy = copied(tmp_path, deaf, 1)
     wait_until(lambda: "deaf" in (tmp_path / "worker-1.log").read_text())
     copy.terminate()
