@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 from src.comparing import refused
 from src.comparing.sequential import fewest_seeds
 from src.composing import check_choices, chosen_by_sweep, problem_name, slug
-from src.config import CONF, Section, first_error, flatten, job_config, parse
+from src.config import CONF, Config, Section, first_error, flatten, job_config, parse
 from src.errors import InputError
 from src.launching.choices import kind_of
 from src.metrics import Direction, direction_of, quantity
@@ -273,11 +273,13 @@ def plan(arguments: Sequence[str]) -> Plan:
         configs = {name: _compose(methods[name].sweeps, lines[name]) for name in methods}
         storage = str(configs[next(iter(methods))].hydra.sweeper.storage)
         launcher = _launcher(launch, search_paths, storage)
-    protocol = _with_metric(request.protocol, next(iter(configs.values())))
+    protocol = request.protocol
     for name, config in configs.items():
         refused.check_choices(config)
         check_choices(config)
-        refused.check_selection(parse(job_config(config)), protocol.metric)
+        job = parse(job_config(config))
+        protocol = _with_metric(protocol, job)
+        refused.check_selection(job, protocol.metric)
         refused.check_method(name, config, str(plain[name].optimizer._target_))
     elsewhere = (*COMPARISON_KEYS, "hydra")
     varied = [item for item in items if item.key_or_group.split(".")[0] not in elsewhere]
@@ -289,7 +291,7 @@ def plan(arguments: Sequence[str]) -> Plan:
     return plan
 
 
-def _with_metric(protocol: Protocol, config: DictConfig) -> Protocol:
+def _with_metric(protocol: Protocol, config: Config) -> Protocol:
     """The protocol with the metric that it is about: unless given, the problem's, on the test set.
 
     Args:
