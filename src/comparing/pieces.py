@@ -113,13 +113,16 @@ class Problem:
         """Make a search, or runs, some at once; yield each in its turn.
 
         Raises:
-            InputError: the next one ended with an error.
+            InputError: the next one ended with an error, or a file can't be written.
         """
         jobs = [piece.job for piece in pieces if piece.job]
-        if jobs:
-            yield from train_all(self.plan, jobs, self.folder, self.ledger)
-        else:
+        if not jobs:
             yield self.carry_out(pieces[0])
+            return
+        try:
+            yield from train_all(self.plan, jobs, self.folder, self.ledger)
+        except OSError as error:
+            raise cannot_go_on(error, self.folder) from error
 
 
 def cannot_go_on(error: OSError, folder: Path) -> InputError:

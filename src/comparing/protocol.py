@@ -20,6 +20,7 @@ from src.composing import check_choices, chosen_by_sweep, problem_name, slug
 from src.config import (
     CONF,
     Auto,
+    Config,
     Section,
     count_or_auto,
     first_error,
@@ -269,11 +270,13 @@ def plan(arguments: Sequence[str]) -> Plan:
         configs = {name: _compose(methods[name].sweeps, lines[name]) for name in methods}
         storage = str(configs[next(iter(methods))].hydra.sweeper.storage)
         launcher = _launcher(launch, search_paths, storage)
-    protocol = _with_metric(request.protocol, next(iter(configs.values())))
+    protocol = request.protocol
     for name, config in configs.items():
         refused.check_choices(config)
         check_choices(config)
-        refused.check_selection(parse(job_config(config)), protocol.metric)
+        job = parse(job_config(config))
+        protocol = _with_metric(protocol, job)
+        refused.check_selection(job, protocol.metric)
         refused.check_method(name, config, str(plain[name].optimizer._target_))
     elsewhere = (*COMPARISON_KEYS, "hydra")
     varied = [item for item in items if item.key_or_group.split(".")[0] not in elsewhere]
@@ -285,7 +288,7 @@ def plan(arguments: Sequence[str]) -> Plan:
     return plan
 
 
-def _with_metric(protocol: Protocol, config: DictConfig) -> Protocol:
+def _with_metric(protocol: Protocol, config: Config) -> Protocol:
     """The protocol with the metric that it is about: unless given, the problem's, on the test set.
 
     Args:

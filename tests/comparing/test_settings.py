@@ -80,7 +80,7 @@ def test_torchs_own_class_against_ours(compared: Compared) -> None:
     searched = [line["detail"] for line in found["ledger"] if line["event"] == "searched"]
     command = searched[0].partition(": ")[2]
     assert "src.train -m sweeps=torch/adam model=logreg" in command.replace(
-        " objective.row=last", ""
+        " objective.row=last pruner=none", ""
     )
     log = folder / f"{found['searches'][0]['study']}.log"
     assert log.is_file() and log.name.startswith("torch-adam-digits-logreg-")
