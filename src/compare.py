@@ -253,7 +253,7 @@ def _steps(
             known = yield from _conduct(plan, folder, guess, name)
         except OSError as error:
             raise cannot_go_on(error, folder) from error
-    write_report(folder)
+        write_report(folder)
     return known
 
 
@@ -283,8 +283,8 @@ def _conduct(
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder):
         if place.foreign(folder, plan.settings()):  # of which nothing is left but its searches
-            for name in ("ledger.jsonl", place.FILE):
-                (folder / name).unlink(missing_ok=True)
+            for file in ("ledger.jsonl", place.FILE):
+                (folder / file).unlink(missing_ok=True)
         ledger = Ledger(folder)
         for change in place.changed(folder, plan.settings()):
             ledger.note("asked anew", change)

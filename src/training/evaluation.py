@@ -47,16 +47,16 @@ class Evaluator:
     """Evaluates the sets that the config names, and counts the seconds it takes.
 
     Args:
-        measure: gives the means over a set.
+        measure: gives the means over a set, elsewhere than here.
     """
 
     def __init__(
         self,
         parts: Parts,
         names: Sequence[str],
-        measure: Callable[[nn.Module, Loss, Split], dict[str, float]] = evaluate,
+        measure: Callable[[nn.Module, Loss, Split], dict[str, float]] | None = None,
     ) -> None:
-        self.measure = measure
+        self.measure = measure or evaluate
         self.model, self.loss, self.optimizer = parts.model, parts.loss, parts.optimizer
         self.splits = {name: getattr(parts.data, name) for name in names}
         self.seconds = 0.0

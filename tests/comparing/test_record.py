@@ -159,8 +159,8 @@ FACTS: dict[str, Any] = {
 RUN: dict[str, Any] = {
     "method": "a", "kind": "tuned", "search": 0, "seed": 1000, "status": "completed",
     "params": {"lr": 1e-05, "n": 3}, "test_loss": 0.5, "test_accuracy": None, "value": 0.5,
-    "steps": 9, "train_seconds": 1.5, "idle": True, "together": 4, "alone": "it draws",
-    "commit": "c and changes", "folder": "/f",
+    "steps": 9, "train_seconds": 1.5, "idle": True, "place": {"node": "n", "shared": False},
+    "together": 4, "alone": "it draws", "commit": "c and changes", "folder": "/f",
     "rows": [{"step": 9, "samples": 90, "train_seconds": 1.5, "val_loss": 0.5,
               "val_accuracy": None}],
     "steps_to_target": 9, "seconds_to_target": 1.5, "area": None, "train_loss": 0.25,

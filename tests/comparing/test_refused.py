@@ -76,7 +76,7 @@ def test_settings_of_the_comparison(override: str, line: str) -> None:
         ("hydra.run.dir=x", "hydra.run.dir=x: not in a comparison"),
         ("hydra.job.chdir=true", "hydra.job.chdir=true: not in a comparison"),
         ("hydra/sweeper=basic", "hydra/sweeper=basic: not in a comparison"),
-        ("hydra/launcher=basic", "hydra/launcher=basic: not in a comparison"),
+        ("hydra/launcher=basic", "hydra/launcher=basic: no launcher of workers"),
         (f"{RATE}'interval(0.5,0.1)'", "optimizer.lr=interval(0.5,0.1): an interval's lower end"),
         (f"{RATE}'tag(log,interval(0,0.1))'", "an interval with log must begin above 0"),
         (f"{RATE}'range(1,1)'", "optimizer.lr=range(1,1): "),
