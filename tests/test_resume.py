@@ -754,7 +754,7 @@ def altered(config: Any, key: str, value: object) -> Any:
     return config.model_copy(update={name: part})
 
 
-HARMLESS = {"trainer.checkpoint_every", "data.root", "trial", "resume"}
+HARMLESS = {"trainer.checkpoint_every", "trainer.stack", "data.root", "trial", "resume"}
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer")

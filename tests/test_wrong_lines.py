@@ -102,7 +102,7 @@ def nothing_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     monkeypatch.setattr("src.compare.OUTPUTS", tmp_path / "outputs")
     monkeypatch.setattr("src.data.idx.download", reached)
     monkeypatch.setattr(src.training.run, "run", reached)
-    monkeypatch.setattr(src.sweeping.sweeper.StudySweeper, "_sweep", reached)
+    monkeypatch.setattr(src.sweeping.sweeper.StudySweeper, "_open", reached)
     monkeypatch.setattr(src.compare, "_conduct", reached)
     monkeypatch.setattr(src.trajectories, "draw_all", reached)
     monkeypatch.chdir(tmp_path)

@@ -236,7 +236,9 @@ def _has_effect(config: DictConfig, parameter: Dimension, space: Mapping[str, Di
         for key in {*run, *first}
         if key not in run or key not in first or run[key] != first[key]
     }
-    if unfit := sorted(key for key in changed if not is_setting(key)):
+    unfit = sorted(key for key in changed if not is_setting(key))
+    unfit.sort(key=parameter.key.__ne__)  # others may follow from it
+    if unfit:
         raise InputError(
             f"{parameter.line}: a study doesn't search {unfit[0]}, only settings of the method "
             f"and the model ({SEARCHABLE}); a plain multirun, -m without sweeps=, may vary it"

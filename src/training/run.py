@@ -24,7 +24,7 @@ from src.results.status import Ended, Status
 from src.training.build import assemble
 from src.training.checkpoints import Checkpoints
 from src.training.device import device_name, set_threads, set_up_torch
-from src.training.evaluation import Evaluator, evaluate
+from src.training.evaluation import Evaluator
 from src.training.leaves import moved
 from src.training.loop import Position, Row, stepper, train, training_loss, wants_closure
 from src.training.progress import RunProgress
@@ -119,7 +119,7 @@ class Session:
         self.stopper = EarlyStopper(stopping.patience, stopping.min_delta, direction)
         trainer = config.trainer
         self.kind = str((config.model, config.loss, config.data, trainer.threads, trainer.device))
-        measure = partial(together.evaluate, self.kind) if together else evaluate
+        measure = partial(self.together.evaluate, self.kind) if self.together else None
         self.evaluator = Evaluator(self.parts, config.trainer.evaluate, measure)
         self.at = Position()
         self.record, self.checkpoints = Record(folder), Checkpoints(folder)
