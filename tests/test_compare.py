@@ -7,6 +7,7 @@ import random
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from omegaconf import OmegaConf
 
 import src.compare
+import src.config
 from src.comparing.protocol import Protocol
 from src.config import parse
 from src.training.build import assemble
@@ -189,19 +191,43 @@ def findings(outputs: Path) -> dict[str, object]:
     return {**{key: comparison[key] for key in kept}, "trials": trials, "table": lines}
 
 
-def test_another_comparison_of_the_same_name_is_refused(finished: Path) -> None:
-    ran = compare(finished, *SMALL, "model.hidden_sizes=[9]", "protocol.name=sgd-adam-digits-mlp")
-    assert ran.returncode == 1
-    assert "model.hidden_sizes was [100], is [9]" in ran.stderr
-    assert len(ran.stderr.splitlines()) == 1
+Here = Callable[..., tuple[int, str, str]]
 
 
-def test_only_the_plan(tmp_path: Path) -> None:
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
+    """Calls the entry in this process; returns the exit status and what it printed."""
+
+    def call(outputs: Path, *arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(src.compare, "OUTPUTS", outputs)
+        monkeypatch.setattr(src.config, "OUTPUTS", outputs)
+        monkeypatch.setattr(sys, "argv", [str(src.compare.__file__), *arguments])
+        status: int | str | None = 0
+        try:
+            src.compare.main()
+        except SystemExit as leaving:
+            status = leaving.code
+        assert isinstance(status, int)
+        return status, *capsys.readouterr()
+
+    return call
+
+
+def test_another_comparison_of_the_same_name_is_refused(finished: Path, here: Here) -> None:
+    status, _, line = here(
+        finished, *SMALL, "model.hidden_sizes=[9]", "protocol.name=sgd-adam-digits-mlp"
+    )
+    assert status == 1
+    assert "model.hidden_sizes was [100], is [9]" in line
+    assert len(line.splitlines()) == 1
+
+
+def test_only_the_plan(tmp_path: Path, here: Here) -> None:
     """Nothing is trained, and no folder made."""
-    ran = compare(tmp_path, "methods=[sgd,adam]", "dry_run=true")
-    assert ran.returncode == 0, ran.stderr
-    assert "32 trials in all" in ran.stdout
-    assert "40 runs. Winners that can't be told apart go on to 20, 40, 80 and 160" in ran.stdout
+    status, told, _ = here(tmp_path, "methods=[sgd,adam]", "dry_run=true")
+    assert status == 0
+    assert "32 trials in all" in told
+    assert "40 runs. Winners that can't be told apart go on to 20, 40, 80 and 160" in told
     assert list(tmp_path.iterdir()) == []
 
 
@@ -228,11 +254,17 @@ def test_help_names_methods_and_every_key_of_the_protocol() -> None:
         (["methods=[sgd,adam]", "data=mnist", "data.root=/nowhere"], "/nowhere/MNIST is missing"),
     ],
 )
-def test_bad_input(tmp_path: Path, arguments: list[str], named: str) -> None:
-    ran = compare(tmp_path, *arguments)
-    assert ran.returncode == 1
-    assert named in ran.stderr
-    assert len(ran.stderr.splitlines()) == 1
+def test_bad_input(tmp_path: Path, here: Here, arguments: list[str], named: str) -> None:
+    status, _, line = here(tmp_path, *arguments)
+    assert status == 1
+    assert named in line
+    assert len(line.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_input_in_a_process(tmp_path: Path) -> None:
+    ran = compare(tmp_path, "methods=[adam,adamm]")
+    assert (ran.returncode, len(ran.stderr.splitlines())) == (1, 1)
     assert list(tmp_path.iterdir()) == []
 
 
