@@ -154,6 +154,8 @@ class Team(Generic[T]):
                 self.board.publish(None)
             if self.workers is not None:
                 self.workers.stop()
+            if self.begun:
+                self.board.clear()
 
     def _advance(self, name: str, step: Callable[[], list[Piece]]) -> None:
         """Take a course to what it wants next."""
