@@ -46,16 +46,18 @@ CASES = {
 }
 
 
-def configs(case: str, count: int, device: str, first: int = 0) -> list[DictConfig]:
-    """Runs that differ in seed and, as a search's do, in learning rate."""
+def configs(
+    overrides: tuple[str, ...], count: int, device: str, first: int = 0, *, alike: bool = False
+) -> list[DictConfig]:
+    """Runs that differ in seed and, as a search's do unless they are alike, in learning rate."""
     register()
     made = []
     with initialize_config_dir(str(CONF)):
         for k in range(count):
             own = f"seed={first + k}", f"trainer.device={device}"
-            cfg = compose("config", [*CASES[case], *own])
+            cfg = compose("config", [*overrides, *own])
             cfg.trainer.stack = count
-            if "alike" not in case:
+            if not alike:
                 cfg.optimizer.lr = float(cfg.optimizer.lr) * (0.5 + k / count)
             made.append(cfg)
     return made
@@ -83,7 +85,7 @@ def side(cfgs: list[DictConfig], *, together: bool) -> tuple[set[str], float, fl
 
 def work(worker: int, case: str, count: int, device: str, together: bool) -> Any:
     """What one worker does for a side; it has done another run before."""
-    cfgs = configs(case, count, device, worker * count)
+    cfgs = configs(CASES[case], count, device, worker * count, alike="alike" in case)
     side(cfgs[:1], together=False)  # the first loads what all need
     return side(cfgs, together=together)
 
