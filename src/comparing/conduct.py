@@ -27,7 +27,7 @@ from src.metrics import is_metric, part
 from src.results import read_rows
 from src.results.identity import settings
 from src.results.status import Status
-from src.training.run import run, snapshot
+from src.training.run import run
 from src.training.stacking import runs_at_once
 from src.training.together import Together
 
@@ -118,8 +118,7 @@ def _note(ledger: Ledger, job: Job) -> None:
 
 def _trained(plan: Plan, job: Job, folder: Path, together: Together[Any] | None = None) -> Run:
     run_folder = folder / "runs" / job.folder_name
-    cfg = _config(plan, job)
-    config = parse(cfg)
+    config, text = plan.filled(job.method, _values(plan, job))
     record = _finished(plan, job, run_folder, config)
     if record is None and (other := _elsewhere(plan, job, folder, config)):
         shutil.rmtree(run_folder, ignore_errors=True)
@@ -129,20 +128,17 @@ def _trained(plan: Plan, job: Job, folder: Path, together: Together[Any] | None 
         shutil.rmtree(run_folder, ignore_errors=True)  # of a run that was killed
         run_folder.mkdir(parents=True)
         clock = OtherProcesses()
-        run(config, snapshot(cfg), run_folder, quiet=True, keep_last=False, together=together)
+        run(config, text, run_folder, quiet=True, keep_last=False, together=together)
         (run_folder / "others.json").write_text(json.dumps(clock.share()))
         record = _read(plan, job, run_folder)
     return record
 
 
-def _config(plan: Plan, job: Job) -> DictConfig:
-    """The job's config; the set of the verdict's metric is evaluated once the run has ended."""
-    cfg = plan.job(job.method)  # a copy
-    measured = {*cfg.trainer.evaluate_at_end, "test", part(plan.protocol.metric)}
-    values = {**job.params, "seed": job.seed, "trainer.evaluate_at_end": sorted(measured)}
-    for name, value in values.items():
-        OmegaConf.update(cfg, name, value, force_add=True)  # a dimension may add its key
-    return cfg
+def _values(plan: Plan, job: Job) -> dict[str, Any]:
+    """The job's own; the set of the verdict's metric is evaluated once the run has ended."""
+    given = plan.job(job.method).trainer.evaluate_at_end
+    measured = sorted({*given, "test", part(plan.protocol.metric)})
+    return {**job.params, "seed": job.seed, "trainer.evaluate_at_end": measured}
 
 
 class OtherProcesses:

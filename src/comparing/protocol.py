@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import Annotated, Any
 
 from hydra import compose, initialize_config_dir
@@ -34,6 +34,7 @@ from src.metrics import Direction, direction_of, quantity
 from src.overrides import override, parsed
 from src.results import digest
 from src.results.identity import STARTED, settings
+from src.sweeping.template import Template
 
 COMPARISON_KEYS = ("methods", "protocol", "dry_run", "n_jobs")
 NAME_BYTES = 255  # of a folder's name, on common file systems
@@ -222,9 +223,25 @@ class Plan:
     def hash(self) -> str:
         return digest(self.settings())
 
+    @cached_property
+    def _jobs(self) -> dict[str, DictConfig]:
+        return {name: job_config(config) for name, config in self.configs.items()}
+
     def job(self, method: str) -> DictConfig:
-        """A method's config without the `hydra` node."""
-        return job_config(self.configs[method])
+        """A method's config without the `hydra` node; not to be changed."""
+        return self._jobs[method]
+
+    @cached_property
+    def _templates(self) -> dict[tuple[str, ...], Template]:
+        return {}
+
+    def filled(self, method: str, values: Mapping[str, Any]) -> tuple[Config, str]:
+        """A method's config with these values, which may add keys, and as resolved YAML."""
+        key = (method, *values)
+        if key not in self._templates:
+            self._templates[key] = Template(self.job(method), values)
+        config, _, resolved = self._templates[key].fill(values)
+        return config, resolved
 
     def search_seed(self, search: int) -> int:
         """The seed of a search, by its number."""

@@ -35,14 +35,12 @@ class Work:
     def __init__(self, problems: Problems, board: Board, claims: Claims) -> None:
         self.problems, self.board, self.claims = problems, board, claims
         self.names: dict[str, str] = {}
+        self.made: dict[str, Result] = {}  # by the pieces' names, until somebody takes it
 
-    def next(self, pieces: list[Piece]) -> tuple[Piece, Result | None] | None:
-        """Make the first of these pieces that nobody holds; None if there is none.
+    def next(self, pieces: list[Piece]) -> Piece | None:
+        """Make the first of these pieces that nobody holds, and return it; None if there is none.
 
         Runs that train at once with it are made and reported, too.
-
-        Returns:
-            The piece, and its result if it was made here and now.
         """
         by_claim = {self._claim_of(piece): piece for piece in reversed(pieces)}
         taken = self.claims.take([*reversed(by_claim)])
@@ -51,9 +49,8 @@ class Work:
         piece = by_claim[taken[0]]
         taken += self._beside(piece, pieces)
         with self.claims.kept(taken):
-            if self.board.is_reported(piece):
-                return piece, None
-            return piece, self._make([by_claim[name] for name in taken])
+            self._make([by_claim[name] for name in taken])
+        return piece
 
     def _beside(self, piece: Piece, pieces: list[Piece]) -> list[str]:
         """Claim runs that can train at once with this one."""
@@ -62,17 +59,18 @@ class Work:
         names = [self._claim_of(each) for each in alike if each != piece]
         return self.claims.take(names, count) if count and names else []
 
-    def _make(self, pieces: list[Piece]) -> Result | None:
-        """Make pieces and report each; return the first one's result."""
-        wanted = [piece for piece in pieces if not self.board.is_reported(piece)]
-        results: list[Result] = []
+    def _make(self, pieces: list[Piece]) -> None:
+        """Make pieces, and report each."""
+        left = [piece for piece in pieces if not self.board.is_reported(piece)]
+        if not left:
+            return
         try:
-            for result in self.problems[wanted[0].problem].several(wanted):
-                self.board.report(wanted[len(results)])
-                results.append(result)
+            for result in self.problems[left[0].problem].several([*left]):
+                piece = left.pop(0)
+                self.made[piece.name] = result
+                self.board.report(piece)
         except InputError as error:
-            self.board.report(wanted[len(results)], str(error))
-        return results[0] if results else None
+            self.board.report(left[0], str(error))
 
     def _claim_of(self, piece: Piece) -> str:
         if piece.name not in self.names:
@@ -91,6 +89,7 @@ def work(problems: Problems, board: Board, claims: Claims) -> None:
     while (pieces := board.wanted()) is not None:
         end_if_orphan()
         if here.next(pieces):
+            here.made.clear()  # the submitter reads it
             continue
         if board.has_changed():
             asked = time.monotonic()
@@ -182,21 +181,22 @@ class Team(Generic[T]):
         self.tend()
         if self.failed:
             raise InputError(self.failed)
-        reported = self.board.reported()
-        pieces = self._pieces()
-        if piece := next((piece for piece in pieces if piece.name in reported), None):
-            self._give(piece, None)
-        elif done := self.here.next(pieces) if self.works else None:
-            self._give(*done)
-        else:
+        reported, pieces = self.board.reported(), self._pieces()
+        there = next((piece for piece in pieces if piece.name in reported), None)
+        if there is None and self.works:
+            there = self.here.next(pieces)
+        if there is None:
             time.sleep(POLL_SECONDS)
+        else:
+            self._give(there)
 
-    def _give(self, piece: Piece, result: Result | None) -> None:
+    def _give(self, piece: Piece) -> None:
         """Tell a course that one of its pieces was made."""
         self.restarts, course = 0, self.courses[piece.problem]
         if (error := self.board.error(piece)) is not None:
             self._advance(piece.problem, lambda: course.throw(InputError(error)))
             return
+        result = self.here.made.pop(piece.name, None)
         if result is None:
             result = self.problems[piece.problem].carry_out(piece)  # reads it
         made = piece, result

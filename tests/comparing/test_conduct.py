@@ -234,8 +234,9 @@ def test_what_others_used(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_key_of_ones_own_is_told_to_the_run(asked: Plan) -> None:
     """A dimension may be one that no file names."""
-    cfg = conduct._config(asked, Job("sgd", "tuned", 0, 1000, {"optimizer.mine.x": 3}))
-    assert cfg.optimizer.mine.x == 3
+    job = Job("sgd", "tuned", 0, 1000, {"optimizer.mine.x": 3})
+    config, _ = asked.filled("sgd", conduct._values(asked, job))
+    assert config.optimizer["mine"] == {"x": 3}
     assert "mine" not in asked.configs["sgd"].optimizer
 
 
