@@ -25,6 +25,7 @@ from src.comparing.statistics import LEVEL, Values, holm
 from src.metrics import Direction
 
 JUST = LEVEL * (1 + 1e-9)  # a look with few seeds has its share to the last of its few sizes
+NEARLY = 1 - 1e-9  # of the margin: an end that is the margin but for its last bits is not within it
 Verdict = Literal["better", "worse", "equivalent", "undecided"]
 
 
@@ -230,7 +231,8 @@ def _trained(values: Values, searches: int, seeds: int) -> bool:
 
 def _judged(seen: Seen, corrected: float, design: Design) -> Seen:
     estimate = seen.estimate
-    within = -design.margin < estimate.low and estimate.high < design.margin
+    room = design.margin * NEARLY
+    within = -room < estimate.low and estimate.high < room
     verdict: Verdict = "undecided"
     if corrected <= JUST and estimate.value != 0:
         verdict = "better" if design.direction.better(estimate.value, 0) else "worse"

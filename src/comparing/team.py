@@ -53,9 +53,13 @@ class Work:
         return piece
 
     def _beside(self, piece: Piece, pieces: list[Piece]) -> list[str]:
-        """Claim runs that can train at once with this one."""
-        count = self.problems[piece.problem].at_once - 1 if piece.job else 0
-        alike = (each for each in pieces if each.job and each.problem == piece.problem)
+        """Claim runs that can train at once with this one, but no more than its worker's share."""
+        if piece.job is None:
+            return []
+        problem = self.problems[piece.problem]
+        alike = [each for each in pieces if each.job and each.problem == piece.problem]
+        share = -(-len(alike) // problem.plan.protocol.n_jobs)
+        count = min(problem.at_once, share) - 1
         names = [self._claim_of(each) for each in alike if each != piece]
         return self.claims.take(names, count) if count and names else []
 
