@@ -49,13 +49,8 @@ class Batches:
         """Batches of an epoch."""
         return -(-self.samples // self.batch_size)
 
-    def epoch(self, seed: int, epoch: int, skip: int = 0) -> Iterator[tuple[Tensor, ...]]:
-        """Inputs and targets of an epoch's batches, without its first `skip` samples; the last
-        batch may be smaller."""
-        return map(tuple, self.drawn(seed, epoch, skip))
-
-    def drawn(self, seed: int, epoch: int, skip: int = 0) -> Iterator["Drawn"]:
-        """The same batches, before anything is read."""
+    def epoch(self, seed: int, epoch: int, skip: int = 0) -> Iterator["Drawn"]:
+        """An epoch's batches, without its first `skip` samples; the last may be smaller."""
         size = len(self.split)
         order = permutation(size, seed, epoch) if self.shuffle else torch.arange(size)
         order = order[skip : self.samples].to(self.split.targets.device)

@@ -7,7 +7,7 @@ seen with the numbers at hand, and with others, before it is done.
 """
 
 from collections.abc import Hashable, Sequence
-from inspect import signature, unwrap
+from inspect import unwrap
 from itertools import repeat
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
-from src.optimizers.kernels import Group, State, fusible
+from src.optimizers.kernels import Fused, Group, State, fusible
 from src.optimizers.method import Method
 from src.optimizers.schedule_free import ScheduleFree
 
@@ -73,13 +73,13 @@ class Kernels:
         self.rows = rows
         kernel = type(optimizers[0]).kernel
         assert kernel is not None
-        self.optimizers, self.kernel = [*optimizers], kernel
+        self.optimizers = [*optimizers]
         self.groups = [each.param_groups[0] for each in optimizers]
         self.params = [group["params"] for group in self.groups]
         self.states = states_of(optimizers)
         self.settings = [repr({**group, **dict.fromkeys(CHANGING)}) for group in self.groups]
-        self.asks = "sure" in signature(kernel).parameters  # whether the tensors are fusible
-        self.fusible = self.asks and all(map(fusible, self.params, self.params, self.states))
+        self.sure = kernel.sure if isinstance(kernel, Fused) else None
+        self.fusible = all(map(fusible, self.params, self.params, self.states))
 
     def alike(self, members: Sequence[int]) -> list[list[int]]:
         """Those that step in one call of `step`."""
@@ -99,20 +99,20 @@ class Kernels:
         moved: list[Tensor] = []
         unbound = [grad.unbind() for grad in grads]
         first = [each[0] for each in unbound]  # the others lie like them
-        sure = {"sure": True} if self.fusible and fusible(self.params[0], first, []) else {}
+        sure = self.sure if self.fusible and fusible(self.params[0], first, []) else None
         own = [[each[self.rows[member]] for each in unbound] for member in members]
         for places in alike.values():
             some = [members[at] for at in places]
             params, states = _chained(self.params, some), _chained(self.states, some)
             of_some, group = _chained(own, places), self.groups[some[0]]
-            if not self.kernel(params, of_some, states, group, **sure):
+            if sure is None or not sure(params, of_some, states, group):
                 self.optimizers[0].update_all(params, of_some, states, group)
             moved += params
         increment_version(moved)
 
     def _history(self, member: int) -> list[Any]:
-        """The numbers in a state, which some kernels take as one for all their tensors."""
-        if self.asks:
+        """The numbers in a state, which kernels but torch's take as one for all their tensors."""
+        if self.sure is not None:
             return []
         return [each for each in self.states[member][0].values() if not isinstance(each, Tensor)]
 

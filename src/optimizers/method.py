@@ -20,7 +20,7 @@ from torch.optim.optimizer import ParamsT
 
 from src.optimizers.directions import Direction, coupled, descend
 from src.optimizers.formulas import Scalar
-from src.optimizers.kernels import Group, Kernel, State
+from src.optimizers.kernels import Fused, Group, Kernel, State
 from src.optimizers.settings import Setting, flag
 
 # Elements that a CPU handles at once. Tensors of this size fit in the cache that the cores share,
@@ -161,7 +161,8 @@ class Method(Optimizer):
     rule: ClassVar[Rule]
     rest: ClassVar[Rule | None] = None  # for vectors and numbers, where `rule` is for matrices
     hidden_only: ClassVar[bool] = False  # whether `rest` is also for matrices marked as not hidden
-    kernel: ClassVar[Kernel | None] = None  # torch's, of the same step; it brings a setting `fused`
+    # Of torch's calls for many tensors, of the same step; it brings a setting `fused`.
+    kernel: ClassVar[Fused | Kernel | None] = None
     group_state: ClassVar[Mapping[str, Any]] = {}  # the state of a group, at its start
     allows_complex: ClassVar[bool] = True
     couples: ClassVar[bool] = False  # whether a parameter's step depends on the others' gradients

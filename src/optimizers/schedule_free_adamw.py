@@ -49,10 +49,10 @@ def foreach(params: list[Tensor], grads: list[Tensor], states: list[State], grou
         return False
     lr, (beta1, beta2) = group["lr"], group["betas"]
     squares, x, z = ([state[name] for state in states] for name in ("exp_avg_sq", "x", "z"))
-    beta2 = float(not_zero(beta2, params[0]))
-    torch._foreach_mul_(squares, beta2)
-    torch._foreach_addcmul_(squares, grads, grads, value=1 - beta2)
-    denoms = torch._foreach_div(squares, 1 - power(group["betas"][1], states[0]["k"]))
+    kept = float(not_zero(beta2, params[0]))
+    torch._foreach_mul_(squares, kept)
+    torch._foreach_addcmul_(squares, grads, grads, value=1 - kept)
+    denoms = torch._foreach_div(squares, 1 - power(beta2, states[0]["k"]))
     torch._foreach_sqrt_(denoms)
     torch._foreach_add_(denoms, epsilon(group["eps"], params[0]))
     if group["weight_decay"]:

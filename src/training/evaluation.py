@@ -21,9 +21,11 @@ def evaluate(model: nn.Module, loss: Loss, data: Split) -> dict[str, float]:
     """The mean loss, and the mean of each of its metrics; every sample counts once."""
     was_training = model.training
     model.eval()
-    values = means(loss, data, ((name, total.item()) for name, total in totals(model, loss, data)))
-    model.train(was_training)
-    return values
+    try:
+        sums = ((name, total.item()) for name, total in totals(model, loss, data))
+        return means(loss, data, sums)
+    finally:
+        model.train(was_training)
 
 
 def totals(model: nn.Module, loss: Loss, data: Split) -> Iterator[tuple[str, Tensor]]:

@@ -64,7 +64,7 @@ def train(
         training(optimizer)
     step = stepper(optimizer, partial(training_loss, model, loss), clip_norm, accumulate)
     while at.epoch <= epochs:
-        for batch in batches.drawn(seed, at.epoch, skip=at.seen):
+        for batch in batches.epoch(seed, at.epoch, skip=at.seen):
             set_lr(optimizer, schedule(at.step))
             value, size = take(batch) if take else step(*batch), len(batch)
             at.step += 1

@@ -83,7 +83,7 @@ def run(
             session.record.take_up(rows)
         session.describe(snapshot, recorded, facts)
         status = _train(config, session, stop, quiet=quiet, keep_last=keep_last)
-        session.told()
+        session.tell_why_alone()
         outcome = session.result(status)
         session.record.result(outcome)
     if session.interrupt is not None:
@@ -123,7 +123,6 @@ class Session:
         self.evaluator = Evaluator(self.parts, config.trainer.evaluate, measure)
         self.at = Position()
         self.record, self.checkpoints = Record(folder), Checkpoints(folder)
-        self.kept: dict[str, Any] = {}  # provenance
         self.saved_at = 0.0  # training seconds
         self.ended: Ended | None = None  # how, for a run that was killed after its last row
         self.interrupt: KeyboardInterrupt | None = None
@@ -153,7 +152,7 @@ class Session:
     def _taker(self) -> Callable[[Drawn], Any] | None:
         """What takes a step with those of other runs, to the bit as alone."""
         trainer, parts = self.config.trainer, self.parts
-        if self.together is None or trainer.accumulate > 1:
+        if self.together is None:
             return None
         loss = partial(training_loss, parts.model, parts.loss)
         if trainer.clip_norm is None and not wants_closure(parts.optimizer):
@@ -190,23 +189,20 @@ class Session:
         self.record.config(snapshot)
         if not recorded:
             self.record.patch(patch(PROJECT))
-            self._provenance(facts)
+            self.record.provenance(facts)
             return
         changed = {name: new for name, _, new in identity.environment(recorded, facts)}
         if "git.diff_sha256" in changed:
             self.record.patch(patch(PROJECT), f"provenance-{self.at.step}.patch")
         entry = {"step": self.at.step, "command": facts["command"], **changed}
         before = recorded.get("resumed", [])
-        self._provenance({**recorded, "resumed": [*before, entry]})
+        self.record.provenance({**recorded, "resumed": [*before, entry]})
 
-    def told(self) -> None:
+    def tell_why_alone(self) -> None:
         """Add to the provenance why the run trained alone, if that showed only as it trained."""
         if self.together and (reason := self.together.why_alone(self.kind)):
-            self._provenance({**self.kept, "alone": reason})
-
-    def _provenance(self, facts: dict[str, Any]) -> None:
-        self.kept = facts
-        self.record.provenance(facts)
+            kept = load_json(self.record.folder, "provenance.json") or {}
+            self.record.provenance({**kept, "alone": reason})
 
     def save(self, status: Status | None, *, force: bool = False) -> None:
         """Write a checkpoint if one is due; an evaluation calls this."""

@@ -1,8 +1,9 @@
-"""K runs at once, in one process: each as if alone, but that they meet where gradients are made.
+"""K runs at once, in one process: each as if alone, but that they meet to step and to be evaluated.
 
-A run is a coroutine. It runs as it always does until it wants the gradients of a batch, and goes on
-when it has them. When all wait, those of one kind get theirs in one pass (`src.training.stack`).
-All else is each run's own: its optimizer, record, rows, early stopping and checkpoints.
+A run is a coroutine. It runs as it always does until it wants a step on a batch, or an evaluation,
+and goes on when it has that. When all wait, those of one kind get theirs in one pass
+(`src.training.stack`, `steps`, `looks`). All else is each run's own: its record, rows, early
+stopping and checkpoints.
 """
 
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
@@ -47,6 +48,7 @@ class Together(Generic[T]):
         self.made: set[tuple[Hashable, Hashable]] = set()  # what was made in one pass before
         # Why models of a kind aren't stacked, by kind and shapes of the batch.
         self.alone: dict[tuple[Hashable, Hashable], str] = {}
+        self.unseen: set[Hashable] = set()  # kinds and sets that are evaluated one by one
 
     def backward(self, kind: Hashable, model: nn.Module, loss: Loss, batch: Batch) -> Any:
         """Give a model the gradients of a batch's loss; return the loss. Tasks call this.
@@ -152,14 +154,14 @@ class Together(Generic[T]):
     def _means(self, key: tuple[Hashable, int], looks: list[Look]) -> list[Any]:
         """What models give for one set; None for each that is left to be evaluated alone."""
         several, models = self.looks.get(key[0]), [look.model for look in looks]
-        if several is None or key in self.alone or not several.stack.holds(models):
+        if several is None or key in self.unseen or not several.stack.holds(models):
             return [None] * len(looks)
         if 2 * len(looks) < len(several.stack):
             return [None] * len(looks)
         try:
             return [*several.means(looks)]
-        except NotStackedError as error:
-            self.alone[key] = str(error)
+        except Exception:  # whatever it is, each run meets it in its own place
+            self.unseen.add(key)
             return [None] * len(looks)
 
     def _answers(self, kind: Hashable, wants: list[Want]) -> list[tuple[Any, bool]]:
@@ -178,9 +180,10 @@ class Together(Generic[T]):
                 found = (
                     self._stacked(kind, wants, some) if (kind, shapes) not in self.alone else None
                 )
-                self.made.add((kind, shapes))
+                if found is not None:
+                    self.made.add((kind, shapes))
             except Exception as error:
-                if (kind, shapes) in self.made:
+                if (kind, shapes) in self.made and not isinstance(error, NotStackedError):
                     raise  # some may have taken their step
                 # Whatever it is, each run meets it in its own place.
                 self.alone[kind, shapes], found = " ".join(str(error).split()), None

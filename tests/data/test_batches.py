@@ -87,7 +87,7 @@ def test_batches_read_at_once(shared: bool) -> None:
     """Those of one set by one call, those of several by one each: what each holds alone."""
     one, other = split(20), split(20) if not shared else None
     made = [Batches(data or one, 6) for data in (one, other, one)]
-    batches = [next(each.drawn(seed, 1)) for seed, each in enumerate(made)]
+    batches = [next(each.epoch(seed, 1)) for seed, each in enumerate(made)]
     assert [*map(len, batches)] == [6] * 3
     for at, together in enumerate(read(batches)):
         assert torch.equal(together, torch.stack([[*batch][at] for batch in batches]))

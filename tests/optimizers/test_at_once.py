@@ -211,9 +211,7 @@ def test_one_call_of_the_kernel_for_those_alike(monkeypatch: pytest.MonkeyPatch)
     mine, _, params = several("adam", [{}, {"lr": 0.5}, {}])
     alone(mine, params, drawn(0, 3))
     made, calls = Kernels(mine, range(3)), []
-    kernel: Any = made.kernel
-    monkeypatch.setattr(
-        made, "kernel", lambda *args, **how: calls.append(len(args[0])) or kernel(*args, **how)
-    )
+    kernel: Any = made.sure
+    monkeypatch.setattr(made, "sure", lambda *args: calls.append(len(args[0])) or kernel(*args))
     made.step(range(3), drawn(1, 3))
     assert sorted(calls) == [len(SHAPES), 2 * len(SHAPES)]

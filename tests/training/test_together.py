@@ -130,6 +130,28 @@ def test_a_model_that_draws_trains_alone(session: Session, monkeypatch: pytest.M
     assert {*hub.alone.values()} == {"the model draws random numbers"}
 
 
+def test_more_come_to_few_that_draw(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three were too few to be stacked; that more can't be ends none of them."""
+    monkeypatch.setattr("src.models.MLP", Dropping)
+    monkeypatch.setattr(Dropping, "__module__", "src.models.mlp")
+    several = [(f"seed={k}", "trainer.epochs=3") for k in range(3)]
+    several += [("model=logreg", f"seed={k}", "trainer.epochs=1") for k in range(5)]
+    several += [(f"seed={k}",) for k in range(3, 6)]
+    hub = both(session.folder, several)
+    assert "the model draws random numbers" in hub.alone.values()
+
+
+def test_an_evaluation_that_fails_at_once_is_made_alone(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def means(self: object, looks: object) -> None:
+        raise ValueError("a metric that bears one model at a time")
+
+    monkeypatch.setattr(module.Looks, "means", means)
+    hub = both(session.folder, [(f"seed={k}",) for k in range(4)])
+    assert hub.unseen and hub.why_alone(next(iter(hub.stacks))) is None
+
+
 def test_an_error_ends_all_of_them(session: Session) -> None:
     hub: Together[str] = Together(4)
 
