@@ -6,7 +6,6 @@ import os
 import sys
 import textwrap
 from collections.abc import Callable
-from copy import deepcopy
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -326,18 +325,13 @@ def _check(plan: Any) -> dict[str, float]:
 
 def _try_space(plan: Any, method: str) -> None:
     """Refuse a space in which nothing works; what works in parts only is the search's affair."""
-    from omegaconf import OmegaConf
-
     from src.comparing.refused import sampled
     from src.training.rehearsal import check
 
     reasons = []
     for point in sampled(plan.spaces[method]):
-        job = deepcopy(plan.job(method))
-        for name, value in point.items():
-            OmegaConf.update(job, name, value, force_add=True)
         try:
-            check(parse(job))
+            check(plan.filled(method, point)[0])
             return
         except InputError as error:
             reasons.append(str(error))

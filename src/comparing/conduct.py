@@ -75,24 +75,25 @@ def train_all(plan: Plan, todo: Sequence[Job], folder: Path, ledger: Ledger) -> 
     An error of a job is raised at its turn, so what was to be trained before it is there, as if
     they had been trained one after another.
     """
-    size = runs_at_once(parse(plan.job(plan.methods[0])))
+    size = min(at_once(plan), len(todo))
     hub: Together[tuple[int, Run | Exception]] | None = Together(size) if size > 1 else None
     tasks = (partial(_tried, at, plan, job, folder, hub) for at, job in enumerate(todo))
     ready: dict[int, Run | Exception] = {}
-    told: set[str] = set()
     with closing(hub.run(tasks) if hub else (task() for task in tasks)) as ended:
         for at in range(len(todo)):
             while at not in ready:
                 number, outcome = next(ended)
                 ready[number] = outcome
-            run = ready.pop(at)
-            if isinstance(run, Exception):
-                raise run
-            if run.alone and run.alone not in told:
-                told.add(run.alone)
-                print(f"runs train one at a time: {run.alone}", flush=True)
+            made = ready.pop(at)
+            if isinstance(made, Exception):
+                raise made
             _note(ledger, todo[at])
-            yield run
+            yield made
+
+
+def at_once(plan: Plan) -> int:
+    """How many of its runs may train at once, >= 1."""
+    return runs_at_once(parse(plan.job(plan.methods[0])))
 
 
 def _tried(

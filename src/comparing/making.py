@@ -9,10 +9,9 @@ from omegaconf import OmegaConf, open_dict, read_write
 
 from src.comparing.claims import Claims
 from src.comparing.ledger import Ledger
-from src.comparing.pieces import FOLDER, Board, Problem, Silent
+from src.comparing.pieces import FOLDER, Board, Problem, Silent, cannot_go_on
 from src.comparing.protocol import Plan
 from src.comparing.team import Team, end_if_orphan, work
-from src.launching.choices import LOCAL
 from src.launching.local import LocalWorkers
 from src.launching.make import make_workers
 from src.launching.workers import Workers, obey_job
@@ -51,7 +50,10 @@ def help_out(plans: Plans, root: Path) -> None:
         for name, plan in plans.items()
     }
     claims = _claims(plans)
-    work(problems, Board(root, claims), claims)
+    try:
+        work(problems, Board(root, claims), claims)
+    except OSError as error:
+        raise cannot_go_on(error, root) from error
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends by itself now, in its exit handlers
 
 
@@ -64,9 +66,10 @@ def _claims(plans: Plans) -> Claims:
 def _workers(plan: Plan, folder: Path) -> Workers | None:
     """The workers beside the submitter; None if it works alone."""
     launcher = plan.launcher
-    if launcher is None or launcher.kind == LOCAL:
-        gpus = visible_gpus(plan.job(plan.methods[0]).trainer.device)
-        return LocalWorkers(folder, gpus) if plan.protocol.n_jobs > 1 else None
+    if launcher is None:
+        if plan.protocol.n_jobs == 1:
+            return None
+        return LocalWorkers(folder, visible_gpus(plan.job(plan.methods[0]).trainer.device))
     config = launcher.config
     with read_write(config), open_dict(config):
         OmegaConf.update(config, "hydra.sweep.dir", str(folder))

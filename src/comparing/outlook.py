@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from src.comparing.protocol import Plan
 from src.comparing.record import Search
 from src.comparing.words import joined, metric_name
-from src.launching.choices import LOCAL
 from src.metrics import Direction
 
 
@@ -47,7 +46,7 @@ def lines(plan: Plan, others: Sequence[Plan] = ()) -> Iterator[str]:
 def workers(plan: Plan) -> Iterator[str]:
     """Who makes it, in a line; none where that is this process alone."""
     count, launcher = plan.protocol.n_jobs, plan.launcher
-    if launcher is not None and launcher.kind != LOCAL:
+    if launcher is not None:
         yield f"{_count(count, 'worker')} on {launcher.kind} make searches and runs."
     elif count > 1:
         yield f"{count} workers of this machine make searches and runs."

@@ -14,16 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from src.comparing.claims import Claims
-from src.comparing.conduct import Job, train, train_all
+from src.comparing.conduct import Job, at_once, train, train_all
 from src.comparing.ledger import Ledger
 from src.comparing.protocol import Plan
 from src.comparing.record import Run, Search
 from src.comparing.searching import Meanwhile, Searches
-from src.config import parse
 from src.errors import InputError
 from src.files import write_whole
 from src.results import digest
-from src.training.stacking import runs_at_once
 
 FOLDER = ".work"  # in the folder of the comparison
 LIST = "list.json"
@@ -107,7 +105,7 @@ class Problem:
     @cached_property
     def at_once(self) -> int:
         """How many runs may train at once, >= 1."""
-        return runs_at_once(parse(self.plan.job(self.plan.methods[0])))
+        return at_once(self.plan)
 
     def several(self, pieces: list[Piece]) -> Iterator[Result]:
         """Make a search, or runs, some at once; yield each in its turn.

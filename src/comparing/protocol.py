@@ -29,7 +29,7 @@ from src.config import (
     parse,
 )
 from src.errors import InputError
-from src.launching.choices import kind_of
+from src.launching.choices import LOCAL, kind_of
 from src.metrics import Direction, direction_of, quantity
 from src.overrides import override, parsed
 from src.results import digest
@@ -295,8 +295,7 @@ def plan(arguments: Sequence[str]) -> Plan:
         protocol = _with_metric(protocol, job)
         refused.check_selection(job, protocol.metric)
         refused.check_method(name, config, str(plain[name].optimizer._target_))
-    elsewhere = (*COMPARISON_KEYS, "hydra")
-    varied = [item for item in items if item.key_or_group.split(".")[0] not in elsewhere]
+    varied = [item for item in runs if item.key_or_group.split(".")[0] != "hydra"]
     given = {name: [*varied, *parsed([*method.fixed])] for name, method in methods.items()}
     spaces = refused.check_searches(request.protocol.n_trials, configs, given)
     sweeps = {name: method.sweeps for name, method in methods.items()}
@@ -346,14 +345,16 @@ def _launcher(
     Raises:
         InputError: there is none of that name, or the database doesn't serve its hosts.
     """
-    from src.sweeping.storage import absolute, refuse_one_host  # Optuna takes long to import
-
     if not launch:
         return None
+    from src.sweeping.storage import absolute, refuse_one_host  # Optuna takes long to import
+
     lines = [*search_paths, *_lines(launch)]
     config = compose("config", overrides=lines, return_hydra_config=True)
     kind = kind_of(config)
     refuse_one_host(kind, config.hydra.launcher, absolute(storage))
+    if kind == LOCAL:
+        return None
     return Launcher(kind, config, GlobalHydra.instance().config_loader())
 
 

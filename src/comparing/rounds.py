@@ -42,6 +42,7 @@ class Rounds:
         self.runs: dict[str, Run] = {}
         self.spent: dict[int, float] = {}
         self.stopped = ""
+        self.alone: set[str] = set()  # why runs trained one at a time, as far as it was told
 
     def steps(self) -> Steps[None]:
         """Search, then train on fresh seeds until a look decides that no more are needed.
@@ -97,6 +98,9 @@ class Rounds:
         todo = [job for job in wanted if job.folder_name not in self.runs]
 
         def tell(piece: Piece, run: Any, count: int) -> None:
+            if run.alone and run.alone not in self.alone:
+                self.alone.add(run.alone)
+                print(f"runs train one at a time: {run.alone}", flush=True)
             metric = self.plan.protocol.metric
             shown = "diverged" if run.value is None else f"{metric} {run.value:.5g}"
             about = f"run {count}/{len(todo)} of the look at {need.seeds} seeds"
@@ -121,8 +125,7 @@ class Rounds:
 
     def _read_spent(self) -> dict[int, float]:
         shares = spent.shares(self.folder, self._about())
-        if shares:
-            self._check_spent(shares)
+        self._check_spent(shares)
         return shares
 
     def _check_spent(self, spent: Mapping[int, float]) -> None:

@@ -6,8 +6,6 @@ the same winners, after a kill, too, whoever makes which search.
 
 import copy
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
@@ -27,16 +25,17 @@ from src.comparing.trials import space_of, trials_of
 from src.config import parse
 from src.console import print_line, stdout
 from src.errors import InputError
-from src.launching.spare import spare
-from src.launching.workers import Process
+from src.launching.local import end, start
+from src.launching.workers import Process, environment_of
 from src.overrides import override, python
 from src.results import digest
 from src.results.place import WORKER
 from src.sweeping.progress import best_trial, trials_bar
 from src.sweeping.show import importances, load
 from src.sweeping.storage import AWAY, absolute, open_storage
-from src.sweeping.study import COUNTED, is_failed, study_direction
-from src.sweeping.workers import MAX_RESTARTS, PARENT, POLL_SECONDS, end, last_words
+from src.sweeping.study import study_direction
+from src.sweeping.tally import COUNTED, is_failed
+from src.sweeping.workers import MAX_RESTARTS, POLL_SECONDS, last_words
 from src.training.rehearsal import check
 
 FIRST_TRIALS = 2  # by which the time left is told
@@ -62,7 +61,6 @@ class Searches:
         self.told_left = False
         self.seconds: dict[str, list[float]] = {}  # of each study's complete trials
         self.counted: dict[str, int] = {}  # each study's trials
-        self.spare = spare()
 
     def search(self, method: str, number: int) -> Search:
         """Search once, and in a wider space if the best lies at an edge and `widen` allows it.
@@ -157,20 +155,9 @@ class Searches:
             raise InputError(f"the search of {method} gave up: {last_words(log)}")
 
     def _start(self, command: list[str], log: Path) -> Process:
-        environment = {**os.environ, PARENT: str(os.getpid())}
-        for name in (WORKER, "HYDRA_FULL_ERROR"):  # of this process, not of the search's
-            environment.pop(name, None)
-        if self.spare and (process := self.spare.start(command, log, environment)):
-            return process
-        with open(log, "ab") as output:
-            return subprocess.Popen(
-                [sys.executable, *command],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                process_group=0,  # Ctrl-C on a terminal reaches this process, which asks it to end
-            )
+        environment = environment_of(os.environ, os.getpid())
+        del environment[WORKER]  # it is a sweep of its own
+        return start(command, log, environment)
 
     def _wait(self, process: Process, task: TaskID, name: str, method: str) -> int:
         try:

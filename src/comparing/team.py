@@ -16,9 +16,8 @@ from src.comparing.rounds import Steps
 from src.errors import InputError
 from src.launching.workers import Workers, is_orphan, log_of
 from src.results.place import JOB
-from src.sweeping.workers import MAX_RESTARTS, last_words
+from src.sweeping.workers import MAX_RESTARTS, POLL_SECONDS, last_words
 
-POLL_SECONDS = 0.5
 T = TypeVar("T")
 Problems = Mapping[str, Problem]
 
@@ -123,11 +122,10 @@ class Team(Generic[T]):
     ) -> None:
         self.board, self.claims, self.workers, self.count = board, claims, workers, count
         self.here = Work(problems, board, claims)
-        self.problems = problems
         self.works = workers is None or workers.here
         self.wanted: dict[str, list[Piece]] = {}
         self.numbers: set[int] = set()  # of the workers under way
-        self.begun = self.counted = False
+        self.begun = False
         self.restarts, self.failed = 0, ""
 
     def carry_out(
@@ -153,10 +151,12 @@ class Team(Generic[T]):
                 else:
                     self._look_around()
         finally:
-            if self.begun:
-                self.board.publish(None)
-            if self.workers is not None:
-                self.workers.stop()
+            try:
+                if self.begun:
+                    self.board.publish(None)
+            finally:
+                if self.workers is not None:
+                    self.workers.stop()
             if self.begun:
                 self.board.clear()
 
@@ -175,6 +175,8 @@ class Team(Generic[T]):
             self.claims.set_up()
             self.board.clear()
             self.begun = True
+            if self.workers is not None:  # those of an earlier command
+                self.numbers = {*range(self.workers.left_over())}
         self.board.publish(self._pieces())
 
     def _pieces(self) -> list[Piece]:
@@ -197,14 +199,17 @@ class Team(Generic[T]):
     def _give(self, piece: Piece) -> None:
         """Tell a course that one of its pieces was made."""
         self.restarts, course = 0, self.courses[piece.problem]
-        if (error := self.board.error(piece)) is not None:
+        error, result = self.board.error(piece), self.here.made.pop(piece.name, None)
+        try:
+            if error is None and result is None:
+                result = self.here.problems[piece.problem].carry_out(piece)  # reads it
+        except InputError as wrong:
+            error = str(wrong)
+        if error is not None or result is None:
             self._advance(piece.problem, lambda: course.throw(InputError(error)))
-            return
-        result = self.here.made.pop(piece.name, None)
-        if result is None:
-            result = self.problems[piece.problem].carry_out(piece)  # reads it
-        made = piece, result
-        self._advance(piece.problem, lambda: course.send(made))
+        else:
+            made = piece, result
+            self._advance(piece.problem, lambda: course.send(made))
 
     def tend(self) -> None:
         """Start the workers that are wanted and not there; called again and again."""
@@ -228,9 +233,6 @@ class Team(Generic[T]):
 
     def _numbers(self) -> range:
         """Of the workers that are wanted."""
-        assert self.workers is not None
-        if not self.counted:  # those of an earlier command
-            self.numbers, self.counted = {*range(self.workers.left_over())}, True
         if self.works:  # number 0 is this process
             return range(1, min(self.count, len(self._pieces())))
         return range(self.count)

@@ -9,7 +9,8 @@ from optuna.trial import FrozenTrial, TrialState
 from src.comparing.record import Choices, Interval, Trial
 from src.metrics import Direction
 from src.results.status import BAD, Status
-from src.sweeping.study import COUNTED, LOST, study_direction
+from src.sweeping.study import study_direction
+from src.sweeping.tally import COUNTED, LOST
 
 STATES = {
     TrialState.COMPLETE: "complete",

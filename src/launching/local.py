@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
@@ -72,19 +72,23 @@ class LocalWorkers(Workers):
 
 
 def start_process(number: int, folder: Path, gpu: str | None) -> Process:
-    """Start this command again: in a copy that was set aside, else anew."""
+    """Start this command again."""
     visible = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
-    environment, command = environment_of(os.environ, os.getpid(), **visible), sys.orig_argv[1:]
-    aside = spare()
-    if aside and (process := aside.start(command, log_of(folder, number), environment)):
+    environment = environment_of(os.environ, os.getpid(), **visible)
+    return start(sys.orig_argv[1:], log_of(folder, number), environment)  # whatever script this is
+
+
+def start(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> Process:
+    """Start Python with these words, in a copy that was set aside, else anew; it prints to log."""
+    if (aside := spare()) and (process := aside.start(command, log, environment)):
         return process
-    with open(log_of(folder, number), "ab") as log:
+    with open(log, "ab") as output:
         return subprocess.Popen(
-            [sys.executable, *command],  # whatever script this is
+            [sys.executable, *command],
             env=environment,
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+            stdout=output,
+            stderr=output,
             process_group=0,  # Ctrl-C on a terminal reaches the controller, which asks them to end
         )
 

@@ -41,7 +41,7 @@ class World:
 
     def __init__(self, luck: float = 0.0) -> None:
         self.trained: list[str] = []
-        self.luck, self.alive = luck, 10**9
+        self.luck, self.alive, self.alone = luck, 10**9, ""
 
     def make(self, piece: Piece, folder: Path) -> Result:
         if piece.job is None:
@@ -60,7 +60,7 @@ class World:
         chance = np.random.default_rng([job.seed, ord(job.method), job.search])
         value = MEANS[job.method] + float(chance.normal()) + 5 * (job.kind == "default")
         value += job.params.get("luck", 0.0)
-        shared = {"train_seconds": 4.0, "together": 4}
+        shared = {"train_seconds": 4.0, "together": 4, "alone": self.alone}
         return made_run(job.method, job.seed, value, job.kind, job.search, **shared)
 
 
@@ -91,6 +91,15 @@ def carry_out(
             piece = choose(wanted)
             wanted = steps.send((piece, world.make(piece, folder)))
     return records[-1], records
+
+
+def test_why_runs_train_one_at_a_time_is_told_once(
+    tmp_path: Path, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.alone = "the model draws random numbers"
+    carry_out(tmp_path, world)
+    told = [line for line in capsys.readouterr().out.splitlines() if "one at a time" in line]
+    assert told == ["runs train one at a time: the model draws random numbers"]
 
 
 def test_looks_until_no_pair_is_open_or_the_last(tmp_path: Path, world: World) -> None:

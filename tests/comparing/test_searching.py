@@ -22,6 +22,7 @@ from src.comparing.record import Search, Trial
 from src.comparing.searching import Searches, first_trials, read_search, widened
 from src.composing import register
 from src.errors import InputError
+from src.launching import local
 from src.sweeping import storage
 from tests.comparing.test_checks import search, trial
 
@@ -295,7 +296,7 @@ def test_a_search_starts_in_a_copy_that_was_set_aside(
             given.append(arguments)
             return answers[len(given) - 1]
 
-    monkeypatch.setattr(searching, "spare", Aside)
+    monkeypatch.setattr(local, "spare", Aside)
     searches, log = Searches(asked, tmp_path, Ledger(tmp_path)), tmp_path / "log"
     assert searches._start(["-c", "raise SystemExit(3)"], log) is answers[0]
     assert searches._start(["-c", "raise SystemExit(3)"], log).wait(timeout=30) == 3

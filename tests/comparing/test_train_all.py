@@ -92,6 +92,13 @@ def test_at_once_as_one_by_one(
     assert times == {path: path.stat().st_mtime_ns for path in times}
 
 
+def test_a_run_without_others_has_its_seconds_for_itself(
+    session: Session, one_by_one: Path, tmp_path: Path
+) -> None:
+    [run] = trained(tmp_path, asked("trainer.stack=5"), todo()[:1])
+    assert run.together == 1
+
+
 @pytest.mark.parametrize("rows", [3, 17])
 def test_killed_in_the_middle(
     session: Session, one_by_one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
@@ -127,15 +134,13 @@ class Dropping(MLP):
 
 def test_what_draws_random_numbers_trains_alone(
     session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    """It says so, once, and has the random numbers that it would have."""
+    """It says so, and has the random numbers that it would have."""
     monkeypatch.setattr("src.models.MLP", Dropping)
     monkeypatch.setattr(Dropping, "__module__", "src.models.mlp")
     runs = both(tmp_path / "alone", tmp_path / "together")
     why = "the model draws random numbers"
     assert {run.alone for run in runs} == {why}
-    assert capsys.readouterr().out == f"runs train one at a time: {why}\n"
 
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, number: int, error: BaseException) -> None:
@@ -200,23 +205,23 @@ Change = Callable[[pytest.MonkeyPatch], None]
 )
 def test_what_gains_nothing_trains_alone(
     session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: list[str],
-    why: str, capsys: pytest.CaptureFixture[str],
+    why: str,
 ) -> None:  # fmt: skip
     """Its seconds are its own then."""
     jobs = todo(1)
     if "epochs" in "".join(overrides):
         stop_at(monkeypatch, 1, ValueError("that was enough"))
         with pytest.raises(ValueError, match="enough"):
-            trained(tmp_path, asked(*overrides), jobs[:1])
+            trained(tmp_path, asked(*overrides), jobs[:2])
         kept = json.loads((tmp_path / "runs" / jobs[0].folder_name / "provenance.json").read_text())
         assert why in kept["alone"] and "together" not in kept
         return
     runs = trained(tmp_path, asked(*overrides), jobs)
     assert {run.together for run in runs} == {1}
     assert all(why in run.alone for run in runs) and bool(runs[0].alone) == bool(why)
-    assert why in capsys.readouterr().out
 
 
 def test_auto_trains_small_models_at_once(session: Session, tmp_path: Path) -> None:
+    assert conduct.at_once(asked("trainer.epochs=20")) == AT_ONCE
     runs = trained(tmp_path, asked("trainer.epochs=20"), todo(1))
-    assert {run.together for run in runs} == {AT_ONCE}
+    assert [run.together for run in runs] == [len(runs)] * len(runs)
