@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -121,12 +122,8 @@ class Meter:
 
 def in_a_process(function: Callable[..., Any], *arguments: Any) -> Any:
     """What the function returns in a forked process."""
-    results = FORK.SimpleQueue()
-    process = FORK.Process(target=lambda: results.put(function(*arguments)))
-    process.start()
-    value = results.get()
-    process.join()
-    return value
+    with ProcessPoolExecutor(1, FORK) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def sweep(folder: str, n_trials: int, sampler: str, overrides: list[str]) -> None:

@@ -20,7 +20,8 @@ from src.errors import InputError
 from src.results.place import not_comparable
 from src.sweeping.progress import best_trial, duration, top_table
 from src.sweeping.storage import absolute, shown
-from src.sweeping.study import is_failed, study_direction
+from src.sweeping.study import study_direction
+from src.sweeping.tally import is_failed
 
 
 def list_studies(url: str) -> None:

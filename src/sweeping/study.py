@@ -25,16 +25,13 @@ from src.results.identity import differing
 from src.results.status import BAD, Status
 from src.sweeping import storage as db
 from src.sweeping.tables import Storage
-from src.sweeping.tally import COUNTED as COUNTED
 from src.sweeping.tally import DIED, INTERRUPTED, PROPOSAL, Tally
-from src.sweeping.tally import LOST as LOST
-from src.sweeping.tally import is_failed as is_failed
 
 MAX_DEATHS = 3  # a trial that kills its process each time must not do so for ever
 GIVEN_UP = f"its process died {MAX_DEATHS + 1} times"
 POLL_SECONDS = 0.3
 TALLIED = ("params", "values", "user_attributes")  # what a tally needs of a trial
-REPORT_SECONDS = 1.0  # for which reports may wait that no pruner reads
+REPORT_SECONDS = 1.0  # at least between writes of reports that no pruner reads
 ANOTHER = "choose another hydra.sweeper.study_name (or study=NAME)"
 
 T = TypeVar("T")
@@ -276,7 +273,8 @@ class SharedStudy:
         """A trial, if there is one, and whether all are done.
 
         Args:
-            numbers: that a new proposal may have; None for any.
+            numbers: that a new proposal may have beside others of a batch; None for any. A trial
+                whose process died isn't claimed beside others.
         """
         try:
             with db.alone(self.storage, self.name):
@@ -284,7 +282,9 @@ class SharedStudy:
                 if tally.counted + len(tally.running()) >= self.n_trials:
                     return None, tally.counted >= self.n_trials
                 number, waiting = tally.free_number(), tally.waiting()
-                if waiting is None and numbers is not None and number not in numbers:
+                if numbers is not None and (
+                    number not in numbers if waiting is None else waiting.user_attrs.get("deaths")
+                ):
                     return None, False
                 return self._ask(number, waiting), False
         except optuna.exceptions.UpdateFinishedTrialError:

@@ -106,7 +106,6 @@ class StudySweeper(OptunaSweeperImpl):
         self.max_failures, self.lease_seconds = max_failures, lease_seconds
         self.detach = detach
         self.study: SharedStudy | None = None
-        self.batch = self.at_once = 1
 
     def sweep(self, arguments: list[str]) -> None:
         """Run trials until the study is complete.
@@ -124,7 +123,7 @@ class StudySweeper(OptunaSweeperImpl):
 
     @contextmanager
     def _putting_back(self) -> Iterator[None]:
-        """Put the trial of this process back when it is interrupted; say how to go on."""
+        """Put the trials of this process back when it is interrupted; say how to go on."""
         try:
             yield
         except KeyboardInterrupt:
@@ -257,11 +256,11 @@ class StudySweeper(OptunaSweeperImpl):
         self._check_groups(overrides)
         self.dimensions = read_space(self.job, self.params, overrides)
         self.space = {key: parameter.distribution for key, parameter in self.dimensions.items()}
-        self.template = Template(self.job, [*self.space, "trial"])
         if not self.space:
             raise InputError(
                 "hydra.sweeper.params: there is nothing to search; choose a file with sweeps=NAME"
             )
+        self.template = Template(self.job, [*self.space, "trial"])
         self.folder = Path(str(self.config.hydra.sweep.dir)).absolute()
         self.snapshot = OmegaConf.to_yaml(OmegaConf.masked_copy(self.base, ["hydra"]))
 
@@ -328,10 +327,11 @@ class StudySweeper(OptunaSweeperImpl):
         """Train one trial in this process."""
         started = time.perf_counter()
         folder = self.folder / f"trial-{trial.number}"
-        lines = [*self.fixed, *self._lines(self._values(trial))]
+        values = self._values(trial)
+        lines = [*self.fixed, *self._lines(values)]
         study.note(trial, {"folder": str(folder), "overrides": lines})
         try:
-            result = self._train(study, trial, folder, together)
+            result = self._train(study, trial, folder, values, lines, together)
             status, value = result["status"], result["objective"]["value"]
             facts = {key: result[key] for key in ("status", "steps")}
             outcome = Outcome(STATES[status], value if status in COMPLETE else None, facts)
@@ -356,19 +356,24 @@ class StudySweeper(OptunaSweeperImpl):
         study: SharedStudy,
         trial: Trial,
         folder: Path,
-        together: "Together[Any] | None" = None,
+        values: Mapping[str, Any],
+        lines: Sequence[str],
+        together: "Together[Any] | None",
     ) -> dict[str, Any]:
         """Run the trial and write the files that Hydra's launcher would write.
 
         Trials' configs differ only in values, so it changes those of the composed config.
+
+        Args:
+            values: the trial's own.
+            lines: its overrides.
         """
-        values = {**self._values(trial), "trial": trial.number}
         hydra_folder = folder / ".hydra"
         hydra_folder.mkdir(parents=True)
         (hydra_folder / "hydra.yaml").write_text(self.snapshot)
-        overrides = [*self.fixed, *self._lines(values)]
+        overrides = [*lines, override("trial", trial.number)]
         (hydra_folder / "overrides.yaml").write_text(to_yaml(overrides))
-        config, composed, resolved = self.template.fill(values)
+        config, composed, resolved = self.template.fill({**values, "trial": trial.number})
         (hydra_folder / "config.yaml").write_text(composed)
         report = TrialReport(study, trial, config, folder)
         return run(

@@ -19,7 +19,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from src.config import PROJECT
-from src.sweeping.study import COUNTED
+from src.sweeping.tally import COUNTED
 from tests.cluster.clusters import Cluster, Ray, Slurm, wait_for
 from tests.sweeping.conftest import Server, postgres_programs, trials_of
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -141,6 +142,33 @@ def test_the_rest_of_a_batch_comes_before_the_next(url: str) -> None:
         assert numbers(alone) == [number]
         finish(again, alone)
     assert numbers(again.next_trials(4)) == [4, 5, 6, 7]
+
+
+def test_a_trial_that_has_died_joins_no_batch(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """... that another process has begun when it dies."""
+    study = open_study(url)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        forget_connections()
+        held = open_study(url).next_trials(1)
+        os.write(writer, b"." * len(held))
+        signal.pause()
+    os.read(reader, 1)
+    suggest = study._suggest
+
+    def dies(trial: optuna.Trial) -> bool:
+        if trial.number == 1:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        return suggest(trial)
+
+    monkeypatch.setattr(study, "_suggest", dies)
+    batch = study.next_trials(4)
+    assert [trial.user_attrs.get("deaths", 0) for trial in batch] == [0]
+    finish(study, batch)
+    (alone,) = study.next_trials(4)
+    assert alone.user_attrs["deaths"] == 1
 
 
 def test_all_of_a_batch_hold_their_leases(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

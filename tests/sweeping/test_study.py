@@ -30,10 +30,9 @@ from src.sweeping.study import (
     Outcome,
     SharedStudy,
     inside,
-    is_failed,
 )
 from src.sweeping.tables import Storage
-from src.sweeping.tally import Tally
+from src.sweeping.tally import Tally, is_failed
 from tests.sweeping.conftest import forget_connections, open_study, states, tally_of
 
 FORK = multiprocessing.get_context("fork")  # a fresh interpreter would take seconds to begin
