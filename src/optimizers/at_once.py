@@ -1,9 +1,10 @@
 """A step of several optimizers of one method at once, to the bit as each takes it alone.
 
 Their parameters lie in rows of common memory. A method's kernel gets the tensors of all whose
-settings agree in one call. A method without a kernel whose steps are elementwise runs its rule on
-the rows, with a column for each setting in which they differ; that this gives the same bits is
-seen with the numbers at hand, and with others, before it is done.
+settings agree in one call. A method without a kernel whose steps are elementwise, or whose rule
+takes a leading axis, runs its rule on the rows, with a column for each setting in which they
+differ; that this gives the same bits is seen with the numbers at hand, and with others, before it
+is done.
 """
 
 from collections.abc import Hashable, Sequence
@@ -37,13 +38,17 @@ def kind(optimizer: Any) -> Hashable | None:
         return None
     if cls._begins or cls._begins_all or isinstance(group["lr"], Tensor) or _hooked(optimizer):
         return None
-    if not cls.rule.elementwise or cls.rest is not None:
+    rules = [optimizer.rule_of(param) for param in group["params"]]
+    if not all(rule.elementwise or rule.leads for rule in rules):
         return None
+    if (cls.rest or cls.rule.leads) and cls.update is not Method.update:
+        return None  # it isn't called then
     states = [optimizer.state.get(param, {}) for param in group["params"]]
     if not all(states) and any(optimizer.initial_state(param, group) for param in group["params"]):
         return None
     settings = tuple((name, _fixed(value)) for name, value in group.items() if name not in CHANGING)
-    return cls, settings, tuple(tuple(state) for state in states)
+    by_rest = tuple(rule is cls.rest for rule in rules)
+    return cls, settings, by_rest, tuple(tuple(state) for state in states)
 
 
 def by_kernel(optimizer: Method) -> bool:
@@ -140,6 +145,8 @@ class Rules:
         self.params, self.rows = params, rows
         self.states = [*zip(*states, strict=True)]  # of each parameter
         self.tensors = [_joined(of_one) for of_one in self.states]
+        first = self.optimizers[0]
+        self.rules = [first.rule_of(param) for param in first.param_groups[0]["params"]]
         self.settings: dict[tuple[int, ...], Group] = {}  # of some members
 
     @torch.no_grad()
@@ -159,7 +166,7 @@ class Rules:
 
     def alike(self, members: Sequence[int]) -> list[list[int]]:
         """Those that have taken as many steps: a rule takes a count as one number."""
-        return counted([self.states[0][member] for member in members], members)
+        return counted([[each[member] for each in self.states] for member in members], members)
 
     def _move(
         self,
@@ -178,7 +185,7 @@ class Rules:
             state[name] = _shaped(_column([each[name] for each in states]), shape)
         param = _taken(self.params[at], there)
         shaped = {name: _shaped(value, shape) for name, value in group.items()}
-        self.optimizers[0].update_all([param], [grad], [state], {**shaped, "fused": False})
+        self._update(at, param, grad, state, {**shaped, "fused": False})
         _put(self.params[at], there, param)
         for name, tensor in tensors.items():
             _put(tensor, here, state[name])
@@ -187,6 +194,15 @@ class Rules:
             values = value.flatten().tolist() if isinstance(value, Tensor) else repeat(value)
             for each, number in zip(states, values, strict=False):
                 each[name] = type(each[name])(number)
+
+    def _update(self, at: int, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
+        first = self.optimizers[0]
+        if type(first).rule.elementwise and type(first).rest is None:
+            first.update_all([param], [grad], [state], group)
+            return
+        if "step" in state:  # as Method.update does, which would take rows for a matrix
+            state["step"] += 1
+        self.rules[at].step_rows(param, -grad if group["maximize"] else grad, state, group)
 
     def _settings(self, members: tuple[int, ...]) -> Group:
         """The group of some members, with a column for each number in which they differ."""
@@ -243,11 +259,11 @@ def agree(
     )
 
 
-def counted(states: Sequence[State], members: Sequence[int]) -> list[list[int]]:
-    """The members by what their states count."""
+def counted(states: Sequence[Sequence[State]], members: Sequence[int]) -> list[list[int]]:
+    """The members by what the states of their parameters count."""
     parts: dict[Hashable, list[int]] = {}
-    for state, member in zip(states, members, strict=True):
-        count = tuple(value for value in state.values() if type(value) is int)
+    for own, member in zip(states, members, strict=True):
+        count = tuple(value for each in own for value in each.values() if type(value) is int)
         parts.setdefault(count, []).append(member)
     return [*parts.values()]
 

@@ -42,6 +42,8 @@ class Rule:
             or None where the rule itself applies it.
         elementwise: whether each element's step depends on that element alone; then a large
             tensor is handled in pieces that fit in the cache.
+        leads: whether its tensors have a leading axis, of the runs that step at once, 1 where a
+            run steps alone; for a rule of matrices, which so can be several runs'.
         renamed: the setting for each argument of the rule with another name.
         prepare: for a method whose first step moves nothing, what it does instead; its arguments
             are like the rule's. `step` is 0 then, and counts from 1 afterwards.
@@ -51,6 +53,7 @@ class Rule:
     state: Mapping[str, Callable[[Tensor], Any]] = field(default_factory=dict)
     decay: Callable[[Tensor, Tensor, Scalar, Scalar], Tensor] | None = coupled
     elementwise: bool = True
+    leads: bool = False
     renamed: Mapping[str, str] = field(default_factory=dict)
     prepare: Callable[..., None] | None = None
 
@@ -81,14 +84,23 @@ class Rule:
 
     def step(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
         """Move the parameter; a piece of state that doesn't exist is None for the rule."""
-        values = {**group, **state, "param": param, "grad": grad}
-        for name, setting in self.renamed.items():
-            values[name] = group[setting]
+        values = self._values(param, grad, state, group)
+        if self.leads:
+            names = ("param", "grad", *self.state)
+            values |= {name: values[name].unsqueeze(0) for name in names}
         if fits(param) or not self.elementwise:
             self._step(values)
             return
         for piece in self._pieces(values):
             self._step(piece)
+
+    def step_rows(self, params: Tensor, grads: Tensor, states: State, group: Group) -> None:
+        """Move the parameters of several runs, which lie along the leading axis."""
+        self._step(self._values(params, grads, states, group))
+
+    def _values(self, param: Tensor, grad: Tensor, state: State, group: Group) -> dict[str, Any]:
+        values = {**group, **state, "param": param, "grad": grad}
+        return values | {name: group[setting] for name, setting in self.renamed.items()}
 
     def _step(self, values: dict[str, Any]) -> None:
         if self.prepare is not None and values["step"] == 0:

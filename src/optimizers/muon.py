@@ -9,7 +9,8 @@ from torch import Tensor
 
 from src.optimizers.adamw import AdamW
 from src.optimizers.directions import decoupled
-from src.optimizers.formulas import smallest_normal, zeros
+from src.optimizers.formulas import Scalar, cast, smallest_normal, zeros
+from src.optimizers.matrices import add_product, norm, product
 from src.optimizers.method import Method, Rule
 from src.optimizers.settings import (
     choice,
@@ -32,17 +33,20 @@ def orthogonalize(matrix: Tensor, coefficients: Sequence[float], steps: int, eps
     """Newton-Schulz: the matrix with its singular values brought near 1, in bfloat16.
 
     The iteration of odd polynomials x ← a·x + b·x³ + c·x⁵ acts on the singular values alone.
+
+    Args:
+        matrix: (rows, columns); of several runs, (runs, rows, columns).
     """
     a, b, c = coefficients
-    tall = matrix.size(0) > matrix.size(1)
+    tall = matrix.size(-2) > matrix.size(-1)
     largest = min(LARGEST, torch.finfo(matrix.dtype).max)
     x = matrix.clamp(-largest, largest).bfloat16()
-    x = x.T if tall else x
-    x.div_(x.norm().clamp(min=max(eps, SMALLEST)))
+    x = x.mT if tall else x
+    x.div_(norm(x).clamp(min=max(eps, SMALLEST)))
     for _ in range(steps):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.T if tall else x
+        gram = product(x, x.mT)
+        x = add_product(x, add_product(gram, gram, gram, b, c), x, a)
+    return x.mT if tall else x
 
 
 def scale(adjustment: str, rows: int, columns: int) -> float:
@@ -56,7 +60,7 @@ def scale(adjustment: str, rows: int, columns: int) -> float:
 def muon(
     grad: Tensor,
     momentum_buffer: Tensor,
-    momentum: float,
+    momentum: Scalar,
     nesterov: bool,
     ns_coefficients: Sequence[float],
     ns_steps: int,
@@ -66,11 +70,12 @@ def muon(
     """s·X."""
     if not grad.numel():
         return grad
-    momentum_buffer.lerp_(grad, 1 - momentum)
-    update = grad.lerp(momentum_buffer, momentum) if nesterov else momentum_buffer
-    matrix = update.flatten(1)
+    momentum_buffer.lerp_(grad, cast(1 - momentum, grad))
+    update = grad.lerp(momentum_buffer, cast(momentum, grad)) if nesterov else momentum_buffer
+    matrix = update.flatten(2)
+    matrix = matrix[0] if len(matrix) == 1 else matrix
     update = orthogonalize(matrix, ns_coefficients, ns_steps, eps).to(grad.dtype)
-    return update.mul_(scale(adjust_lr_fn, *matrix.shape)).reshape(grad.shape)
+    return update.mul_(scale(adjust_lr_fn, *matrix.shape[-2:])).reshape(grad.shape)
 
 
 class Muon(Method):
@@ -135,7 +140,7 @@ class Muon(Method):
         adamw_betas=fractions(0.9, 0.95),
         adamw_eps=positive(1e-8),
     )
-    rule = Rule(muon, {"momentum_buffer": zeros}, decay=decoupled, elementwise=False)
+    rule = Rule(muon, {"momentum_buffer": zeros}, decay=decoupled, elementwise=False, leads=True)
     rest = replace(AdamW.rule, renamed={"betas": "adamw_betas", "eps": "adamw_eps"})
     hidden_only = True
     allows_complex = False

@@ -95,7 +95,7 @@ class Steps:
         """Whether a kind gives the same bits, seen once with those that can step in one call."""
         params = self.stack.own[: len(grads)]
         known = of, len(rows), tuple(param.shape[1:] for param in params)
-        part = max(counted([each[0] for each in states], range(len(rows))), key=len)
+        part = max(counted(states, range(len(rows))), key=len)
         if known not in self.agreed and len(part) >= LEAST:
             own = [rows[member] for member in part]
             some = [optimizers[member] for member in part]
