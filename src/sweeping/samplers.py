@@ -1,6 +1,7 @@
 """Samplers, built for each proposal and seeded by the study's seed and the trial's number."""
 
 import hashlib
+import inspect
 import math
 import warnings
 from collections.abc import Mapping
@@ -13,6 +14,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from src.errors import InputError
 from src.targets import build
 
+# These draw at random until n_startup_trials have ended.
+BEGINNING = (optuna.samplers.TPESampler, optuna.samplers.GPSampler, optuna.samplers.CmaEsSampler)
 # These walk a fixed sequence and keep their position in the study: all trials share a seed.
 SEQUENCES = (optuna.samplers.QMCSampler, optuna.samplers.GridSampler)
 
@@ -65,6 +68,17 @@ def batch_of(settings: Mapping[str, Any]) -> int:
     if type(batch) is not int or batch < 1:
         raise InputError(f"sampler.batch={batch}: must be a whole number from 1 on")
     return batch
+
+
+def uninformed(settings: Mapping[str, Any], space: Mapping[str, BaseDistribution]) -> float:
+    """How many first proposals depend on no other trial, and so may be trials of one batch."""
+    sampler = make_sampler(settings, space, seed=0, number=0)
+    if type(sampler) in (optuna.samplers.RandomSampler, Grid):
+        return math.inf
+    if type(sampler) not in BEGINNING:
+        return 0
+    usual = inspect.signature(type(sampler)).parameters["n_startup_trials"].default
+    return int(settings.get("n_startup_trials", usual))
 
 
 def make_sampler(

@@ -96,6 +96,29 @@ def _as_complete(trial: FrozenTrial, worst: float) -> FrozenTrial:
     return trial
 
 
+@dataclass(frozen=True)
+class Batches:
+    """Which proposals make a batch, whose trials are claimed at once and trained together.
+
+    Args:
+        size: of a batch, >= 1; its proposals know only the trials of earlier batches.
+        free: the number of first proposals that know of no other trial anyway.
+        at_once: how many of these make a batch, >= 1.
+    """
+
+    size: int
+    free: int = 0
+    at_once: int = 1
+
+    def of(self, number: int) -> range:
+        """The numbers of the proposals in one batch with this one."""
+        if number < self.free:
+            first = number - number % self.at_once
+            return range(first, min(first + self.at_once, self.free))
+        first = number - (number - self.free) % self.size
+        return range(first, first + self.size)
+
+
 class SharedStudy:
     """A study in a database.
 
@@ -233,22 +256,20 @@ class SharedStudy:
             wait = min(2 * wait, POLL_SECONDS)
         return None
 
-    def next_trials(self, batch: int, stop: Callable[[], bool] = lambda: False) -> list[Trial]:
+    def next_trials(
+        self, batches: "Batches", stop: Callable[[], bool] = lambda: False
+    ) -> list[Trial]:
         """Trials to run at once, or none when all are done.
 
         A proposal knows the trials of earlier batches. The numbers of proposals say which batch a
         trial is of, so that after a kill the rest of a batch is run before the next is proposed. A
         trial whose process died runs alone, for it may take those beside it down.
-
-        Args:
-            batch: the most, >= 1.
         """
         trials = [trial] if (trial := self.next_trial(stop)) else []
-        while trials and len(trials) < batch and not trials[-1].user_attrs.get("deaths"):
+        batch = batches.of(trials[0].user_attrs.get(PROPOSAL, 0)) if trials else range(0)
+        while len(trials) < len(batch) and not trials[-1].user_attrs.get("deaths"):
             self.held.add(trials[-1]._trial_id)
-            number = trials[0].user_attrs.get(PROPOSAL, 0) // batch
-            claim = partial(self._claim, range(number * batch, (number + 1) * batch))
-            trial, _ = self._patiently(claim)
+            trial, _ = self._patiently(partial(self._claim, batch))
             if trial is None:
                 break
             if self._suggest(trial):

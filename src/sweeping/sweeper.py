@@ -1,6 +1,7 @@
 """The sweeper: `-m sweeps=adam` runs trials until the study holds exactly `n_trials`."""
 
 import json
+import math
 import os
 import re
 import sys
@@ -39,17 +40,18 @@ from src.sweeping.failures import cannot_go_on, failure
 from src.sweeping.marker import check_marker
 from src.sweeping.progress import SweepProgress, database, report_result
 from src.sweeping.report import TrialReport
-from src.sweeping.samplers import batch_of, grid_size, make_sampler
+from src.sweeping.samplers import batch_of, grid_size, make_sampler, uninformed
 from src.sweeping.space import fixed_lines, read_space
 from src.sweeping.storage import AWAY, absolute, refuse_one_host
-from src.sweeping.study import Lease, Outcome, SharedStudy, describe_space
+from src.sweeping.study import Batches, Lease, Outcome, SharedStudy, describe_space
 from src.sweeping.template import Template, to_yaml
 from src.sweeping.workers import in_turn, run_workers
 from src.targets import build
+from src.training.build import assemble
 from src.training.device import bears_forks, visible_gpus
 from src.training.rehearsal import check
 from src.training.run import run
-from src.training.stacking import runs_at_once
+from src.training.stacking import LEAST, runs_at_once, why_alone
 
 if TYPE_CHECKING:
     from src.training.together import Together
@@ -212,10 +214,11 @@ class StudySweeper(OptunaSweeperImpl):
         config = parse(self.job)
         self.device = config.trainer.device
         signature = comparable(config, self.space, check(config).sha256)
-        folders = self._folders()
-        sampler, pruner = config.sampler, config.pruner
-        self.batch, self.at_once = batch_of(sampler), runs_at_once(config)
+        folders, sampler = self._folders(), config.sampler
         points = grid_size(sampler, self.space)  # refuses a sampler before there is a study
+        pruner = build("pruner", config.pruner, optuna.pruners.BasePruner)
+        self.at_once = runs_at_once(config)
+        self.batches = self._batches(config, pruner)
         study = SharedStudy(
             url=absolute(str(self.storage)),
             name=str(self.study_name),
@@ -226,11 +229,26 @@ class StudySweeper(OptunaSweeperImpl):
             n_trials=int(self.n_trials),
             lease_seconds=self.lease_seconds,
             sampler=lambda number: make_sampler(sampler, self.space, config.seed, number),
-            pruner=build("pruner", pruner, optuna.pruners.BasePruner),
+            pruner=pruner,
         )
         study.limit(points)
         self._check_folders(study, folders)
         return study
+
+    def _batches(self, config: Config, pruner: optuna.pruners.BasePruner) -> Batches:
+        """Batches as asked for; and of first proposals, which know of no other trial anyway.
+
+        The workers share these, unless a trial may be stopped for what others reported before.
+        """
+        size, free = batch_of(config.sampler), uninformed(config.sampler, self.space)
+        if size > 1 or not isinstance(pruner, optuna.pruners.NopPruner) or self.at_once < LEAST:
+            return Batches(size)
+        free = int(min(free, self.n_trials))
+        share = math.ceil(free / self.n_jobs)
+        if share < LEAST or why_alone(config, assemble(config)):
+            return Batches(size)
+        parts = math.ceil(share / self.at_once)
+        return Batches(size, free, max(LEAST, math.ceil(share / parts)))
 
     def _folders(self) -> list[Path]:
         """The folders of trials in the study's folder, which must be fit for them."""
@@ -288,7 +306,7 @@ class StudySweeper(OptunaSweeperImpl):
         """Run trials in this process, one batch after another."""
         failures = 0
         with SweepProgress(study, quiet=WORKER in os.environ) as progress:
-            while trials := study.next_trials(self.batch, stop=is_orphan):
+            while trials := study.next_trials(self.batches, stop=is_orphan):
                 outcomes = closing(self._outcomes(study, trials))
                 with Lease(study, *trials), outcomes as ended:
                     for trial, outcome in ended:

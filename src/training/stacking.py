@@ -12,6 +12,7 @@ from src.training.build import Parts
 from src.training.device import follow, size
 
 AT_ONCE = 16  # runs, with trainer.stack=auto
+LEAST = 4  # runs; fewer are quicker one after the other
 # Multiply-adds of a linear model's forward pass; beyond, K at once were not seen to be quicker.
 LARGEST = {"cpu": 2**19, "cuda": 2**19}
 FEWEST = 150  # steps; fewer don't earn back what a stack costs before its first

@@ -20,12 +20,12 @@ from src.losses import Loss as Criterion
 from src.training.looks import Look, Looks
 from src.training.loop import clear, whole
 from src.training.stack import Stack
+from src.training.stacking import LEAST
 from src.training.state import global_generators, set_global_generators
 from src.training.steps import Steps
 from src.training.tape import Batch, Loss, NotStackedError, Want
 
 T = TypeVar("T")
-LEAST = 4  # models; fewer are quicker one after the other
 
 
 class Together(Generic[T]):

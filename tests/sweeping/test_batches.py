@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from src.results.status import Status
 from src.sweeping import sweeper
-from src.sweeping.study import PROPOSAL, Lease, Outcome, SharedStudy
+from src.sweeping.study import PROPOSAL, Batches, Lease, Outcome, SharedStudy
 from tests.helpers import result, timeless
 from tests.sweeping.conftest import Ended, Sweep, forget_connections, open_study, states
 
@@ -35,7 +35,7 @@ def weights(trial: FrozenTrial) -> Any:
 @pytest.mark.parametrize("sampler", ["random", pytest.param("qmc", marks=pytest.mark.slow), "grid"])
 def test_what_does_not_learn_proposes_the_same(sweep: Sweep, sampler: str) -> None:
     """And each trial has the bits that it has alone."""
-    alone = sweep(*SMALL, f"sampler={sampler}", study="alone")
+    alone = sweep(*SMALL, f"sampler={sampler}", "trainer.stack=1", study="alone")
     batch = sweep(*SMALL, f"sampler={sampler}", "sampler.batch=4", study="batch")
     assert trained(batch) == trained(alone)
     assert [trial.user_attrs.get("together") for trial in alone.trials] == [None] * 9
@@ -125,23 +125,23 @@ def numbers(trials: list[optuna.Trial]) -> list[int]:
 def test_the_rest_of_a_batch_comes_before_the_next(url: str) -> None:
     """A process dies with two of four trials; they are run alone, then the next four at once."""
     study = open_study(url)
-    batch = study.next_trials(4)
+    batch = study.next_trials(Batches(4))
     assert numbers(batch) == [0, 1, 2, 3]
     child = os.fork()
     if not child:
         forget_connections()
         died = open_study(url, name="other")
-        finish(died, died.next_trials(4)[:2])
+        finish(died, died.next_trials(Batches(4))[:2])
         os._exit(0)
     os.waitpid(child, 0)
     finish(study, batch)
-    assert numbers(study.next_trials(4)) == [4, 5, 6, 7]
+    assert numbers(study.next_trials(Batches(4))) == [4, 5, 6, 7]
     again = open_study(url, name="other")
     for number in (2, 3):
-        alone = again.next_trials(4)
+        alone = again.next_trials(Batches(4))
         assert numbers(alone) == [number]
         finish(again, alone)
-    assert numbers(again.next_trials(4)) == [4, 5, 6, 7]
+    assert numbers(again.next_trials(Batches(4))) == [4, 5, 6, 7]
 
 
 def test_a_trial_that_has_died_joins_no_batch(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +151,7 @@ def test_a_trial_that_has_died_joins_no_batch(url: str, monkeypatch: pytest.Monk
     child = os.fork()
     if not child:
         forget_connections()
-        held = open_study(url).next_trials(1)
+        held = open_study(url).next_trials(Batches(1))
         os.write(writer, b"." * len(held))
         signal.pause()
     os.read(reader, 1)
@@ -164,17 +164,17 @@ def test_a_trial_that_has_died_joins_no_batch(url: str, monkeypatch: pytest.Monk
         return suggest(trial)
 
     monkeypatch.setattr(study, "_suggest", dies)
-    batch = study.next_trials(4)
+    batch = study.next_trials(Batches(4))
     assert [trial.user_attrs.get("deaths", 0) for trial in batch] == [0]
     finish(study, batch)
-    (alone,) = study.next_trials(4)
+    (alone,) = study.next_trials(Batches(4))
     assert alone.user_attrs["deaths"] == 1
 
 
 def test_all_of_a_batch_hold_their_leases(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those too that wait for their turn; one failed renewal keeps no other from its own."""
     study, seen, both = open_study(url), set(), Event()
-    trials = study.next_trials(2)
+    trials = study.next_trials(Batches(2))
 
     def renew(trial_id: int) -> None:
         seen.add(trial_id)
@@ -192,6 +192,42 @@ def test_all_of_a_batch_hold_their_leases(url: str, monkeypatch: pytest.MonkeyPa
 def test_a_batch_ends_with_the_study(url: str) -> None:
     study = open_study(url, n_trials=6)
     for size in (4, 2, 0):
-        finish(study, batch := study.next_trials(4))
+        finish(study, batch := study.next_trials(Batches(4)))
         assert len(batch) == size
     assert study.counted() == 6
+
+
+def test_batches() -> None:
+    """By hand: ten that know of nothing, in shares of four; then one by one, or in fours."""
+    mixed = Batches(1, free=10, at_once=4)
+    found = [mixed.of(number) for number in (0, 3, 4, 9, 10, 11)]
+    assert found == [range(4), range(4), range(4, 8), range(8, 10), range(10, 11), range(11, 12)]
+    assert [Batches(4).of(number) for number in (3, 4)] == [range(4), range(4, 8)]
+    assert Batches(1).of(5) == range(5, 6)
+
+
+FIRST = ("sweeps=momentum", "n_trials=12", "pruner=none", "model=mlp", "model.hidden_sizes=[8]",
+         "trainer.epochs=2", "trainer.evaluate_every=500")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("more", "together"),
+    [
+        ((), [10] * 10 + [None] * 2),  # TPE draws ten at random
+        (("trainer.stack=6",), [5] * 10 + [None] * 2),
+        (("+sampler.n_startup_trials=4",), [4] * 4 + [None] * 8),
+        (("sampler=random",), [12] * 12),
+        (("sampler=random", "trainer.stack=3"), [None] * 12),  # too few to gain
+        (("pruner=median",), [None] * 12),  # which compares with what is there at that moment
+    ],
+    ids=["tpe", "stack=6", "4 first", "random", "stack=3", "pruner"],
+)
+def test_first_trials_are_trained_together(
+    sweep: Sweep, more: tuple[str, ...], together: list[int | None]
+) -> None:
+    """Those whose proposals know of no other; the study is the one of single trials."""
+    stacked = () if any("stack" in each for each in more) else ("trainer.stack=16",)
+    ended = sweep(*FIRST, *stacked, *more, study="together")
+    assert [trial.user_attrs.get("together") for trial in ended.trials] == together
+    alone = sweep(*FIRST, *more, "trainer.stack=1", study="alone")
+    assert trained(ended) == trained(alone)
