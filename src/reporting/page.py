@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,8 @@ import vl_convert
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from src import config as paths
+from src.files import write_whole
 from src.reporting import charts
 from src.reporting.figures import Figure, Key
 from src.reporting.tables import csv_text
@@ -123,9 +126,16 @@ def _template() -> Any:
 
 @cache
 def _vega() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one module."""
+    """Vega, Vega-Lite and Vega-Embed as one module; made once, because that takes seconds."""
+    kept = paths.OUTPUTS / ".cache" / f"vega-{vl_convert.__version__}.js"
+    with suppress(OSError, UnicodeDecodeError):
+        return kept.read_text(encoding="utf-8")
     bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-    return bundle.replace("</script", "<\\/script")
+    bundle = bundle.replace("</script", "<\\/script")
+    with suppress(OSError):  # a page can do without
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(kept, bundle.encode())
+    return bundle
 
 
 def _policy(style: str, *scripts: str) -> str:
