@@ -105,12 +105,13 @@ def _composed(overrides: list[str]) -> str:
     """What a comparison is asked for, and each method's config, as YAML."""
     from omegaconf import OmegaConf
 
-    from src.comparing.problems import several as over_problems
-    from src.comparing.protocol import plan as make_plan
+    from src.comparing.making import asked_for
+    from src.comparing.protocol import Plan
 
-    if several := over_problems(overrides):
-        return OmegaConf.to_yaml({name: _asked(plan) for name, plan in several.plans.items()})
-    return OmegaConf.to_yaml(_asked(make_plan(overrides)))
+    asked = asked_for(overrides)
+    if isinstance(asked, Plan):
+        return OmegaConf.to_yaml(_asked(asked))
+    return OmegaConf.to_yaml({name: _asked(plan) for name, plan in asked.plans.items()})
 
 
 def _asked(plan: Any) -> dict[str, Any]:
@@ -132,17 +133,17 @@ def compare(overrides: list[str]) -> Comparison | Overall | None:
     """
     import src.sweeping.sweeper  # noqa: F401, for the searches
     from src.comparing import outlook, place
-    from src.comparing.making import help_out
-    from src.comparing.problems import several as over_problems
-    from src.comparing.protocol import plan as make_plan
+    from src.comparing.making import asked_for, help_out
+    from src.comparing.protocol import Plan
     from src.launching.spare import set_aside
 
+    asked = asked_for(overrides)
     set_aside()  # before pandas is imported, a database opened, or a device asked for
     from src.reporting.tables import print_verdict
 
-    if several := over_problems(overrides):
-        return _over(several)
-    plan = place.placed(make_plan(overrides), OUTPUTS / "comparisons")
+    if not isinstance(asked, Plan):
+        return _over(asked)
+    plan = place.placed(asked, OUTPUTS / "comparisons")
     folder = OUTPUTS / "comparisons" / plan.name
     if WORKER in os.environ:
         help_out({"": plan}, folder)

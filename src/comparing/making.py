@@ -1,7 +1,8 @@
 """A comparison's submitter and its workers, made of its plans."""
 
+import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,33 @@ from omegaconf import OmegaConf, open_dict, read_write
 from src.comparing.claims import Claims
 from src.comparing.ledger import Ledger
 from src.comparing.pieces import FOLDER, Board, Problem, Silent, cannot_go_on
-from src.comparing.protocol import Plan
+from src.comparing.problems import Several, several
+from src.comparing.protocol import Plan, plan
 from src.comparing.team import Team, end_if_orphan, work
 from src.launching.local import LocalWorkers
 from src.launching.make import make_workers
 from src.launching.workers import Workers, obey_job
+from src.results.place import WORKER
 from src.sweeping.storage import absolute
 from src.training.device import visible_gpus
 
 Plans = Mapping[str, Plan]
+_READ: dict[tuple[str, ...], Plan | Several] = {}  # what this process was asked for at last
+
+
+def asked_for(overrides: Sequence[str]) -> Plan | Several:
+    """Read a command line.
+
+    Composing takes long, so a worker that is a copy of its submitter knows what that has read.
+
+    Raises:
+        InputError: as `protocol.plan` and `problems.several` do.
+    """
+    line = tuple(overrides)
+    if WORKER not in os.environ or line not in _READ:
+        _READ.clear()
+        _READ[line] = several(line) or plan(line)
+    return _READ[line]
 
 
 def team(plans: Plans, root: Path) -> Team[Any]:
@@ -28,7 +47,7 @@ def team(plans: Plans, root: Path) -> Team[Any]:
         plans: by their folders within `root`.
         root: the folder of the comparison.
     """
-    plan, claims = next(iter(plans.values())), _claims(plans)
+    first, claims = next(iter(plans.values())), _claims(plans)
     made: list[Team[Any]] = []
 
     def tend() -> None:
@@ -37,7 +56,7 @@ def team(plans: Plans, root: Path) -> Team[Any]:
     problems = {
         name: Problem(plan, root / name, Ledger(root / name), tend) for name, plan in plans.items()
     }
-    workers, count = _workers(plan, root / FOLDER), plan.protocol.n_jobs
+    workers, count = _workers(first, root / FOLDER), first.protocol.n_jobs
     made.append(Team(problems, Board(root, claims), claims, workers, count))
     return made[0]
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -127,7 +128,7 @@ def _template() -> Any:
 @cache
 def _vega() -> str:
     """Vega, Vega-Lite and Vega-Embed as one module; made once, because that takes seconds."""
-    kept = paths.OUTPUTS / ".cache" / f"vega-{vl_convert.__version__}.js"
+    kept = paths.OUTPUTS / ".cache" / f"vega-{version('vl-convert-python')}.js"
     with suppress(OSError, UnicodeDecodeError):
         return kept.read_text(encoding="utf-8")
     bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
