@@ -131,6 +131,8 @@ def compare(overrides: list[str]) -> Comparison | Overall | None:
     Raises:
         InputError: a setting is wrong, or the folder holds another comparison.
     """
+    import alembic.command  # noqa: F401, which Optuna imports for a database
+
     import src.sweeping.sweeper  # noqa: F401, for the searches
     from src.comparing import outlook, place
     from src.comparing.making import asked_for, help_out
