@@ -4,7 +4,6 @@ import os
 import random
 import signal
 import statistics
-import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,6 +12,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from src.sweeping.study import DIED, GIVEN_UP, MAX_DEATHS
+from tests.starting import Command
 from tests.sweeping.conftest import Project, states
 
 STUDY = "adam-digits-mlp"
@@ -23,9 +23,7 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def strike(
-    project: Project, process: subprocess.Popen[str], victim: str, chance: random.Random
-) -> None:
+def strike(project: Project, process: Command, victim: str, chance: random.Random) -> None:
     """Kill the controller, one of its workers, or all of them at once."""
     workers = project.workers(process)
     if victim != "controller" and workers:
