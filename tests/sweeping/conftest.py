@@ -5,11 +5,13 @@ import pwd
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,6 +161,17 @@ class Project:
 
     def trials(self, study: str) -> list[FrozenTrial]:
         return trials_of(self.url, study)
+
+    def begun(self, study: str) -> int:
+        """How many trials there are in a study of an SQLite file; it may be asked all the time."""
+        question = "SELECT count(*) FROM trials JOIN studies USING (study_id) WHERE study_name = ?"
+        place = self.url.removeprefix("sqlite:///")
+        try:
+            with closing(sqlite3.connect(f"file:{place}?mode=ro", uri=True)) as connection:
+                (count,) = connection.execute(question, [study]).fetchone()
+        except sqlite3.OperationalError:  # it isn't there yet
+            return 0
+        return int(count)
 
     def workers(self, controller: Command) -> list[int]:
         return children(controller.pid)
