@@ -108,16 +108,17 @@ def run(
 
 @cache
 def _server() -> socket.socket:
-    """Started when the first command is; it ends when this process has ended."""
+    """Started when the first command is; it ends with this process, if not before."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    others = ("PYTHONPATH", "PYTEST_CURRENT_TEST")
+    env = {name: value for name, value in os.environ.items() if name not in others}
     command = [sys.executable, "-P", __file__, str(theirs.fileno())]
     process = subprocess.Popen(
         command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=env
     )
     theirs.close()
     atexit.register(process.wait)
-    atexit.register(ours.close)  # which ends it; it is the first of the two to be done
+    atexit.register(process.kill)  # it comes first, and waits for no fork that has `ours` too
     return ours
 
 
@@ -221,9 +222,9 @@ def _as_new(cwd: str, env: dict[str, str], own_group: bool, out: int, err: int) 
 
 def _measured(env: Mapping[str, str]) -> None:
     """Under `make coverage`, whose test it is that runs these lines."""
-    if "coverage" in sys.modules:
-        measured = sys.modules["coverage"].Coverage.current()  # type: ignore[attr-defined]
-        if measured:
+    if coverage := sys.modules.get("coverage"):
+        measured = coverage.Coverage.current()
+        if measured and "PYTEST_CURRENT_TEST" in env:
             measured.switch_context(env["PYTEST_CURRENT_TEST"])
 
 
