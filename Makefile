@@ -16,11 +16,14 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 train: $(VENV)/.installed
 	$(RUN) -m src.train optimizer=adam
 
+# Whole files to each of two workers, in the order that tests/conftest.py gives them.
+SHARED := -n 2 --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/.installed
-	$(RUN) -m pytest -n 2 --dist loadfile
+	$(RUN) -m pytest $(SHARED)
 
 test-slow: $(VENV)/.installed
-	$(RUN) -m pytest -n 2 --dist loadfile -m slow
+	$(RUN) -m pytest $(SHARED) -m slow
 
 # Slurm, Ray and PostgreSQL on loopback; skipped where they are missing, an error where CI is set.
 # Without dependencies: those of Ray's launcher on Amazon's cloud want an older python-dateutil.
@@ -40,7 +43,7 @@ coverage: $(VENV)/.installed
 	$(if $(filter tests,$(TESTS)),rm -rf $(COVERAGE))
 	mkdir -p $(COVERAGE)
 	COVERAGE_FILE=$(COVERAGE)/.coverage COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml \
-	$(RUN) -m pytest -n 2 --dist loadfile --cov --cov-context=test --cov-report=term \
+	$(RUN) -m pytest $(SHARED) --cov --cov-context=test --cov-report=term \
 	--cov-report=html:$(COVERAGE)/html --junitxml=$(COVERAGE)/$(notdir $(TESTS)).xml \
 	$(if $(filter tests,$(TESTS)),,--cov-append) $(TESTS)
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import starting
+
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "add-an-optimizer.md").read_text()
 
@@ -77,11 +79,8 @@ def test_the_command_that_a_sweep_of_ones_own_prints(folder):
 
 
 def test_without_the_permission_the_class_is_refused(folder):
-    ran = follow(
-        "python -m src.train --config-dir my-methods/conf optimizer=averaged",
-        folder,
-        "hydra.run.dir=run",
-    )
+    words = ["-m", "src.train", "--config-dir", "my-methods/conf", "optimizer=averaged"]
+    ran = starting.run([*words, "hydra.run.dir=run"], folder, {**os.environ})
     assert ran.returncode == 1
     assert ran.stderr.startswith("error: optimizer._target_=my_methods.AveragedSGD: not allowed")
     assert len(ran.stderr.splitlines()) == 1

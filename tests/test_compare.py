@@ -17,9 +17,11 @@ from omegaconf import OmegaConf
 import src.compare
 import src.config
 from src.comparing.protocol import Protocol
-from src.config import parse
+from src.config import PROJECT, parse
 from src.training.build import assemble
 from src.training.result import weights_sha256
+from tests import starting
+from tests.starting import Command
 
 SMALL = ["methods=[sgd,adam]", "trainer.epochs=2", "protocol.n_trials=3", "protocol.seeds=3"]
 
@@ -33,6 +35,11 @@ def environment(outputs: Path) -> dict[str, str]:
 
 
 def compare(outputs: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return starting.run(command(*arguments)[1:], PROJECT, environment(outputs))
+
+
+def typed(outputs: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Really started, as a user starts it."""
     return subprocess.run(
         command(*arguments), env=environment(outputs), capture_output=True, text=True, timeout=300
     )
@@ -41,7 +48,7 @@ def compare(outputs: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     outputs = tmp_path_factory.mktemp("outputs")
-    ran = compare(outputs, *SMALL)
+    ran = typed(outputs, *SMALL)
     assert ran.returncode == 0, ran.stderr
     return outputs
 
@@ -98,7 +105,7 @@ def test_again_it_only_prints(finished: Path) -> None:
 def killed_and_whole(
     root: Path, arguments: list[str], chance: random.Random, longest: float
 ) -> dict[str, object]:
-    """Kill a command ten times, each after 3 s to `longest`, and run it to its end.
+    """Kill a command ten times, each after 1 s to `longest`, and run it to its end.
 
     Returns:
         What it finds, which is what the undisturbed command finds.
@@ -106,11 +113,9 @@ def killed_and_whole(
     whole = compare(root / "whole", *arguments)
     assert whole.returncode == 0, whole.stderr
     for _ in range(10):
-        process = subprocess.Popen(
-            command(*arguments), env=environment(root / "killed"), stdout=subprocess.DEVNULL
-        )
+        process = Command(command(*arguments)[1:], PROJECT, environment(root / "killed"))
         with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=chance.uniform(3, longest))
+            process.wait(timeout=chance.uniform(1, longest))
         process.kill()
         process.wait()
     ran = compare(root / "killed", *arguments)
@@ -155,7 +160,7 @@ def test_killed_at_any_moment_it_gives_the_same_verdict(tmp_path: Path) -> None:
     arguments = ["methods=[sgd,momentum,adam]", "trainer.epochs=3", "protocol.n_jobs=2"]
     arguments += ["pruner=asha"]  # whose decisions a kill must not change
     arguments += ["protocol.n_trials=12", "protocol.seeds=6"]
-    killed_and_whole(tmp_path, arguments, random.Random(1), longest=12)
+    killed_and_whole(tmp_path, arguments, random.Random(1), longest=8)
 
 
 @pytest.mark.slow
@@ -163,7 +168,7 @@ def test_killed_between_looks_it_gives_the_same_looks(tmp_path: Path) -> None:
     """... and the same words and tables; asked for an added method, it trains only that."""
     arguments = ["methods=[momentum,nesterov]", "model=logreg", "trainer.epochs=2", "pruner=none"]
     arguments += ["protocol.n_trials=4", "protocol.looks=[6,12,24]", "protocol.margin=0.0001"]
-    found = killed_and_whole(tmp_path, arguments, random.Random(2), longest=15)
+    found = killed_and_whole(tmp_path, arguments, random.Random(2), longest=8)
     before = {path: path.stat().st_mtime_ns for path in folder(tmp_path / "whole").glob("runs/*/*")}
     more = ["methods=[momentum,nesterov,sgd]", *arguments[1:], f"protocol.name={found['name']}"]
     ran = compare(tmp_path / "whole", *more)
@@ -263,7 +268,7 @@ def test_bad_input(tmp_path: Path, here: Here, arguments: list[str], named: str)
 
 
 def test_bad_input_in_a_process(tmp_path: Path) -> None:
-    ran = compare(tmp_path, "methods=[adam,adamm]")
+    ran = typed(tmp_path, "methods=[adam,adamm]")
     assert (ran.returncode, len(ran.stderr.splitlines())) == (1, 1)
     assert list(tmp_path.iterdir()) == []
 

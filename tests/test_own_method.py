@@ -12,6 +12,7 @@ import pytest
 
 from src.config import PROJECT
 from src.targets import ALLOWED_TARGETS
+from tests import starting
 from tests.helpers import Session
 
 METHOD = '''
@@ -60,16 +61,19 @@ def mine(tmp_path: Path) -> Path:
     return folder
 
 
+COMMON = {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
+
+
 def call(folder: Path, *words: str, allow: str = "my_methods.*") -> CompletedProcess[str]:
     own = {"FAIRSTEP_OUTPUTS": str(folder / "outputs"), "FAIRSTEP_ALLOW": allow}
-    return started([sys.executable, *words], folder, {**os.environ, **own})
+    return starting.run(words, folder, {**os.environ, **own, **COMMON})
 
 
 def started(command: list[str], folder: Path, environment: dict[str, str]) -> CompletedProcess[str]:
-    environment = {**environment, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
-    )
+        command, cwd=folder, env={**environment, **COMMON}, capture_output=True, text=True,
+        timeout=300,
+    )  # fmt: skip
 
 
 def pasted(folder: Path, line: str) -> CompletedProcess[str]:
@@ -155,7 +159,8 @@ def test_what_each_method_would_be_run_with(mine: Path) -> None:
 )
 def test_what_the_environment_allows(tmp_path: Path, given: str, patterns: list[str]) -> None:
     code = "import json, src.targets; print(json.dumps(src.targets.ALLOWED_TARGETS))"
-    allowed = json.loads(call(tmp_path, "-c", code, allow=given).stdout)
+    command, own = [sys.executable, "-c", code], {"FAIRSTEP_ALLOW": given}
+    allowed = json.loads(started(command, tmp_path, {**os.environ, **own}).stdout)
     assert allowed == [*ALLOWED_TARGETS, *patterns]
 
 

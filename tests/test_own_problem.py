@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from src.config import PROJECT
 from src.targets import ALLOWED_TARGETS
+from tests import starting
 from tests.helpers import Session, result
 
 PAGE = (PROJECT / "docs" / "your-own-problem.md").read_text()
@@ -34,7 +36,7 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def typed(folder: Path, line: str, *extra: str) -> CompletedProcess[str]:
-    """A command of the page as its reader would type it."""
+    """A command as the page's reader would type it; one of the page's own, in a shell."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("FAIRSTEP")},
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -42,11 +44,15 @@ def typed(folder: Path, line: str, *extra: str) -> CompletedProcess[str]:
         "OMP_NUM_THREADS": "1",
         "FAIRSTEP_OUTPUTS": str(folder / "outputs"),
     }
-    script = " ".join([f"{ALLOWED};", line, *extra])
-    return subprocess.run(
-        ["sh", "-c", script], cwd=folder, env=environment, capture_output=True, text=True,
-        timeout=300,
-    )  # fmt: skip
+    if line in COMMANDS:
+        script = " ".join([f"{ALLOWED};", line, *extra])
+        return subprocess.run(
+            ["sh", "-c", script], cwd=folder, env=environment, capture_output=True, text=True,
+            timeout=300,
+        )  # fmt: skip
+    allowed = ALLOWED.removeprefix("export ").replace("'", "").split("=")
+    words = shlex.split(" ".join([line, *extra]))
+    return starting.run(words[1:], folder, {**environment, **dict([allowed])})
 
 
 def gone_on_with_and_repeated(mine: Path, name: str, *words: str, first: int, epochs: int) -> str:
@@ -58,7 +64,8 @@ def gone_on_with_and_repeated(mine: Path, name: str, *words: str, first: int, ep
     whole, part = mine / f"{name}-whole", mine / f"{name}-part"
     ran = typed(mine, *words, f"hydra.run.dir={whole.name}")
     assert ran.returncode == 0, ran.stderr
-    begun = typed(mine, *words, f"hydra.run.dir={part.name} trainer.epochs={first}")
+    again = f"{words[0]} hydra.run.dir={part.name} trainer.epochs={first}"
+    begun = typed(mine, again, *words[1:])
     assert begun.returncode == 0, begun.stderr
     resumed = typed(mine, f"python -m src.resume {part.name} trainer.epochs={epochs}")
     assert resumed.returncode == 0, resumed.stderr

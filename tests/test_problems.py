@@ -39,9 +39,13 @@ def config(problem: str, *overrides: str) -> Config:
     return parse(composed(f"problem={problem}", *overrides))
 
 
-def trained(problem: str, method: str, steps: int, *overrides: str) -> tuple[float, float]:
+def trained(
+    problem: str, method: str, steps: int, *overrides: str, rate: float | None = None
+) -> tuple[float, float]:
     """The loss on the whole training set before and after so many steps."""
     settings = config(problem, f"optimizer={method}", "trainer.epochs=99", *overrides)
+    if rate is not None:
+        settings.optimizer["lr"] = rate  # composed once for all rates
     parts = assemble(settings)
     torch.set_num_threads(1)
     evaluator = Evaluator(parts, ["train"])
@@ -129,8 +133,8 @@ def test_methods_train_on_problems(problem: str, method: str) -> None:
     """
     rate = config("digits", f"optimizer={method}").optimizer["lr"]
     for part in (1.0, 0.1, 0.01):
-        given = (*FEW.get(problem, ()), f"optimizer.lr={rate * part}")
-        before, after = trained(problem, method, 40, *given)
+        few = FEW.get(problem, ())
+        before, after = trained(problem, method, 40, *few, rate=rate * part)
         if math.isfinite(after) and after < before:
             return
     raise AssertionError(f"from {before} to {after}")

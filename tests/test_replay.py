@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 import yaml
 
 from src.config import PROJECT
+from tests import starting
 from tests.helpers import Answer, Session, result
 from tests.killing import outcome
 from tests.test_resume import finished
@@ -331,11 +331,7 @@ def mine(tmp_path: Path) -> Path:
 
 
 def call(folder: Path, *words: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
-    command = [sys.executable, *words]
-    ran = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120
-    )
+    ran = starting.run(words, folder, {**os.environ, "PYTHONPATH": str(PROJECT)})
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
 

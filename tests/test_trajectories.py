@@ -3,7 +3,6 @@
 import subprocess
 import sys
 
-import altair as alt
 import numpy as np
 import pytest
 import torch
@@ -106,6 +105,8 @@ def test_the_picture_shows_the_paths():
         assert np.ptp(heights) < 0.03 * heights.mean() + 0.1
     assert drawn.note == ("said.", "lr on Ravine: sgd 0.03")
     assert [row[1] for row in drawn.rows()][1:] == ["sgd"] * 3 + ["start", "minimum"]
+    import altair as alt  # takes seconds
+
     alt.VConcatChart.from_dict(charts.drawing(drawn))
     alt.LayerChart.from_dict(charts.interactive(panel, "label"))
 

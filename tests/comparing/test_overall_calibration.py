@@ -55,7 +55,7 @@ def drawn(rng, effects, rounded=False):
     return problems
 
 
-@patch("gc.collect", lambda: 0)  # statsmodels' correction calls it: a quarter of a second each
+@patch("src.comparing.across.improvement", lambda a, b: 0.5)  # the verdict doesn't depend on it
 def called(problems):
     """The verdicts on each pair."""
     return [pair.verdict for pair in versus(problems, [*problems[0].costs])]

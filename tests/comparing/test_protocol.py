@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from src.comparing import outlook
 from src.comparing.conduct import Job
 from src.comparing.ledger import Ledger
-from src.comparing.protocol import plan
+from src.comparing.protocol import Plan, plan
 from src.comparing.record import Search, Trial
 from src.composing import register
 from src.config import PROJECT
@@ -23,6 +24,11 @@ def registered() -> None:
     register()
 
 
+@cache  # to compose it takes most of a test's time
+def usual() -> Plan:
+    return plan([METHODS])
+
+
 @pytest.mark.parametrize(
     "change",
     ["optimizer.weight_decay=0.1", "optimizer.lr=0.1", "trainer.epochs=7", "protocol.seeds=7",
@@ -30,7 +36,7 @@ def registered() -> None:
 )  # fmt: skip
 def test_another_setting_is_another_comparison(change: str) -> None:
     """A finished one must not be shown as the answer to another question."""
-    assert plan([METHODS]).hash() != plan([METHODS, change]).hash()
+    assert usual().hash() != plan([METHODS, change]).hash()
 
 
 @pytest.mark.parametrize(
@@ -44,7 +50,7 @@ def test_another_setting_is_another_comparison(change: str) -> None:
     ],
 )
 def test_how_it_is_carried_out_is_no_other_comparison(change: str) -> None:
-    assert plan([METHODS]).hash() == plan([METHODS, change]).hash()
+    assert usual().hash() == plan([METHODS, change]).hash()
 
 
 def test_what_makes_two_comparisons_the_same() -> None:
@@ -79,7 +85,7 @@ def test_the_seeds_below_the_first_are_the_searches() -> None:
 
 
 def test_studies_are_shared_by_comparisons_that_search_alike() -> None:
-    asked, wider = plan([METHODS]), plan(["methods=[adam,adamw,sgd]", "protocol.seeds=3"])
+    asked, wider = usual(), plan(["methods=[adam,adamw,sgd]", "protocol.seeds=3"])
     assert asked.study("adam", 0) == wider.study("adam", 0)
     assert len({asked.study("adam", 0), asked.study("adam", 1), asked.study("adamw", 0)}) == 3
     assert asked.study("adam", 0) != plan([METHODS, "trainer.epochs=3"]).study("adam", 0)
@@ -301,8 +307,8 @@ def test_the_plan_in_words() -> None:
 
 def test_the_verdicts_metric_is_the_objectives_on_the_test_set() -> None:
     """... unless it is given; asked for by its name, it is the same comparison."""
-    assert plan([METHODS]).protocol.metric == "test_loss"
-    assert plan([METHODS]).hash() == plan([METHODS, "protocol.metric=test_loss"]).hash()
+    assert usual().protocol.metric == "test_loss"
+    assert usual().hash() == plan([METHODS, "protocol.metric=test_loss"]).hash()
     accuracy = ["objective.metric=val_accuracy"]
     assert plan([METHODS, *accuracy]).protocol.metric == "test_accuracy"
     given = plan([METHODS, *accuracy, "protocol.metric=val_loss"])
@@ -311,12 +317,12 @@ def test_the_verdicts_metric_is_the_objectives_on_the_test_set() -> None:
 
 def test_every_trial_is_trained_to_its_end_by_default() -> None:
     """A pruner may be given; the plan says so, and it makes another comparison."""
-    usual, pruned = plan([METHODS]), plan([METHODS, "pruner=asha"])
-    assert usual.job("adam").pruner._target_ == "optuna.pruners.NopPruner"
+    whole, pruned = usual(), plan([METHODS, "pruner=asha"])
+    assert whole.job("adam").pruner._target_ == "optuna.pruners.NopPruner"
     assert pruned.job("adam").pruner._target_ == "optuna.pruners.SuccessiveHalvingPruner"
-    assert "of 16 trials: 32" in [*outlook.lines(usual)][1]
+    assert "of 16 trials: 32" in [*outlook.lines(whole)][1]
     assert "of 16 trials, pruned by asha: 32" in [*outlook.lines(pruned)][1]
-    assert usual.hash() != pruned.hash()
+    assert whole.hash() != pruned.hash()
 
 
 def test_the_time_left() -> None:

@@ -23,7 +23,7 @@ HEAVY = (
     "torch", "torchvision", "hydra", "omegaconf", "optuna", "pydantic", "rich.progress", "pandas",
     "scipy.stats", "statsmodels.stats.multitest", "sklearn.datasets", "altair",
     "jinja2", "pyarrow.parquet", "hypothesis", "sqlalchemy", "filelock", "cmaes",
-    "psycopg", "psutil", "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper",
+    "psycopg", "psutil", "alembic.script", "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper",
 )  # fmt: skip
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import altair as alt
 import numpy as np
 import pytest
 import vl_convert
@@ -79,6 +78,8 @@ def test_page_and_paper_draw_the_same(described: list[Figure]) -> None:
 @pytest.mark.slow  # Altair takes seconds for each figure
 def test_specifications_are_vega_lite(described: list[Figure]) -> None:
     """By the schema, as Altair has it; a specification that another one resembles is left out."""
+    import altair as alt  # takes seconds
+
     checked: dict[str, Any] = {}
     for figure in described:
         checked[_form(drawing(figure))] = alt.VConcatChart, drawing(figure)

@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import altair as alt
 import numpy as np
 import pandas as pd
 import pytest
@@ -114,6 +113,8 @@ def test_a_cell_lies_around_its_point(drawn: dict[str, Figure]) -> None:
 
 @pytest.mark.slow  # Altair takes seconds for each figure
 def test_specifications_are_vega_lite(drawn: dict[str, Figure]) -> None:
+    import altair as alt  # takes seconds
+
     for figure in drawn.values():
         alt.VConcatChart.from_dict(charts.drawing(figure))
         for panel in figure.panels:

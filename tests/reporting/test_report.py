@@ -5,8 +5,8 @@ import errno
 import html
 import html.parser
 import json
+import os
 import re
-import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
@@ -28,6 +28,7 @@ from src.reporting.figures import _rate, figures
 from src.reporting.page import _address
 from src.reporting.report import write_report
 from src.reporting.tables import csv_text, print_verdict
+from tests import starting
 from tests.reporting import made_up
 from tests.reporting.conftest import looks_as_it_did, opened, until
 
@@ -397,8 +398,7 @@ def test_odd_comparisons_are_drawn(
 
 
 def test_not_a_comparison(tmp_path: Path) -> None:
-    asked = [sys.executable, "-m", "src.report", str(tmp_path)]
-    answer = subprocess.run(asked, capture_output=True, text=True, cwd=PROJECT, timeout=120)
+    answer = starting.run(["-m", "src.report", str(tmp_path)], PROJECT, {**os.environ})
     assert answer.returncode == 1
     assert answer.stderr.count("\n") == 1
     assert f"error: {tmp_path}: not a comparison" in answer.stderr

@@ -5,11 +5,13 @@ import pwd
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from src.metrics import Direction
 from src.sweeping import storage
 from src.sweeping.study import SharedStudy
 from src.sweeping.tally import Tally
+from tests.starting import Command
 
 QUICK = ("trainer.epochs=1", "trainer.threads=1", "model=logreg")
 SPACE = {"x": FloatDistribution(1e-3, 1.0, log=True)}
@@ -141,32 +144,36 @@ class Project:
         for part in ("src", "conf", "sweeps"):
             shutil.copytree(PROJECT / part, folder / part)
         self.url = f"sqlite:///{folder}/outputs/studies.db"
-        self.started: list[subprocess.Popen[str]] = []
+        self.started: list[Command] = []
 
-    def start(self, *arguments: str, module: str = "src.train") -> subprocess.Popen[str]:
+    def start(self, *arguments: str) -> Command:
         """Start a command in a process group of its own; its output is kept."""
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(self.folder)}
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
-            cwd=self.folder,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        words = ["-m", "src.train", *arguments]
+        process = Command(words, self.folder, environment, own_group=True)
         self.started.append(process)
         return process
 
-    def run(self, *arguments: str, module: str = "src.train") -> subprocess.CompletedProcess[str]:
-        process = self.start(*arguments, module=module)
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        process = self.start(*arguments)
         out, err = process.communicate(timeout=300)
-        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+        return subprocess.CompletedProcess(process.args, process.wait(), out, err)
 
     def trials(self, study: str) -> list[FrozenTrial]:
         return trials_of(self.url, study)
 
-    def workers(self, controller: subprocess.Popen[str]) -> list[int]:
+    def begun(self, study: str) -> int:
+        """How many trials there are in a study of an SQLite file; it may be asked all the time."""
+        question = "SELECT count(*) FROM trials JOIN studies USING (study_id) WHERE study_name = ?"
+        place = self.url.removeprefix("sqlite:///")
+        try:
+            with closing(sqlite3.connect(f"file:{place}?mode=ro", uri=True)) as connection:
+                (count,) = connection.execute(question, [study]).fetchone()
+        except sqlite3.OperationalError:  # it isn't there yet
+            return 0
+        return int(count)
+
+    def workers(self, controller: Command) -> list[int]:
         return children(controller.pid)
 
 

@@ -3,7 +3,6 @@
 import math
 import os
 import sqlite3
-import subprocess
 import tempfile
 import threading
 import time
@@ -25,6 +24,7 @@ from src.errors import InputError
 from src.sweeping import storage
 from src.sweeping.storage import absolute, patiently, shown
 from src.sweeping.study import Lease, Outcome
+from tests.starting import Command
 from tests.sweeping.conftest import Project, Server, open_study, states
 from tests.sweeping.test_study import FORK, finish_all, forget_connections
 
@@ -426,7 +426,7 @@ def test_a_server_that_is_not_there_is_refused_in_one_line() -> None:
     assert "secret" not in str(caught.value) and len(str(caught.value).splitlines()) == 1
 
 
-def end(process: subprocess.Popen[str]) -> None:
+def end(process: Command) -> None:
     """Wait for a sweep and hold it to a clean end."""
     out, err = process.communicate(timeout=240)
     assert process.returncode == 0, out + err

@@ -4,7 +4,6 @@ import os
 import random
 import signal
 import statistics
-import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,6 +12,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from src.sweeping.study import DIED, GIVEN_UP, MAX_DEATHS
+from tests.starting import Command
 from tests.sweeping.conftest import Project, states
 
 STUDY = "adam-digits-mlp"
@@ -23,9 +23,7 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def strike(
-    project: Project, process: subprocess.Popen[str], victim: str, chance: random.Random
-) -> None:
+def strike(project: Project, process: Command, victim: str, chance: random.Random) -> None:
     """Kill the controller, one of its workers, or all of them at once."""
     workers = project.workers(process)
     if victim != "controller" and workers:
@@ -45,8 +43,8 @@ def storm(project: Project, n_jobs: int, n_trials: int, kills: int, seed: int) -
     deadline = time.monotonic() + 60 * kills + 120
     while done < kills:
         assert time.monotonic() < deadline
-        before = len(project.trials(STUDY))
-        wait_for(lambda before=before: len(project.trials(STUDY)) > before, 60)
+        before = project.begun(STUDY)
+        wait_for(lambda before=before: project.begun(STUDY) > before, 60)
         time.sleep(chance.uniform(0, 1.2 * seconds_of_a_trial(project)))
         if process.poll() is not None:  # the study was complete before all kills, or worse
             raise AssertionError(process.communicate())
@@ -69,7 +67,7 @@ def seconds_of_a_trial(project: Project) -> float:
 def wait_for(holds: Callable[[], object], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not holds() and time.monotonic() < deadline:
-        time.sleep(0.2)
+        time.sleep(0.1)
 
 
 def check(project: Project, trials: list[FrozenTrial], n_trials: int, kills: int) -> None:
@@ -101,7 +99,7 @@ def test_kills_leave_no_trace_in_the_search(project: Project) -> None:
     chance = random.Random(7)
     for number in (1, 5, 9):  # a default, a random start, a modelled point: all kinds of proposal
         process = project.start(*command, "study=killed")
-        wait_for(lambda number=number: len(project.trials("killed")) > number, 60)
+        wait_for(lambda number=number: project.begun("killed") > number, 60)
         time.sleep(chance.uniform(0, 0.3))
         process.kill()
         process.communicate()
@@ -146,7 +144,7 @@ def test_ctrl_c_on_a_controller_with_workers(project: Project) -> None:
 def test_workers_end_after_their_controller(project: Project) -> None:
     command = ["-m", "sweeps=adam", "n_jobs=2", "n_trials=500", "trainer.threads=1"]
     process = project.start(*command, "trainer.epochs=1")
-    wait_for(lambda: len(project.trials(STUDY)) >= 2, 60)
+    wait_for(lambda: project.begun(STUDY) >= 2, 60)
     workers = project.workers(process)
     process.kill()
     process.communicate()

@@ -7,7 +7,7 @@ import pytest
 
 from src.config import CONF
 from tests.helpers import Session
-from tests.training.test_together import both
+from tests.training.test_together import Left, both
 
 METHODS = sorted(path.stem for path in (CONF / "optimizer").glob("*.yaml"))
 DOWNLOADED = ("cifar10", "fashion_mnist", "kmnist", "mnist")
@@ -17,6 +17,7 @@ PROBLEMS = sorted(
 FEW = ("adam", "rmsprop", "muon")  # by a kernel, by a rule, and each alone
 QUICK = ("adam", "lion", "schedule_free_adamw")
 SIZES = (1, 3, 8)
+ALONE: dict[tuple[str, ...], Left] = {}  # of three runs at once one is that of one
 
 
 def slow_unless(quick: bool, *values: object) -> object:
@@ -37,7 +38,7 @@ def settings(method: str, size: int) -> list[tuple[str, ...]]:
     [slow_unless(m in QUICK and k == 8, m, k) for m in METHODS for k in SIZES],
 )
 def test_methods(session: Session, method: str, size: int) -> None:
-    hub = both(session.folder, settings(method, size), size=size)
+    hub = both(session.folder, settings(method, size), size=size, known=ALONE)
     assert not hub.alone
     steps = [of for each in hub.steps.values() for of in each.several]
     if method in QUICK and size == 8:
@@ -57,7 +58,7 @@ def test_problems(session: Session, problem: str, method: str, size: int) -> Non
     """Those that can't be stacked say why, and are the same, too."""
     short = "trainer.epochs=1", "trainer.evaluate_every=10000"
     several = [(f"problem={problem}", *short, *each) for each in settings(method, size)]
-    both(session.folder, several, size=size)
+    both(session.folder, several, size=size, known=ALONE)
 
 
 def test_the_tables_are_stacked_whole(session: Session) -> None:

@@ -18,14 +18,17 @@ from src.training.together import Together
 from tests.helpers import Session, composed, result, timeless
 
 SHORT = ("trainer.stack=8", "trainer.epochs=2", "trainer.evaluate_every=400", "data.batch_size=48")
+VARIED = ("seed=", "optimizer.lr=")  # in runs that are composed once
 METHODS = ("sgd", "adam", "rmsprop", "muon", "sam", "schedule_free_adamw", "prodigy")
+Left = tuple[list[dict[str, Any]], dict[str, Any]]  # by a run: its rows and its result
 
 
 def task(
     folder: Path, hub: Together[str] | None, *settings: str, **options: Any
 ) -> Callable[[], str]:
     """A run in a folder; it returns its digest."""
-    cfg = composed(*SHORT, *settings)
+    cfg = composed(*SHORT, *(each for each in settings if not each.startswith(VARIED)))
+    cfg.merge_with_dotlist([each for each in settings if each.startswith(VARIED)])
 
     def train() -> str:
         folder.mkdir(parents=True)
@@ -37,21 +40,30 @@ def task(
 
 
 def both(
-    root: Path, several: list[tuple[str, ...]], size: int = 8, **options: Any
-) -> Together[str]:
-    """Runs alone and at once; they must be the same."""
+    root: Path, several: list[tuple[str, ...]], size: int = 8,
+    known: dict[tuple[str, ...], Left] | None = None, **options: Any,
+) -> Together[str]:  # fmt: skip
+    """Runs alone and at once; they must be the same.
+
+    Args:
+        known: what runs left that were trained alone before; others are added.
+    """
+    alone = {} if known is None else known
     for at, settings in enumerate(several):
-        task(root / "alone" / str(at), None, *settings, **options)()
+        if settings not in alone:
+            folder = root / "alone" / str(at)
+            task(folder, None, *settings, **options)()
+            alone[settings] = timeless(folder), result(folder)
     hub: Together[str] = Together(size)
     tasks = [
         task(root / "together" / str(at), hub, *settings, **options)
         for at, settings in enumerate(several)
     ]
     assert len([*hub.run(tasks)]) == len(several)
-    for at in range(len(several)):
-        alone, together = (root / way / str(at) for way in ("alone", "together"))
-        assert timeless(together) == timeless(alone)
-        here, there = result(alone), result(together)
+    for at, settings in enumerate(several):
+        together, (rows, here) = root / "together" / str(at), alone[settings]
+        assert timeless(together) == rows
+        there = result(together)
         for name in ("status", "weights_sha256", "objective", "steps", "at_end"):
             assert here[name] == there[name]
     return hub
