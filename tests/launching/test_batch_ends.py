@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from threading import Event
+from threading import Event, enumerate
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +12,14 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from src.errors import InputError
 from src.launching import batch
-from src.launching.batch import BatchWorkers, QueuedWorkers, end_jobs, ended_by, wait_until
+from src.launching.batch import (
+    BatchWorkers,
+    QueuedWorkers,
+    end_jobs,
+    ended_by,
+    in_background,
+    wait_until,
+)
 from src.launching.job import WorkerJob
 from src.launching.workers import Ended
 from tests.launching.test_batch import JOB, Fake, returned
@@ -34,6 +41,16 @@ def test_what_a_lost_job_raises(name: str) -> None:
     derived = type("OfAnotherVersion", (lost,), {})
     assert ended_by(3, lost("x"), "ray") == ended_by(3, derived("x"), "ray") == Ended(3, -9)
     assert ended_by(3, type("Another", (Exception,), {})("x"), "ray").status == 1
+
+
+def test_nothing_in_the_background_keeps_a_process_alive() -> None:
+    """Slurm's call waits for ever for a job that left nothing."""
+    before, release = {*enumerate()}, Event()
+    future = in_background(release.wait)
+    (thread,) = {*enumerate()} - before
+    assert thread.daemon
+    release.set()
+    assert future.result(10)
 
 
 def test_a_long_error_is_cut() -> None:
@@ -72,7 +89,7 @@ def test_all_batches_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "end_jobs", end)
     workers.stop()
     assert kinds == []
-    for number, release in enumerate(releases):
+    for number, release in zip((0, 1), releases, strict=True):
         workers.launch = waiting(release)
         workers.start([number])
     running = [*workers.batches.values()]
@@ -108,15 +125,22 @@ def test_a_queues_numbers_follow_those_of_an_earlier_command() -> None:
     workers.start([])
     assert workers.running() == 2
 
+    release, told = Event(), list[object]()
+
     def launch(job: WorkerJob) -> Sequence[JobReturn]:
+        told.append(job.numbers)
+        Event().wait(0.03)
         queue.known |= {"9"}
         queue.living |= {"9"}
-        assert job.numbers == (5,)
-        Event().wait(5)
+        release.wait(2)  # Slurm's waits for the ends of the jobs
+        told.append("ended")
         return []
 
     workers.launch = launch
     workers.start([5])
+    assert told == [(5,)], "it waits for the submission, and no longer"
+    release.set()
+    assert not workers.here
     assert workers.jobs == {"1": 0, "2": 1, "9": 5}, "those that were there aren't its own"
     queue.living = {"9"}
     queue.results = {"1": returned((0, None)), "2": returned((1, "words"))}

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Lock
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from src.launching import job as jobs
 from src.launching import local, spare
+from src.launching.choices import refusal
 from src.launching.job import WorkerJob, whereabouts
 from src.launching.local import LocalWorkers
 from src.launching.spare import Started
@@ -171,6 +173,65 @@ def test_only_what_lives_is_sent_a_signal(monkeypatch: pytest.MonkeyPatch) -> No
         one.terminate()
         one.kill()
     assert sent == [(9, signal.SIGTERM), (9, signal.SIGKILL)]
+
+
+class Told:
+    """A connection on which a process says what was started and what has ended."""
+
+    def __init__(self, *told: tuple[int, int | None]) -> None:
+        self.told, self.sent = [*told], list[Any]()
+
+    def send(self, asked: Any) -> None:
+        self.sent.append(asked)
+
+    def recv(self) -> tuple[int, int | None]:
+        if not self.told:
+            raise EOFError
+        return self.told.pop(0)
+
+    def poll(self) -> bool:
+        return bool(self.told)
+
+
+def connected(*told: tuple[int, int | None]) -> spare.Spare:
+    made = spare.Spare.__new__(spare.Spare)
+    made.ours, made.lock, made.statuses, made.gone, made.pid = Told(*told), Lock(), {}, False, 3  # type: ignore[assignment]
+    return made
+
+
+def test_an_end_that_is_told_meanwhile_is_kept() -> None:
+    """Another command ended while this one was being started."""
+    aside = connected((8, 0), (9, None), (9, 4))
+    aside.statuses[8] = None
+    started = aside.start(["-m", "x"], Path("log"), {"A": "1", "FAIRSTEP_PARENT": "old"})
+    assert started is not None and started.pid == 9
+    assert aside.ours.sent == [  # type: ignore[attr-defined]
+        (["-m", "x"], Path("log"), {"A": "1", "FAIRSTEP_PARENT": "3"})
+    ]
+    assert aside.status(8) == 0 and aside.status(9) == 4
+
+
+def test_what_ended_before_the_spare_did_keeps_its_status() -> None:
+    """Of the others nobody can say more than that they are gone."""
+    aside = connected()
+    aside.statuses |= {8: 0, 9: None}
+    assert aside.start(["-m", "x"], Path("log"), {}) is None and aside.gone
+    assert aside.status(8) == 0 and aside.status(9) == -9
+    aside = connected()
+    aside.ours.poll = lambda: True  # type: ignore[method-assign, assignment, misc]
+    aside.statuses[9] = None
+    assert aside.status(9) == -9 and aside.gone
+
+
+def test_how_each_launcher_is_installed() -> None:
+    extras = {
+        "joblib": "joblib",
+        "ray": "ray",
+        "submitit_local": "slurm",
+        "submitit_slurm": "slurm",
+    }
+    for choice, extra in extras.items():
+        assert refusal(choice) == f"not installed; pip install 'fairstep[{extra}]'"
 
 
 def test_a_copy_that_goes_on_is_told_by_its_wait() -> None:
