@@ -96,6 +96,7 @@ def test_each_of_the_losses_at_once(name: str) -> None:
         lambda model, x, y: F.cross_entropy(model(x), y).square(),
         lambda model, x, y: F.cross_entropy(model(x), y) + 0.1 * model(x).square().mean(),
         lambda model, x, y: F.cross_entropy(model(x), y) - model.layers[1].weight.norm(),
+        lambda model, x, y: F.cross_entropy(model(x), y) * torch.arange(3.0)[2],
     ],
 )
 def test_a_loss_of_ones_own(loss: Loss) -> None:
@@ -128,6 +129,19 @@ def test_another_mean_of_the_losses(how: str) -> None:
         return F.cross_entropy(model(inputs), targets, reduction=how).mean()
 
     compare(small, loss, batches(K, 6, 3, 8), Stack(several(small, K)))
+
+
+def test_numbers_of_another_precision() -> None:
+    """They are tried with numbers of their own precision."""
+
+    def double() -> nn.Module:
+        return small().double()
+
+    given = [(x.double(), y) for x, y in batches(K, 6, 3, 8)]
+    stacked = Stack(several(double, K))
+    compare(double, cross_entropy, given, stacked)
+    (program,) = stacked.programs.values()
+    assert stack._nll_backward in {each.func for each in program.operations}
 
 
 class Fixed(MLP):
