@@ -252,3 +252,21 @@ def test_a_team_that_never_began_leaves_nothing(board: Board, claims: Claims) ->
     team.carry_out({"p": nothing()}, ended.__setitem__)
     assert ended == {"p": "at once"} and helpers.stopped and not team.begun
     assert not (board.folder / "list.json").exists()
+
+
+def test_what_was_made_is_given_away(
+    board: Board, claims: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker keeps no results, which the submitter reads; at the end no report is left."""
+    workers, real = list[Work](), module.Work
+    monkeypatch.setattr(module, "Work", lambda *given: workers.append(real(*given)) or workers[-1])
+    problem: Any = Runs(1)
+    wanted = iter([runs(2), runs(2)[1:], None])
+    monkeypatch.setattr(board, "wanted", lambda: next(wanted))
+    work({"p": problem}, board, claims)
+    assert len(problem.made) == 2 and workers[0].made == {}
+    board.clear()
+    ended = dict[str, Any]()
+    team = Team[Any]({"p": problem}, board, claims, None, 1)
+    team.carry_out({"p": course(runs(1), [])}, ended.__setitem__)
+    assert ended == {"p": "end"} and board.reported() == set() and team.here.made == {}

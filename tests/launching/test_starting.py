@@ -10,6 +10,7 @@ import psutil
 import pytest
 from hydra.core.plugins import Plugins
 
+from src.config import CONF
 from src.launching import job as jobs
 from src.launching import local, spare
 from src.launching.batch import wait_until
@@ -110,3 +111,27 @@ def test_a_spare_ends_with_the_process_and_is_waited_for(monkeypatch: pytest.Mon
     made.close()
     assert not psutil.pid_exists(made.pid)
     made.close()  # a second time there is nobody to wait for
+
+
+def test_a_command_of_a_spare_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without what Hydra was told here; its end is told once; Ctrl-C reaches the spare no more."""
+    from hydra import initialize_config_dir
+
+    (tmp_path / "a_look.py").write_text(
+        "from hydra.core.global_hydra import GlobalHydra\n"
+        "print(GlobalHydra.instance().is_initialized())\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with initialize_config_dir(str(CONF)):
+        made = spare.Spare()
+    try:
+        wait_until(lambda: os.getpgid(made.pid) == made.pid, 10)
+        assert os.getpgid(made.pid) == made.pid
+        process = made.start(["-m", "a_look"], tmp_path / "log", {**os.environ})
+        assert process is not None and process.wait(20) == 0
+        assert (tmp_path / "log").read_text() == "False\n"
+        other = made.start(["-m", "a_look"], tmp_path / "log", {**os.environ})
+        assert other is not None and other.wait(20) == 0
+        assert not made.ours.poll(0.1)
+    finally:
+        made.close()
