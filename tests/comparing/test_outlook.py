@@ -1,5 +1,6 @@
 """What a comparison will do, in words; each number by hand."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -110,3 +111,25 @@ def test_what_tells_the_time_and_what_is_counted() -> None:
     made = asked()
     assert outlook.left(made, [Search(method="a", trials=trials)], 60) == "about 2 minutes left"
     assert outlook.left(made, [Search(method="a", trials=trials[1:])], 60) == ""
+
+
+@pytest.mark.parametrize(
+    ("count", "kind", "words"),
+    [
+        (1, None, []),
+        (2, None, ["2 workers of this machine make searches and runs."]),
+        (1, "ray", ["1 worker on ray make searches and runs."]),
+        (3, "ray", ["3 workers on ray make searches and runs."]),
+    ],
+)
+def test_who_makes_it(count: int, kind: str | None, words: list[str]) -> None:
+    made = asked(n_jobs=count)
+    made.launcher = kind and SimpleNamespace(kind=kind)
+    assert [*outlook.workers(made)] == words
+
+
+def test_the_time_of_several_searches() -> None:
+    """Two searches of five trials of three methods are 30 trials of ten seconds; 90 runs done."""
+    made = asked(searches=2)
+    assert outlook.remaining(made, [10.0], 0, 90) == "about 5 minutes left"
+    assert outlook.runs(made) == (90, 90), "30 of defaults, and 60 of winners"
