@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from src.optimizers import SGD, Adam, Lion
 from src.optimizers import at_once as module
-from src.optimizers.at_once import Kernels, agree, counted, kind
+from src.optimizers.at_once import Kernels, Rules, agree, counted, kind, states_of
 from tests.optimizers.test_at_once import alone, drawn, params, several
 
 
@@ -141,3 +141,40 @@ def test_one_whose_state_is_not_there_yet_steps_alone() -> None:
     second.grad = torch.ones(2)
     optimizer.step()
     assert kind(optimizer) is not None
+
+
+class Whole(SGD):
+    """Its rule looks at all elements at once, and says so."""
+
+    rule = replace(SGD.rule, elementwise=False)
+
+
+def test_what_looks_at_a_whole_tensor_steps_alone() -> None:
+    assert of(Whole, *params()) is None and of(SGD, *params()) is not None
+
+
+@pytest.mark.parametrize(
+    ("rows", "places"),
+    [([0, 1, 2], None), ([1, 2, 0], [1, 2, 0]), ([0, 2, 1], [0, 2, 1]), ([0, 1], [0, 1]),
+     ([2, 1], [2, 1])],
+)  # fmt: skip
+def test_which_rows_are_all_in_order(rows: list[int], places: list[int] | None) -> None:
+    found = module._places(rows, torch.zeros(3))
+    assert found is None if places is None else found is not None and found.tolist() == places
+
+
+def test_members_may_come_in_any_order() -> None:
+    """As runs come back to where they meet."""
+    mine, rows, own = several("lion", [{"lr": 0.1}, {"lr": 0.2}, {"lr": 0.3}])
+    others, _, theirs = several("lion", [{"lr": 0.1}, {"lr": 0.2}, {"lr": 0.3}])
+    alone(mine, own, drawn(0, 3))
+    alone(others, theirs, drawn(0, 3))
+    groups = [each.param_groups[0] for each in mine]
+    made = Rules(mine, groups, states_of(mine), rows, range(3))
+    grads = drawn(1, 3)
+    for members in ([2, 0, 1], [1, 0], [2]):
+        made.step(members, grads)
+        alone([others[k] for k in members], [theirs[k] for k in members],
+              [grad[members] for grad in grads])  # fmt: skip
+    for one, other in zip(own, theirs, strict=True):
+        assert all(map(torch.equal, one, other))

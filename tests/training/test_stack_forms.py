@@ -294,7 +294,9 @@ def test_those_that_have_taken_as_many_steps_step_at_once(
     """Two that differ have nobody to be compared with, so that nothing is known of their kind."""
     wants = counting(ahead, count)
     stacked = Stack([want.model for want in wants])
-    assert Steps(stacked, {}).step(wants, drawn(stacked)) == taken
+    made = Steps(stacked, {})
+    assert made.step(wants, drawn(stacked)) == taken
+    assert len(made.several) == any(taken) == len(made.agreed)
 
 
 def test_what_steps_alone_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:

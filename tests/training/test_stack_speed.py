@@ -1,6 +1,7 @@
 """What makes a stack quick: nothing is done K times, laid out anew or computed too early."""
 
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -96,7 +97,7 @@ class Joining(MLP):
 
     def forward(self, inputs: Tensor) -> Tensor:
         logits = super().forward(torch.cat([inputs, 0.5 * inputs[:, :2]], 1))
-        return torch.stack([logits, logits.relu()]).mean(0)
+        return torch.stack([logits, torch.add(logits, logits.relu(), alpha=2)]).mean(0)
 
 
 def test_tensors_in_a_list() -> None:
@@ -125,3 +126,25 @@ def test_buffers_are_compared_too() -> None:
     alike: list[nn.Module] = [Buffered(1.0) for _ in range(4)]
     stacked(alike, 6, 3)
     assert all(model.count.tolist() == [1.0, 1.0] for model in alike)  # type: ignore[union-attr, operator]
+
+
+def test_an_evaluation_is_recorded_once_for_stacks_of_as_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A stack is made anew when runs have ended, and there are many of the same size."""
+    from src.training import looks as module
+
+    recorded, real = list[object](), module.record_values
+
+    def record(model: nn.Module, values: Any) -> Any:
+        recorded.append(model)
+        return real(model, values)
+
+    monkeypatch.setattr(module, "record_values", record)
+    data, known = Split(*batches(1, 64, 10, 50)[0]), dict[Any, Any]()
+    for _ in range(2):
+        models = several(lambda: MLP(64, 10), 4)
+        looked = [Look(model, CLASSES, data) for model in models]
+        found = Looks(Stack(models, known)).means(looked)
+        assert found == [look.alone() for look in looked]
+    assert len(recorded) == 1
