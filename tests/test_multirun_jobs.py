@@ -73,6 +73,7 @@ def test_the_table_of_all_kinds_of_ends(tmp_path: Path, capsys: pytest.CaptureFi
     assert lines[5] == ["trial-3", "x", "failed"] and lines[7] == ["7", "not", "begun"]
     assert out[-1] == f"table: {tmp_path}/multirun.csv"
     assert out[3].startswith("trial-1  0.1  completed"), "words stand at the left"
+    assert out[7].startswith("trial-2  9    diverged")
 
 
 def test_several_metrics_each_best_first(
@@ -98,6 +99,15 @@ def test_of_one_job_nothing_is_shared(tmp_path: Path, capsys: pytest.CaptureFixt
     out, rows = reported(tmp_path, capsys)
     assert out[1] == "all jobs: lr=0.5" and out[2].split()[:2] == ["job", "seed"]
     assert [row["seed"] for row in rows] == ["", "2"]
+
+
+def test_what_most_jobs_have_is_not_shared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, lr in enumerate(("1", "1", "2")):
+        a_job(tmp_path, number, f"lr={lr}", "n=5", result=ended(float(number)))
+    out, _ = reported(tmp_path, capsys)
+    assert out[1] == "all jobs: n=5" and out[2].split()[:2] == ["job", "lr"]
 
 
 def test_jobs_are_those_that_hydra_has_begun(tmp_path: Path) -> None:

@@ -120,7 +120,9 @@ def test_what_is_missing_in_a_record_is_the_usual(tmp_path: Path) -> None:
     for name, text in (("result.json", json.dumps(result)), ("provenance.json", "{}"),
                        ("metrics.jsonl", "")):  # fmt: skip
         (tmp_path / name).write_text(text)
-    made = conduct._read(plan, JOBS[0], tmp_path)
+    made = conduct._read(plan, Job("b", "default", 2, 1003, {"x": 1}), tmp_path)
+    assert (made.method, made.kind, made.search, made.seed) == ("b", "default", 2, 1003)
+    assert made.params == {"x": 1} and made.folder == str(tmp_path)
     assert (made.together, made.alone, made.commit) == (1, "", "None")
     assert made.place == {"node": None, "cpu": None, "shared": None} and made.idle is False
     assert conduct._commit({"commit": "a", "dirty": False}) == "a"
