@@ -1,5 +1,6 @@
 """What submitit's jobs left, as submitit itself writes it, and how their processes are ended."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -91,3 +92,13 @@ def test_a_program_that_hangs_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(queues.subprocess, "run", run)
     assert queues._run("squeue") is None
     assert 10 <= given["timeout"] <= 100
+
+
+def test_slurm_is_asked_about_this_users_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of an array by itself, by its number alone."""
+    asked = list[tuple[str, ...]]()
+    monkeypatch.setattr(queues, "_run", lambda *command: asked.append(command) or "5_1\n")
+    assert Slurm("x").alive({"5_1", "5_2"}) == {"5_1"}
+    ((program, *words),) = asked
+    assert program == "squeue" and {"--noheader", "--array", "--format=%i"} <= {*words}
+    assert words[words.index("--user") + 1] == str(os.getuid())

@@ -70,10 +70,12 @@ def test_the_folder_of_the_workers_is_made(tmp_path: Path, monkeypatch: pytest.M
     assert (tmp_path / "a" / "b").is_dir()
     assert workers.processes == dict.fromkeys((0, 1), (tmp_path / "a" / "b", None))
     place = tmp_path / "c" / "d"
-    job = WorkerJob((0,), ("-c", "pass"), str(tmp_path), str(place), {})
+    code = "import sys; print('said'); print('mistake', file=sys.stderr)"
+    job = WorkerJob((0,), ("-c", code), str(tmp_path), str(place), {})
     for _ in range(2):
         assert job._start(0).wait(20) == 0
-    assert (place / "worker-0.log").is_file()
+    lines = (place / "worker-0.log").read_text().splitlines()
+    assert sorted(lines) == ["mistake", "mistake", "said", "said"], "whatever it prints"
 
 
 def test_a_job_looks_often_enough() -> None:
