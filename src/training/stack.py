@@ -74,15 +74,13 @@ class Program:
         del self.tape, self.generator
 
     def _rest(self, loss: Slot) -> list[Operation]:
-        """What is still to do for the loss."""
+        """What is still to do for the loss; of an operation, some results may be there."""
         done = {
             *self.leading,
             *(Slot(at) for at, each in enumerate(self.values) if each is not None),
-        }
-        rest = [
-            each for each in self.tape.operations if done.isdisjoint(each.outs) or loss in each.outs
-        ]
-        return _alive(rest, {loss})
+        } - {loss}
+        left = [each.without(done) for each in self.tape.operations]
+        return _alive([each for each in left if any(each.outs)], {loss})
 
     def known(self) -> dict[Slot, Any]:
         """What the loss follows from."""
@@ -196,7 +194,7 @@ class Program:
     def _by_hand(self, operation: Operation) -> list[Operation]:
         """As torch has it for stacks, where `vmap` would take a longer way."""
         func = STACKED.get(operation.func)
-        if func is None or operation.kwargs or not self.leading.issuperset(operation.slots):
+        if func is None or operation.kwargs:
             return []
         return [Operation(func, operation.args, {}, operation.outs)]
 
@@ -273,6 +271,7 @@ def _written(operation: Operation) -> list[Slot]:
 def _rows(tensors: Sequence[Tensor]) -> Tensor:
     """Tensors put together, each laid out as it was."""
     rows, steps = torch.stack([*tensors]), tensors[0].stride()
+    steps = rows.stride()[1:] if 0 in steps else steps  # expanded: one number in many places
     return rows if rows.stride()[1:] == steps and _aligned(rows) else _laid(rows, steps)
 
 
@@ -306,8 +305,8 @@ def _nll(logs: Tensor, targets: Tensor, weight: None, how: int, ignored: int) ->
 def _nll_backward(
     grad: Tensor, logs: Tensor, targets: Tensor, weight: None, how: int, ignored: int, total: Tensor
 ) -> Tensor:
-    each = (-grad / total).view(-1, 1, 1).expand(-1, targets.size(1), 1)
-    return torch.zeros_like(logs).scatter_(2, targets.unsqueeze(2), each)
+    each = torch.where(targets == ignored, 0.0, (-grad / total).view(-1, 1)).unsqueeze(2)
+    return torch.zeros_like(logs).scatter_(2, targets.clamp(min=0).unsqueeze(2), each)
 
 
 STACKED: dict[Any, Callable[..., Any]] = {

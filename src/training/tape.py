@@ -16,7 +16,8 @@ from src.training.state import global_generators
 aten = torch.ops.aten
 Loss = Callable[..., Tensor]  # of a batch, for one model
 Batch = Sequence[Tensor] | Drawn
-UNSEEN = (aten._local_scalar_dense.default,)  # what follows may depend on the number
+# What follows may depend on the number, or on whether tensors are equal.
+UNSEEN = (aten._local_scalar_dense.default, aten.equal.default)
 
 
 class NotStackedError(Exception):

@@ -1,5 +1,6 @@
 """Runs tests in a copy of the project, in forked processes that begin with everything imported."""
 
+import atexit
 import gc
 import importlib
 import os
@@ -148,6 +149,7 @@ class Copy:
 
     def _run(self, tests: list[str]) -> None:
         os.setsid()
+        atexit._clear()  # a mutant may do in a fork what is left for the end, such as clearing up
         signal.signal(signal.SIGINT, signal.default_int_handler)
         out = os.open(self.log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

@@ -1,0 +1,87 @@
+"""How much of the 5% looks have spent: what is kept, for which looks it counts, by hand."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from src.comparing import spent
+from src.comparing.record import Comparison, Look, write
+from tests.comparing.conftest import made_search
+
+NOTHING: dict[int, float] = {}
+
+
+def searches(*numbers: int, lr: float = 0.1) -> list[Any]:
+    trials = [
+        {"number": 0, "state": "complete", "cost": 2.0, "params": {"lr": 9.0}},
+        {"number": 1, "state": "complete", "cost": 1.0, "params": {"lr": lr}},
+    ]
+    return [made_search(name, number, trials=trials) for number in numbers for name in "ab"]
+
+
+def test_shares_are_those_of_the_same_looks(tmp_path: Path) -> None:
+    """By their numbers of seeds; other winners, or another metric, have spent nothing."""
+    now = spent.about(searches(0), 1, "test_loss")
+    assert spent.shares(tmp_path, now) == NOTHING
+    spent.keep(tmp_path, now, {20: 0.25, 10: 0.5})
+    assert spent.shares(tmp_path, now) == {10: 0.5, 20: 0.25}
+    assert [*json.loads((tmp_path / "looks.json").read_text())["shares"]] == ["10", "20"]
+    for other in (
+        spent.about(searches(0, lr=0.2), 1, "test_loss"),
+        spent.about(searches(0), 1, "test_accuracy"),
+        spent.about(searches(0)[:1], 1, "test_loss"),
+    ):
+        assert spent.shares(tmp_path, other) == NOTHING
+
+
+def test_only_the_searches_of_the_first_look_name_it() -> None:
+    """Those that come later are made because of what looks saw."""
+    first = spent.about(searches(0, 1), 2, "test_loss")
+    assert spent.about(searches(0, 1, 2, 3), 2, "test_loss") == first
+    assert spent.about(searches(0, 1, 2), 3, "test_loss") != first
+    assert spent.about(searches(0), 2, "test_loss") != first
+    nobody = [made_search("a", trials=[{"number": 0, "state": "pruned", "params": {}}])]
+    assert spent.about(nobody, 1, "test_loss") != spent.about([], 1, "test_loss")
+
+
+def recorded(folder: Path, looks: list[Look], found: list[Any], **more: Any) -> None:
+    made: dict[str, Any] = {"name": "n", "metric": "test_loss", "direction": "minimize",
+                            "methods": ["a", "b"]}  # fmt: skip
+    write(Comparison.model_validate({**made, "looks": looks, "searches": found, **more}), folder)
+
+
+def test_the_record_tells_it_where_the_file_is_gone(tmp_path: Path) -> None:
+    """Of two looks at as many seeds, at more searches say, the first has spent it."""
+    looks = [Look(seeds=10, searches=2, share=0.5), Look(seeds=10, searches=3, share=0.0),
+             Look(seeds=20, searches=3, share=0.25)]  # fmt: skip
+    recorded(tmp_path, looks, searches(0, 1, 2))
+    spent.take_over(tmp_path)
+    now = spent.about(searches(0, 1), 2, "test_loss")
+    assert spent.shares(tmp_path, now) == {10: 0.5, 20: 0.25}
+
+
+def test_what_is_kept_is_not_told_again(tmp_path: Path) -> None:
+    recorded(tmp_path, [Look(seeds=10, share=0.5)], searches(0))
+    now = spent.about(searches(0), 1, "test_loss")
+    spent.keep(tmp_path, now, {10: 0.125})
+    spent.take_over(tmp_path)
+    assert spent.shares(tmp_path, now) == {10: 0.125}
+
+
+@pytest.mark.parametrize(("counts", "shares"), [([8, 12, 0], {12: 1.0}), ([0], {}), ([], {})])
+def test_a_record_without_looks(
+    tmp_path: Path, counts: list[int], shares: dict[int, float]
+) -> None:
+    """Its pairs were judged once, at as many seeds as the longest had; with the whole of it."""
+    pairs = [{"a": "a", "b": "b", "n": count, "verdict": "undecided"} for count in counts]
+    recorded(tmp_path, [], searches(0, 1), pairs=pairs)
+    spent.take_over(tmp_path)
+    assert spent.shares(tmp_path, spent.about(searches(0, 1), 2, "test_loss")) == shares
+    assert (tmp_path / "looks.json").exists() is bool(shares)
+
+
+def test_without_a_record_nobody_was_shown_a_look(tmp_path: Path) -> None:
+    spent.take_over(tmp_path)
+    assert [*tmp_path.iterdir()] == []
