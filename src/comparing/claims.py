@@ -17,6 +17,7 @@ import sqlalchemy
 from sqlalchemy import BigInteger, Column, MetaData, Table, Text
 from sqlalchemy.dialects import postgresql, sqlite
 
+from src.launching.workers import undisturbed
 from src.sweeping import storage as db
 
 T = TypeVar("T")
@@ -120,9 +121,10 @@ class Claims:
         try:
             yield
         finally:
-            ended.set()
-            thread.join(timeout=5)
-            self.release(names)
+            with undisturbed():  # else workers on other machines wait for a whole lease
+                ended.set()
+                thread.join(timeout=5)
+                self.release(names)
 
     def _renew(self, names: Sequence[str], ended: Event) -> None:
         mine = TABLE.c.name.in_(names) & (TABLE.c.owner == self.me)

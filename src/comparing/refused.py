@@ -21,6 +21,7 @@ RESERVED = {
     "hydra.sweeper.n_trials": "protocol.n_trials",
     "hydra.sweeper.n_jobs": "protocol.n_jobs",
     "hydra.sweeper.study_name": "protocol.name",
+    "hydra.sweeper.detach": "detach",
     **dict.fromkeys(("trial", "resume"), ""),
 }
 # Hydra's settings that it takes; the others would have no effect, or move its folders.

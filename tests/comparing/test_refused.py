@@ -184,6 +184,7 @@ def test_the_methods_of_a_plan_are_its_own() -> None:
         ("hydra.sweeper.n_trials", "protocol.n_trials"),
         ("hydra.sweeper.n_jobs", "protocol.n_jobs"),
         ("hydra.sweeper.study_name", "protocol.name"),
+        ("hydra.sweeper.detach", "detach"),
         ("trial", ""),
         ("resume", ""),
     ],
