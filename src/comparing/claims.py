@@ -102,9 +102,15 @@ class Claims:
         insert = self.insert(TABLE).values(values).on_conflict_do_nothing()
         return connection.execute(insert).rowcount == 1
 
-    def release(self, names: Sequence[str]) -> None:
-        """Give up claims; a database that is away finds out that this process is gone."""
-        mine = TABLE.c.name.in_(names) & (TABLE.c.owner == self.me)
+    def release(self, names: Sequence[str] | None = None) -> None:
+        """Give up claims; a database that is away finds out that this process is gone.
+
+        Args:
+            names: of the claims; None for all that this process holds.
+        """
+        mine = TABLE.c.owner == self.me
+        if names is not None:
+            mine &= TABLE.c.name.in_(names)
         with suppress(*db.AWAY), self.engine.begin() as connection:
             connection.execute(TABLE.delete().where(mine))
 

@@ -177,6 +177,15 @@ class Sweep:
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
 
+    def shown(self) -> str:
+        """What `python -m src.studies` tells of the study."""
+        done = subprocess.run(
+            [sys.executable, "-m", "src.studies", self.name, "--storage", self.url],
+            env=self.environment, cwd=self.folder, capture_output=True, text=True, timeout=SECONDS,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def workers(self) -> list[int]:
         """The processes that pull trials of this study."""
         pids = []

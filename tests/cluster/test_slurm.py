@@ -113,6 +113,7 @@ def test_a_time_limit(slurm: Slurm, sweep: Callable[..., Sweep]) -> None:
     process = mine.start()
     mine.until(mine.running, "a trial runs")
     first, [job] = max(trial.number for trial in mine.trials()), slurm.jobs()
+    assert f"slurm {job}" in mine.shown(), "who looks at the study sees who runs it"
     told = slurm.call("scontrol", "update", f"JobId={job}", "TimeLimit=1")
     mine.until(lambda: job not in slurm.jobs(), f"its job ends {told}")
     mine.until(lambda: any(trial.number > first for trial in mine.running()), "it runs again")
