@@ -100,7 +100,8 @@ class Claims:
             return taken.rowcount == 1
         values = {"name": name, "owner": self.me, "beat": 0}
         insert = self.insert(TABLE).values(values).on_conflict_do_nothing()
-        return connection.execute(insert).rowcount == 1
+        made = connection.execute(insert.returning(TABLE.c.name))  # not every driver counts rows
+        return made.first() is not None
 
     def release(self, names: Sequence[str] | None = None) -> None:
         """Give up claims; a database that is away finds out that this process is gone.

@@ -15,11 +15,15 @@ from src.comparing.claims import TABLE, Claims
 from src.errors import InputError, Terminated
 from src.results.place import WORKER
 from src.sweeping.storage import absolute, me
+from tests.sweeping.conftest import postgres_url, running_server  # noqa: F401
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    url = absolute(f"sqlite:///{tmp_path / 'studies.db'}")
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of each kind."""
+    here = f"sqlite:///{tmp_path / 'studies.db'}"
+    sqlite = request.param == "sqlite"
+    url = absolute(here if sqlite else request.getfixturevalue("postgres_url"))
     Claims(url, 6).set_up()
     return url
 
