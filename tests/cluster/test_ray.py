@@ -71,7 +71,6 @@ def test_faults(ray: Ray, sweep: Callable[..., Sweep]) -> None:
     mine.until(mine.running, "a trial runs")
     interrupt(process)
     mine.until(lambda: not mine.workers(), "workers end with their jobs")
-    assert not mine.running(), f"trials are put back\n{mine.running()}\n{mine.logs()}"
 
     mine.finish(mine.start())
     mine.check(10)
