@@ -85,6 +85,7 @@ def test_faults(slurm: Slurm, server: Server, sweep: Callable[..., Sweep]) -> No
     process = mine.start()
     before = mine.counted()
     mine.until(lambda: mine.counted() > before, "it goes on")
+    assert process.stdout and process.stdout.readline(), "the submitter is there and tells of it"
     assert len({*slurm.jobs()} | jobs) <= 6, "workers that were left count among the new ones"
 
     mine.until(mine.running, "a trial runs")
