@@ -12,15 +12,13 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 
-from src.launching import between
 from src.launching.local import end
-from src.launching.workers import PARENT, environment_of, log_of
+from src.launching.workers import environment_of, log_of
 from src.results.place import JOB, NODE
 
 RESTARTS = 5  # of a worker that was killed, within one job
 INTERRUPTED = (130, 143)  # its exit status after Ctrl-C, SIGTERM
 POLL_SECONDS = 0.5
-RAY = "ray "  # begins the name of a job of Ray's
 
 
 @dataclass(frozen=True)
@@ -71,17 +69,14 @@ class WorkerJob:
             raise
 
     def _start(self, number: int) -> subprocess.Popen[bytes]:
-        given, where = {**os.environ, **self.environment}, whereabouts()
-        command = [sys.executable, *self.arguments]
-        if where[JOB].startswith(RAY):  # it kills a job's children, but not theirs
-            command = [sys.executable, "-P", between.__file__, PARENT, *command]
+        given = {**os.environ, **self.environment}
         folder = Path(self.folder)
         folder.mkdir(parents=True, exist_ok=True)  # the worker says if it isn't the study's own
         with open(log_of(folder, number), "ab") as log:
             return subprocess.Popen(
-                command,
+                [sys.executable, *self.arguments],
                 cwd=self.directory,
-                env=environment_of(given, os.getpid(), **where),
+                env=environment_of(given, os.getpid(), **whereabouts()),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -100,5 +95,5 @@ def whereabouts() -> dict[str, str]:
     ray = sys.modules.get("ray")
     if ray is not None and ray.is_initialized():
         task = ray.get_runtime_context().get_task_id()
-        return {JOB: f"{RAY}{task}", NODE: ray.util.get_node_ip_address()}
+        return {JOB: f"ray {task}", NODE: ray.util.get_node_ip_address()}
     return {JOB: f"process {os.getpid()}"}

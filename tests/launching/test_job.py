@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from src.launching import between
 from src.launching import job as jobs
 from src.launching.job import WorkerJob, whereabouts
 from tests.cluster.clusters import wait_for
@@ -47,12 +46,8 @@ def test_a_worker_gets_its_log_and_what_it_must_know(tmp_path: Path) -> None:
         ("raise SystemExit(143)", -15, 1),
     ],
 )
-@pytest.mark.parametrize("place", ["slurm 1", "ray 1"])
-def test_how_a_worker_ends(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, code: str, status: int, starts: int
-) -> None:
+def test_how_a_worker_ends(tmp_path: Path, code: str, status: int, starts: int) -> None:
     """One that was killed is started again; one that was asked to end is not."""
-    monkeypatch.setattr(jobs, "whereabouts", lambda: {"FAIRSTEP_JOB": place})
     counted = f"import os; open('n', 'a').write('x'); {code}"
     assert job(tmp_path, counted)(None) == (status, None)
     assert len((tmp_path / "n").read_text()) == starts
@@ -63,12 +58,8 @@ def test_a_host_without_the_folder_says_so(tmp_path: Path) -> None:
     assert status == 1 and words and words.endswith(f"{tmp_path}/none, where the command ran")
 
 
-@pytest.mark.parametrize("place", ["slurm 1", "ray 1"])
-def test_the_launcher_ends_its_worker(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
-) -> None:
+def test_the_launcher_ends_its_worker(tmp_path: Path) -> None:
     """Whatever is raised into a job, as by submitit's handler of Slurm's signals."""
-    monkeypatch.setattr(jobs, "whereabouts", lambda: {"FAIRSTEP_JOB": place})
     code = "import time; print(flush=True); time.sleep(60)"
     signal.signal(signal.SIGALRM, lambda *_: sys.exit(5))
     signal.setitimer(signal.ITIMER_REAL, 1.0)
@@ -98,23 +89,17 @@ time.sleep(60)
 """
 
 
-@pytest.mark.parametrize("how", ["parent", "between", "signal", "neither"])
+@pytest.mark.parametrize("how", ["parent", "signal", "neither"])
 def test_a_worker_ends_with_its_job(tmp_path: Path, how: str) -> None:
-    """As at SIGTERM: when the process that started it is gone, and at a launcher's signal.
-
-    Where something stands between, that is the process which Ray kills.
-    """
+    """As at SIGTERM: when the process that started it is gone, and at a launcher's signal."""
     start = ("import os, subprocess, sys; os.environ['FAIRSTEP_PARENT'] = str(os.getpid()); "
              "subprocess.Popen([sys.executable, '-c', sys.argv[1]]).wait()")  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     environment |= {} if how == "neither" else {"FAIRSTEP_JOB": "slurm 1"}
-    command = [sys.executable, "-c", start, OBEYING]
-    if how == "between":
-        worker_command = [sys.executable, "-c", OBEYING]
-        command = [sys.executable, "-P", between.__file__, "FAIRSTEP_PARENT", *worker_command]
     parent = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-c", start, OBEYING], cwd=tmp_path, env=environment,
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
     assert parent.stdout
     worker = int(parent.stdout.readline())
     if how == "signal":
