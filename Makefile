@@ -33,7 +33,7 @@ $(VENV)/.cluster: $(VENV)/.installed
 	touch $@
 
 test-cluster: $(VENV)/.cluster
-	$(RUN) -m pytest -m cluster tests/cluster
+	$(RUN) -m pytest -m cluster -rs tests/cluster
 
 # What the tests run, by branch; which test runs which line is what `make mutants` reads.
 # After some tests were changed: make coverage TESTS=tests/comparing adds those.

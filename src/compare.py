@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shlex
 import sys
 import textwrap
 from collections.abc import Callable
@@ -126,7 +127,7 @@ def compare(overrides: list[str]) -> Comparison | Overall | None:
     """Carry a comparison out, or go on with it; write its folder and print the verdict.
 
     Returns:
-        Its record; None if only the plan was asked for.
+        Its record; None if only the plan was asked for, or if it was left to another process.
 
     Raises:
         InputError: a setting is wrong, or the folder holds another comparison.
@@ -154,6 +155,10 @@ def compare(overrides: list[str]) -> Comparison | Overall | None:
     print("\n".join(told), flush=True)
     place.check(folder, plan.settings())
     if plan.dry_run:
+        return None
+    if plan.detach and _known(folder, plan) is None:
+        _check(plan)
+        _leave(folder)
         return None
     results: list[Comparison | InputError] = []
     _carry_out({"": plan}, folder, lambda _, result: results.append(result))
@@ -200,6 +205,9 @@ def _over(several: Any) -> Overall | None:
 
     guesses = {name: _check(plan) for name, plan in plans.items()}
     begin(several, folder)
+    if several.detach and None in [_known(folder / name, plan) for name, plan in plans.items()]:
+        _leave(folder)
+        return None
     with alone(folder):
         _carry_out(plans, folder, at_end, guesses)
     if failures:
@@ -210,6 +218,18 @@ def _over(several: Any) -> Overall | None:
     print_overall(overall)
     print(f"report: {folder / 'report.html'}")
     return overall
+
+
+def _leave(folder: Path) -> None:
+    """Leave the comparison to a process in the background, where none is at it."""
+    from src.launching.detaching import detach
+    from src.results import alone
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder):
+        pass
+    page = shlex.join([str(folder / "report.html")])
+    detach(folder, "its workers end", page=page)
 
 
 def _carry_out(

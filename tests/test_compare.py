@@ -4,13 +4,16 @@ import errno
 import json
 import os
 import random
+import re
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from omegaconf import OmegaConf
 
@@ -18,6 +21,7 @@ import src.compare
 import src.config
 from src.comparing.protocol import Protocol
 from src.config import PROJECT, parse
+from src.results import alone
 from src.training.build import assemble
 from src.training.result import weights_sha256
 from tests import starting
@@ -236,6 +240,41 @@ def test_only_the_plan(tmp_path: Path, here: Here) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_it_is_left_to_a_process_in_the_background(
+    finished: Path, tmp_path: Path, here: Here
+) -> None:
+    """That finds the same; the same command then shows what was found."""
+    ran = compare(tmp_path, *SMALL, "detach=true")
+    assert ran.returncode == 0, ran.stderr
+    [pid] = re.findall(r"left to process (\d+) on ", ran.stdout)
+    log, deadline = folder(tmp_path) / "submitter.log", time.monotonic() + 300
+    assert f"follow:  tail -f {log}\n" in ran.stdout
+    while works(int(pid)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert "report: " in log.read_text()
+    assert findings(tmp_path) == findings(finished)
+    status, told, _ = here(tmp_path, *SMALL, "detach=true")
+    assert status == 0
+    assert "report: " in told and "left to process" not in told
+
+
+def works(pid: int) -> bool:
+    """Whether a process has more to do; if it has not, nobody may have asked how it ended."""
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def test_nothing_is_left_to_a_second_process(tmp_path: Path, here: Here) -> None:
+    place = tmp_path / "comparisons" / "mine"
+    place.mkdir(parents=True)
+    storage = f"hydra.sweeper.storage=sqlite:///{tmp_path}/studies.db"
+    with alone(place):
+        status, _, line = here(tmp_path, *SMALL, "protocol.name=mine", storage, "detach=true")
+    assert (status, line) == (1, f"error: {place}: another process is working there\n")
+    assert not (place / "submitter.log").exists()
+
+
 def test_help_names_methods_and_every_key_of_the_protocol() -> None:
     ran = subprocess.run(command("--help"), capture_output=True, text=True, timeout=60, check=True)
     for key in Protocol.model_fields:
@@ -257,6 +296,8 @@ def test_help_names_methods_and_every_key_of_the_protocol() -> None:
         (["methods=[sgd,adam]", "optimizer.lr=0.1"], "sgd: there is nothing left to search"),
         (["methods=[momentum,adam]", "optimizer.lr=-1"], "lr must be a number >= 0, got -1"),
         (["methods=[sgd,adam]", "data=mnist", "data.root=/nowhere"], "/nowhere/MNIST is missing"),
+        (["methods=[sgd,adam]", "detach=maybe"], "detach=maybe: input should be"),
+        (["methods=[momentum,adam]", "optimizer.lr=-1", "detach=true"], "lr must be a number"),
     ],
 )
 def test_bad_input(tmp_path: Path, here: Here, arguments: list[str], named: str) -> None:

@@ -17,6 +17,7 @@ import sqlalchemy
 from sqlalchemy import BigInteger, Column, MetaData, Table, Text
 from sqlalchemy.dialects import postgresql, sqlite
 
+from src.launching.workers import undisturbed
 from src.sweeping import storage as db
 
 T = TypeVar("T")
@@ -99,11 +100,18 @@ class Claims:
             return taken.rowcount == 1
         values = {"name": name, "owner": self.me, "beat": 0}
         insert = self.insert(TABLE).values(values).on_conflict_do_nothing()
-        return connection.execute(insert).rowcount == 1
+        made = connection.execute(insert.returning(TABLE.c.name))  # not every driver counts rows
+        return made.first() is not None
 
-    def release(self, names: Sequence[str]) -> None:
-        """Give up claims; a database that is away finds out that this process is gone."""
-        mine = TABLE.c.name.in_(names) & (TABLE.c.owner == self.me)
+    def release(self, names: Sequence[str] | None = None) -> None:
+        """Give up claims; a database that is away finds out that this process is gone.
+
+        Args:
+            names: of the claims; None for all that this process holds.
+        """
+        mine = TABLE.c.owner == self.me
+        if names is not None:
+            mine &= TABLE.c.name.in_(names)
         with suppress(*db.AWAY), self.engine.begin() as connection:
             connection.execute(TABLE.delete().where(mine))
 
@@ -120,9 +128,10 @@ class Claims:
         try:
             yield
         finally:
-            ended.set()
-            thread.join(timeout=5)
-            self.release(names)
+            with undisturbed():  # else workers on other machines wait for a whole lease
+                ended.set()
+                thread.join(timeout=5)
+                self.release(names)
 
     def _renew(self, names: Sequence[str], ended: Event) -> None:
         mine = TABLE.c.name.in_(names) & (TABLE.c.owner == self.me)

@@ -54,6 +54,10 @@ class Several:
         return next(iter(self.plans.values())).dry_run
 
     @property
+    def detach(self) -> bool:
+        return next(iter(self.plans.values())).detach
+
+    @property
     def methods(self) -> tuple[str, ...]:
         return next(iter(self.plans.values())).methods
 

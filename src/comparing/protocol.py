@@ -36,7 +36,7 @@ from src.results import digest
 from src.results.identity import STARTED, settings
 from src.sweeping.template import Template
 
-COMPARISON_KEYS = ("methods", "protocol", "dry_run", "n_jobs")
+COMPARISON_KEYS = ("methods", "protocol", "dry_run", "detach", "n_jobs")
 NAME_BYTES = 255  # of a folder's name, on common file systems
 FIRST_SEARCHES = 3  # of each method with searches=auto
 UNNAMED = re.compile(r"[^\w.+=-]+")  # what can't stand in a folder's name
@@ -95,6 +95,7 @@ class Request(Section):
     problems: list[str]  # one is given as problem=NAME; see src.comparing.problems
     protocol: Protocol
     dry_run: bool
+    detach: bool
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,7 @@ class Plan:
         spaces: each method's search space.
         sweeps: each method's file of sweeps/.
         dry_run: whether only the plan is asked for.
+        detach: whether a process in the background makes it.
         launcher: starts workers; None for processes of this machine.
     """
 
@@ -154,6 +156,7 @@ class Plan:
     spaces: dict[str, refused.Space]
     sweeps: dict[str, str]
     dry_run: bool = False
+    detach: bool = False
     launcher: Launcher | None = None
 
     @property
@@ -299,7 +302,10 @@ def plan(arguments: Sequence[str]) -> Plan:
     given = {name: [*varied, *parsed([*method.fixed])] for name, method in methods.items()}
     spaces = refused.check_searches(request.protocol.n_trials, configs, given)
     sweeps = {name: method.sweeps for name, method in methods.items()}
-    plan = Plan((*methods,), protocol, lines, configs, spaces, sweeps, request.dry_run, launcher)
+    plan = Plan(
+        (*methods,), protocol, lines, configs, spaces, sweeps,
+        dry_run=request.dry_run, detach=request.detach, launcher=launcher,
+    )  # fmt: skip
     _check_name(plan)
     return plan
 

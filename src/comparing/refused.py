@@ -21,6 +21,7 @@ RESERVED = {
     "hydra.sweeper.n_trials": "protocol.n_trials",
     "hydra.sweeper.n_jobs": "protocol.n_jobs",
     "hydra.sweeper.study_name": "protocol.name",
+    "hydra.sweeper.detach": "detach",
     **dict.fromkeys(("trial", "resume"), ""),
 }
 # Hydra's settings that it takes; the others would have no effect, or move its folders.
@@ -173,14 +174,14 @@ def search_space(name: str, composed: DictConfig, given: Sequence[Override]) -> 
         InputError: the space can't be read or is empty, or a setting of the sweeper is wrong.
     """
     from src.sweeping.space import fixed_lines, read_space
-    from src.sweeping.storage import absolute
+    from src.sweeping.storage import absolute, refuse_password
 
     sweeper = composed.hydra.sweeper
     try:
         Sweeper.model_validate({key: sweeper.get(key) for key in Sweeper.model_fields})
     except ValidationError as error:
         raise InputError(f"hydra.sweeper.{first_error(error)}") from error
-    absolute(sweeper.storage)
+    refuse_password(absolute(sweeper.storage))
     params = sweeper.get("params")
     for line in fixed_lines(params, []):  # the runs on fresh seeds wouldn't get it
         raise InputError(f"hydra.sweeper.params: {line}: must be a range or choices")

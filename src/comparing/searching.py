@@ -26,7 +26,7 @@ from src.config import parse
 from src.console import print_line, stdout
 from src.errors import InputError
 from src.launching.local import end, start
-from src.launching.workers import Process, environment_of
+from src.launching.workers import Process, environment_of, undisturbed
 from src.overrides import override, python
 from src.results import digest
 from src.results.place import WORKER
@@ -169,7 +169,8 @@ class Searches:
                     self._tell_first(name, method, state)
                 time.sleep(POLL_SECONDS)
         except BaseException:
-            end(process)
+            with undisturbed():
+                end(process)
             raise
         return status
 

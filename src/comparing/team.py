@@ -14,7 +14,7 @@ from src.comparing.claims import Claims
 from src.comparing.pieces import Board, Piece, Problem, Result
 from src.comparing.rounds import Steps
 from src.errors import InputError
-from src.launching.workers import Workers, is_orphan, log_of
+from src.launching.workers import Workers, is_orphan, log_of, undisturbed
 from src.results.place import JOB
 from src.sweeping.workers import MAX_RESTARTS, POLL_SECONDS, last_words
 
@@ -88,7 +88,15 @@ def work(problems: Problems, board: Board, claims: Claims) -> None:
         InputError: this host doesn't see the comparison's folder, or the database stays away.
         KeyboardInterrupt: the submitter of a worker of this machine is gone.
     """
-    here, asked = Work(problems, board, claims), time.monotonic()
+    try:
+        _work(Work(problems, board, claims))
+    finally:
+        with undisturbed():
+            claims.release()  # it may have been interrupted just when it had taken one
+
+
+def _work(here: Work) -> None:
+    board, asked = here.board, time.monotonic()
     while (pieces := board.wanted()) is not None:
         end_if_orphan()
         if here.next(pieces):
@@ -96,7 +104,7 @@ def work(problems: Problems, board: Board, claims: Claims) -> None:
             continue
         if board.has_changed():
             asked = time.monotonic()
-        if JOB in os.environ and time.monotonic() - asked > claims.lease_seconds:
+        if JOB in os.environ and time.monotonic() - asked > here.claims.lease_seconds:
             return  # its submitter is gone, and starts others when it comes back
         time.sleep(POLL_SECONDS)
 

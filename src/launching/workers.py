@@ -105,7 +105,7 @@ def obey_job() -> None:
     """Let a worker in a launcher's job end with that job, as at SIGTERM: it puts its trial back.
 
     Slurm sends a signal of the user to all processes of a job before its time is over or another
-    takes its place; Ray kills a job's process and leaves those that it started.
+    takes its place; Ray kills a job's process, and may leave those that it started.
     """
     if JOB not in os.environ:
         return

@@ -7,7 +7,7 @@ lost with a process: a trial whose process died is run again with the same param
 import copy
 import math
 import time
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -218,7 +218,11 @@ class SharedStudy:
 
     def tally(self) -> Tally:
         """A tally of the study's trials, which has not looked yet."""
-        read = partial(self.storage.changed, self.study._study_id, parts=TALLIED)
+        study = self.study._study_id
+
+        def read(known: Mapping[int, FrozenTrial], after: int) -> Iterable[FrozenTrial]:
+            return self.storage.changed(study, known, after, TALLIED, known)
+
         return Tally(read, self.direction)
 
     def _look(self) -> Tally:
@@ -298,6 +302,7 @@ class SharedStudy:
                 whose process died isn't claimed beside others.
         """
         try:
+            self._look()  # most of what there is to read is read before others have to wait
             with db.alone(self.storage, self.name):
                 tally = self._recover()
                 if tally.counted + len(tally.running()) >= self.n_trials:

@@ -26,16 +26,16 @@ from src.config import Config, job_config, parse
 from src.errors import InputError
 from src.files import check_writable
 from src.launching.choices import LOCAL, kind_of
+from src.launching.detaching import detach
 from src.launching.make import make_workers
 from src.launching.workers import is_orphan, obey_job, undisturbed
 from src.metrics import Direction
-from src.overrides import again, override, parsed
+from src.overrides import again, command, override, parsed
 from src.results import digest, refuse_used
 from src.results.folder import load_json
 from src.results.identity import SEARCHED, STARTED, WHERE, settings
 from src.results.place import WORKER
 from src.results.status import COMPLETE, Status
-from src.sweeping.detaching import detach
 from src.sweeping.failures import cannot_go_on, failure
 from src.sweeping.marker import check_marker
 from src.sweeping.progress import SweepProgress, database, report_result
@@ -144,7 +144,8 @@ class StudySweeper(OptunaSweeperImpl):
             complete = study.counted() >= study.n_trials
             check_marker(study, self.folder)
             if self.detach and not (is_worker or complete):
-                detach(study.name, self.folder, database(study.url))
+                trials = command(study.name, *database(study.url), module="src.studies")
+                detach(self.folder, "its trials are put back", trials=trials)
                 return
             launched = self.n_jobs > 1 or self.launches_by != LOCAL
             if launched and not (is_worker or complete):

@@ -132,32 +132,47 @@ class Storage(optuna.storages.RDBStorage):
         return [trial for trial in trials if states is None or trial.state in states]
 
     def changed(
-        self, study_id: int, ids: Iterable[int], after: int, parts: Container[str] = READ
+        self,
+        study_id: int,
+        ids: Iterable[int],
+        after: int,
+        parts: Container[str] = READ,
+        known: Mapping[int, FrozenTrial] | None = None,
     ) -> Iterator[FrozenTrial]:
         """The trials of a study with these ids, and those with ids above `after`, in order.
 
         Args:
             parts: those that are read; others are empty.
+            known: trials as they were, by id; one that ran and still runs is given as it was.
         """
         earlier = sorted(id for id in ids if id <= after)
         with _create_scoped_session(self.scoped_session) as session:
             rows = [*session.execute(THESE, {"ids": earlier})] if earlier else []
             rows += session.execute(LATER, {"study": study_id, "after": after})
-            yield from self._read(session, rows, parts)
+            yield from self._read(session, rows, parts, _still_running(known or {}, rows))
 
     def _read(
-        self, session: orm.Session, rows: Sequence[Any], parts: Container[str] = READ
+        self,
+        session: orm.Session,
+        rows: Sequence[Any],
+        parts: Container[str] = READ,
+        known: Mapping[int, FrozenTrial] | None = None,
     ) -> Iterator[FrozenTrial]:
-        """Trials from their rows, so many at once that memory holds them."""
+        """Trials from their rows, so many at once that memory holds them; known ones as given."""
+        known = known or {}
         for first in range(0, len(rows), CHUNK):
             chunk = rows[first : first + CHUNK]
-            ids = {"ids": [row.trial_id for row in chunk]}
+            ids = [row.trial_id for row in chunk if row.trial_id not in known]
             found = {
-                name: _by_trial(session.execute(ROWS[name], ids) if name in parts else ())
+                name: _by_trial(
+                    session.execute(ROWS[name], {"ids": ids}) if ids and name in parts else ()
+                )
                 for name in READ
             }
             for row in chunk:
-                yield _frozen(row, {name: part[row.trial_id] for name, part in found.items()})
+                yield known.get(row.trial_id) or _frozen(
+                    row, {name: part[row.trial_id] for name, part in found.items()}
+                )
 
     def silent(self, trial_ids: Iterable[int]) -> set[int]:
         """Those of the trials whose lease has run out, by the database's clock."""
@@ -307,6 +322,16 @@ def _report(step: int, value: float) -> dict[str, Any]:
     kind = models.TrialIntermediateValueModel
     stored, type_ = kind.intermediate_value_to_stored_repr(value)
     return {"step": step, "intermediate_value": stored, "intermediate_value_type": type_}
+
+
+def _still_running(known: Mapping[int, FrozenTrial], rows: Iterable[Any]) -> dict[int, FrozenTrial]:
+    """Those of the known trials that ran and, by their rows, still run."""
+    running = {row.trial_id for row in rows if row.state is TrialState.RUNNING}
+    return {
+        id: trial
+        for id, trial in known.items()
+        if id in running and trial.state is TrialState.RUNNING
+    }
 
 
 def _by_trial(rows: Iterable[Any]) -> defaultdict[int, list[Any]]:

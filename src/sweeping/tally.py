@@ -1,6 +1,6 @@
 """What a process must know of a study's trials, kept up by reading those that may have changed."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import attrgetter
 
 from optuna.trial import FrozenTrial, TrialState
@@ -12,7 +12,7 @@ COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 PROPOSAL = "proposal"  # attribute of a trial: the number of the sampler that proposed it
 DIED, INTERRUPTED = "its process died", Status.INTERRUPTED.value
 LOST = (DIED, INTERRUPTED)  # reasons of trials that are run again, and otherwise don't count
-Read = Callable[[Iterable[int], int], Iterable[FrozenTrial]]
+Read = Callable[[Mapping[int, FrozenTrial], int], Iterable[FrozenTrial]]
 
 
 def is_failed(trial: FrozenTrial) -> bool:
@@ -26,8 +26,9 @@ class Tally:
     """Totals of a study, and its open trials. A look costs the same however many have ended.
 
     Args:
-        read: gives the trials with these ids, and those with ids above a number, in order; of each
-            it needs the parameters, the values and the user's attributes.
+        read: gives these open trials as they are now, by id, and those with ids above a number, in
+            order; of each it needs the parameters, the values and the user's attributes. One that
+            ran before and still runs may be given as it was.
         direction: of the values.
     """
 
@@ -45,7 +46,7 @@ class Tally:
 
         One that is cut short, by the database say, has counted what it yielded.
         """
-        for trial in self.read([*self.open], self.last):
+        for trial in self.read(dict(self.open), self.last):
             if not trial.state.is_finished():
                 self.open[trial._trial_id] = trial
                 continue

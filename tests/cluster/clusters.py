@@ -87,7 +87,7 @@ SlurmctldPort={ports[0]}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=20
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 MpiDefault=none
@@ -114,7 +114,10 @@ PartitionName=urgent Nodes=n1,n2 PriorityTier=10 PreemptMode=OFF
 
 
 class Slurm(Cluster):
-    """Nodes n1 and n2 with two processors each; partition `urgent` preempts `main`."""
+    """Nodes n1 and n2 with two processors each; partition `urgent` preempts `main`.
+
+    A requeued job waits as long as a credential lasts, two minutes if nothing is said.
+    """
 
     PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "unshare")
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from uuid import uuid4
@@ -20,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from src.config import PROJECT
 from src.sweeping.tally import COUNTED
-from tests.cluster.clusters import Cluster, Ray, Slurm, wait_for
+from tests.cluster.clusters import NODE, Cluster, Ray, Slurm, wait_for
 from tests.sweeping.conftest import Server, postgres_programs, trials_of
 
 SECONDS = 240  # the longest wait for anything: the machine may be busy
@@ -32,6 +33,7 @@ def nothing_is_left() -> Iterator[None]:
     """Every process that a test started has ended; all of them inherit a mark."""
     mark = uuid4().hex
     os.environ["FAIRSTEP_CLUSTER_TEST"] = mark
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # pytest then ends what was started
     yield
     wait_for(lambda: not marked(mark), 30, str(marked(mark)))
 
@@ -50,11 +52,19 @@ def marked(mark: str) -> list[str]:
 def need(*, programs: tuple[str, ...] = (), modules: tuple[str, ...] = ()) -> None:
     missing = [name for name in programs if shutil.which(name) is None]
     missing += [name for name in modules if find_spec(name) is None]
-    missing += ["root's rights"] * (os.geteuid() != 0)
+    missing += ["the right to make process namespaces"] * (not may_make_nodes())
     if missing and os.environ.get("CI"):
         pytest.fail(f"missing: {', '.join(missing)}")
     if missing:
         pytest.skip(f"missing: {', '.join(missing)}")
+
+
+@cache
+def may_make_nodes() -> bool:
+    """Root may, but not in every container."""
+    if os.geteuid() != 0 or shutil.which(NODE[0]) is None:
+        return False
+    return subprocess.run([*NODE, "true"], capture_output=True, check=False).returncode == 0
 
 
 @pytest.fixture(scope="session")
@@ -166,6 +176,15 @@ class Sweep:
             env=self.environment, cwd=self.folder, capture_output=True, text=True, timeout=SECONDS,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
+
+    def shown(self) -> str:
+        """What `python -m src.studies` tells of the study."""
+        done = subprocess.run(
+            [sys.executable, "-m", "src.studies", self.name, "--storage", self.url],
+            env=self.environment, cwd=self.folder, capture_output=True, text=True, timeout=SECONDS,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     def workers(self) -> list[int]:
         """The processes that pull trials of this study."""

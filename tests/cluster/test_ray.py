@@ -68,6 +68,7 @@ def test_faults(ray: Ray, sweep: Callable[..., Sweep]) -> None:
     process = mine.start()
     before = mine.counted()
     mine.until(lambda: mine.counted() > before, "it goes on")
+    mine.until(mine.running, "a trial runs")
     interrupt(process)
     mine.until(lambda: not mine.workers(), "workers end with their jobs")
 

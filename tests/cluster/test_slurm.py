@@ -85,6 +85,7 @@ def test_faults(slurm: Slurm, server: Server, sweep: Callable[..., Sweep]) -> No
     process = mine.start()
     before = mine.counted()
     mine.until(lambda: mine.counted() > before, "it goes on")
+    assert process.stdout and process.stdout.readline(), "the submitter is there and tells of it"
     assert len({*slurm.jobs()} | jobs) <= 6, "workers that were left count among the new ones"
 
     mine.until(mine.running, "a trial runs")
@@ -113,6 +114,7 @@ def test_a_time_limit(slurm: Slurm, sweep: Callable[..., Sweep]) -> None:
     process = mine.start()
     mine.until(mine.running, "a trial runs")
     first, [job] = max(trial.number for trial in mine.trials()), slurm.jobs()
+    assert f"slurm {job}" in mine.shown(), "who looks at the study sees who runs it"
     told = slurm.call("scontrol", "update", f"JobId={job}", "TimeLimit=1")
     mine.until(lambda: job not in slurm.jobs(), f"its job ends {told}")
     mine.until(lambda: any(trial.number > first for trial in mine.running()), "it runs again")

@@ -1,6 +1,7 @@
 """Claims: one holder each, which loses them when it dies, and only then."""
 
 import json
+import signal
 import time
 from pathlib import Path
 from threading import Event
@@ -11,13 +12,18 @@ import sqlalchemy
 
 from src.comparing import claims as module
 from src.comparing.claims import TABLE, Claims
-from src.errors import InputError
+from src.errors import InputError, Terminated
+from src.results.place import WORKER
 from src.sweeping.storage import absolute, me
+from tests.sweeping.conftest import postgres_url, running_server  # noqa: F401
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    url = absolute(f"sqlite:///{tmp_path / 'studies.db'}")
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of each kind."""
+    here = f"sqlite:///{tmp_path / 'studies.db'}"
+    sqlite = request.param == "sqlite"
+    url = absolute(here if sqlite else request.getfixturevalue("postgres_url"))
     Claims(url, 6).set_up()
     return url
 
@@ -69,6 +75,30 @@ def test_a_silent_process_elsewhere_loses_them_after_a_lease(url: str, clock: li
     clock[0] = 6.1
     assert here.take(["a"]) == ["a"]
     assert there.take(["a"]) == [] and late.take(["a"]) == []
+
+
+def test_a_worker_that_is_asked_twice_to_end_gives_them_back(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slurm tells every process of a job, and the job tells its worker."""
+
+    def end(*_: object) -> None:
+        raise Terminated
+
+    def again(claims: Claims, names: list[str]) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        release(claims, names)
+
+    release, before = Claims.release, signal.signal(signal.SIGTERM, end)
+    monkeypatch.setenv(WORKER, "1")
+    monkeypatch.setattr(Claims, "release", again)
+    mine = Claims(url, 6)
+    try:
+        with pytest.raises(Terminated), mine.kept(mine.take(["a"])):
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert of(url, "elsewhere").take(["a"]) == ["a"]
 
 
 def test_a_renewed_one_is_kept(url: str, clock: list[float]) -> None:

@@ -201,6 +201,21 @@ def test_a_plan_is_printed_and_nothing_is_made(
     assert not [*tmp_path.iterdir()]
 
 
+def test_all_problems_are_left_to_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[Path] = []
+    monkeypatch.setattr(entry, "OUTPUTS", tmp_path)
+    monkeypatch.setattr(
+        "src.launching.detaching.detach", lambda folder, *_, **__: left.append(folder)
+    )
+    storage = f"hydra.sweeper.storage=sqlite:///{tmp_path}/studies.db"
+    arguments = ["methods=[sgd,adam]", *TWO, "protocol.name=both", "detach=true", storage]
+    assert entry.compare(arguments) is None
+    assert left == [tmp_path / "comparisons" / "both"]
+    assert not [*tmp_path.rglob("runs")]
+
+
 def test_configs_are_printed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

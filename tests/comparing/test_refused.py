@@ -71,6 +71,10 @@ def test_settings_of_the_comparison(override: str, line: str) -> None:
         ("hydra.sweeper.storage=null", "hydra.sweeper.storage=None: input should be"),
         ("storage=nonsense", "hydra.sweeper.storage=nonsense: must be sqlite:///FILE"),
         ("storage=sqlite:///:memory:", "must be sqlite:///FILE"),
+        (
+            "storage=postgresql://me:secret@host/x",
+            ":***@host/x: leave the password to ~/.pgpass",
+        ),
         ("hydra.sweeper.max_failures=0", "hydra.sweeper.max_failures=0: input should be"),
         ("hydra.sweeper.lease_seconds=1", "hydra.sweeper.lease_seconds=1: input should be"),
         ("hydra.run.dir=x", "hydra.run.dir=x: not in a comparison"),
@@ -184,6 +188,7 @@ def test_the_methods_of_a_plan_are_its_own() -> None:
         ("hydra.sweeper.n_trials", "protocol.n_trials"),
         ("hydra.sweeper.n_jobs", "protocol.n_jobs"),
         ("hydra.sweeper.study_name", "protocol.name"),
+        ("hydra.sweeper.detach", "detach"),
         ("trial", ""),
         ("resume", ""),
     ],

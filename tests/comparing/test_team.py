@@ -219,6 +219,27 @@ def test_a_worker_ends_with_the_comparison(
     work({"p": problem}, board, claims)  # type: ignore[dict-item]
 
 
+def test_a_worker_that_is_interrupted_holds_nothing(
+    tmp_path: Path, claims: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even what it had claimed at that moment, and had not begun to renew."""
+    claims.set_up()
+    board = Board(tmp_path, claims)
+    board.clear()
+    board.publish(pieces("p", "a"))
+
+    def interrupted(names: Sequence[str]) -> None:
+        assert names == ["p a"]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(claims, "kept", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        work({"p": Made("p", tmp_path)}, board, claims)  # type: ignore[dict-item]
+    other = Claims(claims.url, 6)
+    other.me = json.dumps({**json.loads(other.me), "host": "elsewhere"})
+    assert other.take(["p a"]) == ["p a"]
+
+
 def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path: Path, claims: Claims) -> None:
     claims.set_up()
     board = Board(tmp_path / "here", claims)

@@ -326,6 +326,45 @@ def test_a_process_gives_back_its_own_trial_and_no_other(url: str) -> None:
     assert again.user_attrs == {"retries": own.number, "deaths": 0, PROPOSAL: 2}
 
 
+def test_a_tally_reads_a_trial_once_until_its_state_changes(any_url: str) -> None:
+    """It waits, runs and ends; while it runs, nothing that a tally tells of it changes."""
+    study, other = open_study(any_url), open_study(any_url)
+    tally = study.tally()
+    assert not [*tally.look()]
+    waiting = tally.waiting()
+    assert waiting is not None
+
+    trial = other.next_trial()
+    assert trial is not None and trial._trial_id == waiting._trial_id
+    assert not [*tally.look()]
+    [running] = tally.running()
+    assert running.user_attrs["owner"] == storage.me()
+    assert not [*tally.look()]
+    assert tally.running()[0] is running
+
+    other.finish(trial, DONE)
+    [ended] = tally.look()
+    assert (ended.number, ended.value, tally.running()) == (trial.number, DONE.value, [])
+
+
+def test_a_claim_reads_what_has_ended_before_it_lets_others_wait(
+    any_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, other = open_study(any_url), open_study(any_url)
+    real, known = storage.alone, list[int]()
+
+    def alone(*arguments: Any) -> Any:
+        known.append(study.decided.counted)
+        return real(*arguments)
+
+    trial = other.next_trial()
+    assert trial is not None
+    other.finish(trial, DONE)
+    monkeypatch.setattr(study_module.db, "alone", alone)
+    assert study.next_trial() is not None
+    assert known == [1]
+
+
 def test_deaths_add_up_and_interruptions_do_not(url: str) -> None:
     study = open_study(url)
     for expected, reason in ((1, DIED), (1, INTERRUPTED), (2, DIED)):

@@ -1,7 +1,7 @@
 """A tally knows what the whole list of trials tells, without reading it again."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import count
 from typing import Any
 
@@ -88,8 +88,8 @@ def test_each_end_is_told_once_and_only_what_may_have_changed_is_read() -> None:
     tally, read = tally_of(trials), list[int]()
     real = tally.read
 
-    def watched(ids: Iterable[int], after: int) -> list[FrozenTrial]:
-        found = [*real(ids, after)]
+    def watched(known: Mapping[int, FrozenTrial], after: int) -> list[FrozenTrial]:
+        found = [*real(known, after)]
         read.extend(trial.number for trial in found)
         return found
 
@@ -109,8 +109,8 @@ def test_a_look_that_was_cut_short_counts_nothing_twice() -> None:
     tally = tally_of(trials, looks=False)
     real = tally.read
 
-    def broken(ids: Iterable[int], after: int) -> Iterable[FrozenTrial]:
-        for number, trial in enumerate(real(ids, after)):
+    def broken(known: Mapping[int, FrozenTrial], after: int) -> Iterable[FrozenTrial]:
+        for number, trial in enumerate(real(known, after)):
             if number == 2:
                 raise OSError("gone")
             yield trial

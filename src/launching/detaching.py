@@ -7,19 +7,18 @@ import sys
 from pathlib import Path
 
 from src.console import stdout
-from src.overrides import command
 
 LOG = "submitter.log"
 KEYS = ("detach", "hydra.sweeper.detach")
 
 
-def detach(study: str, folder: Path, storage: list[str]) -> None:
+def detach(folder: Path, left: str, **hints: str) -> None:
     """Start this command again without `detach`, and say how to follow it and how to stop it.
 
     Args:
-        study: its name.
-        folder: of the study; the command's output goes to a file in it.
-        storage: the words that name the database, without a password.
+        folder: of the study or the comparison; the command's output goes to a file in it.
+        left: what becomes of its work when it is stopped.
+        hints: what else can be looked at, by a word for it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     words = [word for word in sys.orig_argv[1:] if word.lstrip("+").partition("=")[0] not in KEYS]
@@ -33,8 +32,7 @@ def detach(study: str, folder: Path, storage: list[str]) -> None:
         )
     console = stdout()
     console.print(f"left to process {process.pid} on {os.uname().nodename}")
-    console.print(f"follow:  {shlex.join(['tail', '-f', str(folder / LOG)])}")
-    console.print(f"trials:  {command(study, *storage, module='src.studies')}")
-    console.print(
-        f"stop:    kill {process.pid}  (its trials are put back; the same command goes on)"
-    )
+    follow = shlex.join(["tail", "-f", str(folder / LOG)])
+    stop = f"kill {process.pid}  ({left}; the same command goes on)"
+    for label, text in {"follow": follow, **hints, "stop": stop}.items():
+        console.print(f"{label + ':':<8} {text}")

@@ -1,4 +1,4 @@
-"""`detach=true` leaves the sweep to a process in the background."""
+"""`detach=true` leaves a search or a comparison to a process in the background."""
 
 import re
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from src.sweeping.detaching import detach
+from src.launching.detaching import detach
 
 
 def test_the_same_command_goes_on(
@@ -18,12 +18,13 @@ def test_the_same_command_goes_on(
     code = "import os, sys; print(sys.argv[1:], os.getsid(0) == os.getpid())"
     words = ["-c", code, "n_jobs=2", "detach=true", "++hydra.sweeper.detach=true"]
     monkeypatch.setattr(sys, "orig_argv", ["python", *words])
-    detach("s", tmp_path / "new", ["--storage", "postgresql://host/x"])
+    detach(tmp_path / "new", "all is put back", trials="python -m src.studies s")
     out = capsys.readouterr().out
     process = int(re.findall(r"left to process (\d+) on ", out)[0])
     assert f"follow:  tail -f {tmp_path}/new/submitter.log\n" in out
-    assert "-m src.studies s --storage postgresql://host/x\n" in out
-    assert f"stop:    kill {process}  (" in out
+    assert "trials:  python -m src.studies s\n" in out
+    told = "all is put back; the same command goes on"
+    assert f"stop:    kill {process}  ({told})\n" in out
     log, deadline = tmp_path / "new" / "submitter.log", time.monotonic() + 30
     while not log.read_text() and time.monotonic() < deadline:
         time.sleep(0.05)
