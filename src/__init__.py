@@ -1,13 +1,20 @@
 """Is optimizer A better than optimizer B, when both are tuned fairly?"""
 
+import atexit
+import gc
 import os
 import signal
 import sys
 
-# `python -m src.train` comes by here first. Ctrl-C while its imports load, which takes a second,
-# ends the process at once instead of with a traceback; `cli.one_line_errors` handles it from then.
-if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+if sys.argv[:1] == ["-m"]:  # `python -m src.train` comes by here first
+    # Ctrl-C while its imports load, which takes a second, ends the process at once instead of with
+    # a traceback; `cli.one_line_errors` handles it from then.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # What is imported stays. To look through all of it for garbage, while it is loaded and once
+    # more at the end, takes longer than many a run.
+    gc.set_threshold(100_000, 50, 100)
+    atexit.register(gc.freeze)
 
 # OpenMP reads it when torch is loaded. Threads that spin while they wait for each other take the
 # processor from the one that they wait for, as soon as there are more busy threads than cores.

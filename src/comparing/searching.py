@@ -6,8 +6,9 @@ the same winners, after a kill, too, whoever makes which search.
 
 import copy
 import os
-import time
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
 
@@ -167,7 +168,8 @@ class Searches:
                     counted, state = self._state(name, method)
                     self.bar.update(task, completed=counted, state=self._with_left(state))
                     self._tell_first(name, method, state)
-                time.sleep(POLL_SECONDS)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(POLL_SECONDS)
         except BaseException:
             with undisturbed():
                 end(process)

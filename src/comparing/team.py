@@ -18,6 +18,8 @@ from src.launching.workers import Workers, is_orphan, log_of, undisturbed
 from src.results.place import JOB
 from src.sweeping.workers import MAX_RESTARTS, POLL_SECONDS, last_words
 
+SHORT = POLL_SECONDS / 16  # the first pause of several, of which each is twice the one before
+
 T = TypeVar("T")
 Problems = Mapping[str, Problem]
 
@@ -52,13 +54,17 @@ class Work:
         return piece
 
     def _beside(self, piece: Piece, pieces: list[Piece]) -> list[str]:
-        """Claim runs that can train at once with this one, but no more than its worker's share."""
-        if piece.job is None:
+        """Claim runs that can train at once with this one, but no more than its worker's share.
+
+        First those of its method, whose optimizers step at once, too.
+        """
+        if (job := piece.job) is None:
             return []
         problem = self.problems[piece.problem]
         alike = [each for each in pieces if each.job and each.problem == piece.problem]
         share = -(-len(alike) // problem.plan.protocol.n_jobs)
         count = min(problem.at_once, share) - 1
+        alike.sort(key=lambda each: each.job is None or each.job.method != job.method)
         names = [self._claim_of(each) for each in alike if each != piece]
         return self.claims.take(names, count) if count and names else []
 
@@ -96,17 +102,19 @@ def work(problems: Problems, board: Board, claims: Claims) -> None:
 
 
 def _work(here: Work) -> None:
-    board, asked = here.board, time.monotonic()
+    board, asked, pause = here.board, time.monotonic(), SHORT
     while (pieces := board.wanted()) is not None:
         end_if_orphan()
         if here.next(pieces):
             here.made.clear()  # the submitter reads it
+            pause = SHORT
             continue
         if board.has_changed():
             asked = time.monotonic()
         if JOB in os.environ and time.monotonic() - asked > here.claims.lease_seconds:
             return  # its submitter is gone, and starts others when it comes back
-        time.sleep(POLL_SECONDS)
+        time.sleep(pause)
+        pause = min(2 * pause, POLL_SECONDS)
 
 
 def end_if_orphan() -> None:
@@ -133,7 +141,7 @@ class Team(Generic[T]):
         self.works = workers is None or workers.here
         self.wanted: dict[str, list[Piece]] = {}
         self.numbers: set[int] = set()  # of the workers under way
-        self.begun = False
+        self.begun, self.pause = False, SHORT
         self.restarts, self.failed = 0, ""
 
     def carry_out(
@@ -200,8 +208,10 @@ class Team(Generic[T]):
         if there is None and self.works:
             there = self.here.next(pieces)
         if there is None:
-            time.sleep(POLL_SECONDS)
+            time.sleep(self.pause)
+            self.pause = min(2 * self.pause, POLL_SECONDS)
         else:
+            self.pause = SHORT
             self._give(there)
 
     def _give(self, piece: Piece) -> None:
