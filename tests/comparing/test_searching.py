@@ -172,6 +172,9 @@ class Process:
     def poll(self) -> int | None:
         return self.answers.pop(0)
 
+    def wait(self, timeout: float) -> int:
+        raise subprocess.TimeoutExpired("a sweep", timeout)
+
 
 def ends(
     made: Plan, folder: Path, monkeypatch: pytest.MonkeyPatch, *life: tuple[int, int]
