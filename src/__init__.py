@@ -11,9 +11,9 @@ if sys.argv[:1] == ["-m"]:  # `python -m src.train` comes by here first
     # a traceback; `cli.one_line_errors` handles it from then.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    # What is imported stays. To look through all of it for garbage, while it is loaded and once
-    # more at the end, takes longer than many a run.
-    gc.set_threshold(100_000, 50, 100)
+    # What is imported stays. To look through all of it for garbage again and again while it is
+    # loaded, and once more at the end, takes longer than many a run.
+    gc.set_threshold(20_000, 20, 20)
     atexit.register(gc.freeze)
 
 # OpenMP reads it when torch is loaded. Threads that spin while they wait for each other take the

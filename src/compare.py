@@ -221,15 +221,19 @@ def _over(several: Any) -> Overall | None:
 
 
 def _leave(folder: Path) -> None:
-    """Leave the comparison to a process in the background, where none is at it."""
+    """Leave the comparison to a process in the background; refuse where one is at it by now."""
+    from src.comparing.pieces import cannot_go_on
     from src.launching.detaching import detach
     from src.results import alone
 
-    folder.mkdir(parents=True, exist_ok=True)
-    with alone(folder):
-        pass
     page = shlex.join([str(folder / "report.html")])
-    detach(folder, "its workers end", page=page)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with alone(folder):
+            pass
+        detach(folder, "its workers end", page=page)
+    except OSError as error:
+        raise cannot_go_on(error, folder) from error
 
 
 def _carry_out(
@@ -321,7 +325,9 @@ def _conduct(
             text = outlook.left(plan, rounds.searches, len(rounds.runs))
             print("; ".join(filter(None, [f"to come: {comparison.missing[0]}", text])), flush=True)
             if comparison.looks:
-                print(f"after {comparison.looks[-1].seeds} seeds: {comparison.sentence}")
+                print(
+                    f"after {comparison.looks[-1].seeds} seeds: {comparison.sentence}", flush=True
+                )
                 write_comparison(comparison, folder)
 
         yield from Rounds(plan, folder, at_look, name).steps()

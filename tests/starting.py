@@ -171,7 +171,7 @@ def _be(
         _as_new(cwd, env, own_group, out, err)
         sys.orig_argv[1:] = words
         if words[0] == "-m":
-            sys.argv[:] = words[1:]
+            sys.argv[:] = ["-m", *words[2:]]  # as the package sees it while it is imported
             sys.path.insert(0, cwd)
             runpy.run_module(words[1], run_name="__main__", alter_sys=True)
         else:

@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import islice
 from threading import Event, Thread
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -65,11 +66,10 @@ class Claims:
         mine: list[str] = []
         with self.engine.begin() as connection:
             held = self._held(connection)
-            for name in names:
-                if len(mine) == count:
-                    break
-                if self._is_free(name, held.get(name)) and self._put(connection, name, held):
-                    mine.append(name)
+            free = (name for name in names if self._is_free(name, held.get(name)))
+            # In one order for all: two that wait for each other's would end in an error.
+            while some := sorted(islice(free, count - len(mine))):
+                mine += [name for name in some if self._put(connection, name, held)]
         return mine
 
     def _held(self, connection: sqlalchemy.Connection) -> dict[str, tuple[str, int]]:
@@ -100,7 +100,9 @@ class Claims:
             return taken.rowcount == 1
         values = {"name": name, "owner": self.me, "beat": 0}
         insert = self.insert(TABLE).values(values).on_conflict_do_nothing()
-        made = connection.execute(insert.returning(TABLE.c.name))  # not every driver counts rows
+        made = connection.execute(
+            insert.returning(TABLE.c.name)
+        )  # rows of an INSERT aren't counted
         return made.first() is not None
 
     def release(self, names: Sequence[str] | None = None) -> None:
@@ -127,11 +129,17 @@ class Claims:
         thread.start()
         try:
             yield
-        finally:
+        except BaseException:
             with undisturbed():  # else workers on other machines wait for a whole lease
-                ended.set()
-                thread.join(timeout=5)
-                self.release(names)
+                self._end(names, ended, thread)
+            raise
+        else:
+            self._end(names, ended, thread)
+
+    def _end(self, names: Sequence[str], ended: Event, thread: Thread) -> None:
+        ended.set()
+        thread.join(timeout=5)
+        self.release(names)
 
     def _renew(self, names: Sequence[str], ended: Event) -> None:
         mine = TABLE.c.name.in_(names) & (TABLE.c.owner == self.me)

@@ -22,7 +22,7 @@ from src.sweeping.storage import absolute
 from src.training.device import visible_gpus
 
 Plans = Mapping[str, Plan]
-_READ: dict[tuple[str, ...], Plan | Several] = {}  # what this process was asked for at last
+_READ: dict[tuple[str, ...], Plan | Several] = {}  # the last command line
 
 
 def asked_for(overrides: Sequence[str]) -> Plan | Several:

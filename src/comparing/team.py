@@ -64,7 +64,7 @@ class Work:
         alike = [each for each in pieces if each.job and each.problem == piece.problem]
         share = -(-len(alike) // problem.plan.protocol.n_jobs)
         count = min(problem.at_once, share) - 1
-        alike.sort(key=lambda each: each.job is None or each.job.method != job.method)
+        alike.sort(key=lambda each: each.method != job.method)
         names = [self._claim_of(each) for each in alike if each != piece]
         return self.claims.take(names, count) if count and names else []
 
@@ -141,7 +141,7 @@ class Team(Generic[T]):
         self.works = workers is None or workers.here
         self.wanted: dict[str, list[Piece]] = {}
         self.numbers: set[int] = set()  # of the workers under way
-        self.begun, self.pause = False, SHORT
+        self.begun, self.pause = False, POLL_SECONDS
         self.restarts, self.failed = 0, ""
 
     def carry_out(
@@ -174,6 +174,7 @@ class Team(Generic[T]):
                 if self.workers is not None:
                     self.workers.stop()
             if self.begun:
+                self.claims.release()  # it may have been interrupted just when it had taken one
                 self.board.clear()
 
     def _advance(self, name: str, step: Callable[[], list[Piece]]) -> None:
@@ -211,7 +212,7 @@ class Team(Generic[T]):
             time.sleep(self.pause)
             self.pause = min(2 * self.pause, POLL_SECONDS)
         else:
-            self.pause = SHORT
+            self.pause = SHORT if self.works else POLL_SECONDS  # a queue is asked each time
             self._give(there)
 
     def _give(self, piece: Piece) -> None:

@@ -22,12 +22,15 @@ def detach(folder: Path, left: str, **hints: str) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     words = [word for word in sys.orig_argv[1:] if word.lstrip("+").partition("=")[0] not in KEYS]
+    words.append("detach=false")  # a file may say otherwise
+    environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
     with open(folder / LOG, "ab") as log:
         process = subprocess.Popen(
             [sys.executable, *words],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            env=environment,  # this process has set it for itself
             start_new_session=True,
         )
     console = stdout()

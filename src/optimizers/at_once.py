@@ -197,7 +197,7 @@ class Rules:
 
     def _update(self, at: int, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
         first = self.optimizers[0]
-        if type(first).rule.elementwise and type(first).rest is None:
+        if not (type(first).rest or type(first).rule.leads):
             first.update_all([param], [grad], [state], group)
             return
         if "step" in state:  # as Method.update does, which would take rows for a matrix

@@ -1,7 +1,7 @@
 """What methods that precondition matrices share.
 
-A matrix is (rows, columns), or (runs, rows, columns) where several runs step at once; then each has
-the bits that it has alone.
+`product`, `add_product` and `norm` take (rows, columns), or (runs, rows, columns) where several
+runs step at once; then each has the bits that it has alone.
 """
 
 import torch

@@ -86,8 +86,9 @@ class Rule:
         """Move the parameter; a piece of state that doesn't exist is None for the rule."""
         values = self._values(param, grad, state, group)
         if self.leads:
-            names = ("param", "grad", *self.state)
-            values |= {name: values[name].unsqueeze(0) for name in names}
+            named = {name: values.get(name) for name in ("param", "grad", *self.state)}
+            tensors = {name: each for name, each in named.items() if isinstance(each, Tensor)}
+            values |= {name: each.unsqueeze(0) for name, each in tensors.items()}
         if fits(param) or not self.elementwise:
             self._step(values)
             return

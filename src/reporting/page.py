@@ -16,11 +16,11 @@ import vl_convert
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from src import config as paths
 from src.files import write_whole
 from src.reporting import charts
 from src.reporting.figures import Figure, Key
 from src.reporting.tables import csv_text
+from src.results.place import cached
 
 HERE = Path(__file__).parent
 TEXTUAL = {"method", "pair", "verdict", "good range", "setting", "value", "time", "event", "detail",
@@ -128,9 +128,9 @@ def _template() -> Any:
 @cache
 def _vega() -> str:
     """Vega, Vega-Lite and Vega-Embed as one module; made once, because that takes seconds."""
-    kept = paths.OUTPUTS / ".cache" / f"vega-{version('vl-convert-python')}.js"
+    kept = cached(f"vega-{version('vl-convert-python')}.js")
     with suppress(OSError, UnicodeDecodeError):
-        return kept.read_text(encoding="utf-8")
+        return kept.read_bytes().decode()
     bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     bundle = bundle.replace("</script", "<\\/script")
     with suppress(OSError):  # a page can do without

@@ -2,13 +2,20 @@
 
 import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
+from src import config as paths
 from src.results.provenance import cpu
 
 WORKER = "FAIRSTEP_WORKER"  # set in a worker's environment: it prints no results
 JOB = "FAIRSTEP_JOB"  # in one that a launcher started: the launcher's name of its job
 NODE = "FAIRSTEP_NODE"  # and of its host, where that isn't the system's
+
+
+def cached(name: str) -> Path:
+    """The place of a file that is made once for all pages, and made again where it is lost."""
+    return paths.OUTPUTS / ".cache" / name
 
 
 def place() -> dict[str, Any]:

@@ -78,7 +78,8 @@ def uninformed(settings: Mapping[str, Any], space: Mapping[str, BaseDistribution
     if type(sampler) not in BEGINNING:
         return 0
     usual = inspect.signature(type(sampler)).parameters["n_startup_trials"].default
-    return int(settings.get("n_startup_trials", usual))
+    given = settings.get("n_startup_trials", usual)
+    return given if type(given) is int else 0  # it is Optuna's to refuse
 
 
 def make_sampler(

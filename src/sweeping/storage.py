@@ -64,7 +64,7 @@ def refuse_password(url: str) -> None:
     Raises:
         InputError: the URL holds one; the message doesn't.
     """
-    if make_url(url).password is not None:
+    if make_url(url).password is not None or "password" in make_url(url).query:
         raise InputError(
             f"hydra.sweeper.storage={shown(url)}: leave the password to ~/.pgpass or PGPASSWORD, "
             "because commands are recorded"
@@ -92,7 +92,8 @@ def refuse_one_host(kind: str, settings: Any, url: str) -> None:
 
 def shown(url: str) -> str:
     """The URL without its password."""
-    return make_url(url).render_as_string(hide_password=True)
+    bare = make_url(url).difference_update_query(["password"])
+    return bare.render_as_string(hide_password=True)
 
 
 @lru_cache(maxsize=4)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from threading import Event, Thread
 from typing import Any, TypeVar
 
@@ -155,7 +154,6 @@ class SharedStudy:
         self.silent_since: dict[int, float] = {}
         # Of each running trial the reports that wait, by step, and when the last was written.
         self.reports: dict[int, tuple[dict[int, float], float]] = {}
-        self.held: set[int] = set()  # ids of the trials of this process's batch
         self.has_default = inside(default, self.space)
         self.study = self._patiently(lambda: self._open(direction, pruner, default, signature))
         self.decided = self.tally()  # what the last claim knew
@@ -243,42 +241,31 @@ class SharedStudy:
             self.n_trials = min(self.n_trials, points + self.has_default)
 
     def next_trial(self, stop: Callable[[], bool] = lambda: False) -> Trial | None:
-        """A trial to run, or None when all are done.
-
-        It waits while the last trials run elsewhere, because if one fails or dies there, another
-        must replace it; `stop` ends the wait.
-        """
-        self.held = set()
-        wait = POLL_SECONDS / 16  # the last trials of a quick model end soon
-        while not stop():
-            trial, complete = self._patiently(self._claim)
-            if trial is not None and self._suggest(trial):
-                return trial
-            if complete:
-                return None
-            time.sleep(wait)
-            wait = min(2 * wait, POLL_SECONDS)
-        return None
+        """A trial to run, or None when all are done."""
+        return next(iter(self.next_trials(Batches(1), stop)), None)
 
     def next_trials(
-        self, batches: "Batches", stop: Callable[[], bool] = lambda: False
+        self, batches: Batches, stop: Callable[[], bool] = lambda: False
     ) -> list[Trial]:
         """Trials to run at once, or none when all are done.
 
         A proposal knows the trials of earlier batches. The numbers of proposals say which batch a
         trial is of, so that after a kill the rest of a batch is run before the next is proposed. A
         trial whose process died runs alone, for it may take those beside it down.
+
+        It waits while the last trials run elsewhere, because if one fails or dies there, another
+        must replace it; `stop` ends the wait.
         """
-        trials = [trial] if (trial := self.next_trial(stop)) else []
-        batch = batches.of(trials[0].user_attrs.get(PROPOSAL, 0)) if trials else range(0)
-        while len(trials) < len(batch) and not trials[-1].user_attrs.get("deaths"):
-            self.held.add(trials[-1]._trial_id)
-            trial, _ = self._patiently(partial(self._claim, batch))
-            if trial is None:
-                break
-            if self._suggest(trial):
-                trials.append(trial)
-        return trials
+        wait = POLL_SECONDS / 16  # the last trials of a quick model end soon
+        while not stop():
+            claimed, complete = self._patiently(lambda: self._claim(batches))
+            if trials := [trial for trial in claimed if self._suggest(trial)]:
+                return trials
+            if complete:
+                return []
+            time.sleep(wait)
+            wait = min(2 * wait, POLL_SECONDS)
+        return []
 
     def _suggest(self, trial: Trial) -> bool:
         """Fix the trial's parameters, outside the lock; False if the trial was taken for dead."""
@@ -294,28 +281,28 @@ class SharedStudy:
 
         return self._patiently(action)
 
-    def _claim(self, numbers: range | None = None) -> tuple[Trial | None, bool]:
-        """A trial, if there is one, and whether all are done.
-
-        Args:
-            numbers: that a new proposal may have beside others of a batch; None for any. A trial
-                whose process died isn't claimed beside others.
-        """
+    def _claim(self, batches: Batches) -> tuple[list[Trial], bool]:
+        """The trials of a batch that are left, if there are any, and whether all are done."""
         try:
             self._look()  # most of what there is to read is read before others have to wait
             with db.alone(self.storage, self.name):
-                tally = self._recover()
-                if tally.counted + len(tally.running()) >= self.n_trials:
-                    return None, tally.counted >= self.n_trials
-                number, waiting = tally.free_number(), tally.waiting()
-                if numbers is not None and (
-                    number not in numbers if waiting is None else waiting.user_attrs.get("deaths")
-                ):
-                    return None, False
-                return self._ask(number, waiting), False
+                tally, claimed, batch = self._recover(), list[Trial](), range(1)
+                while tally.counted + len(tally.running()) < self.n_trials:
+                    number, waiting = tally.free_number(), tally.waiting()
+                    attributes = waiting.user_attrs if waiting else {PROPOSAL: number}
+                    died = attributes.get("deaths")
+                    if not claimed and not died:
+                        batch = batches.of(attributes.get(PROPOSAL, 0))
+                    elif claimed and (died or (waiting is None and number not in batch)):
+                        break
+                    claimed.append(self._ask(number, waiting))
+                    if len(claimed) == len(batch):
+                        break
+                    tally = self._look()
+                return claimed, tally.counted >= self.n_trials
         except optuna.exceptions.UpdateFinishedTrialError:
             self._forget()
-            return None, False  # somebody told or gave up the trial at this moment: try again
+            return [], False  # somebody told or gave up the trial at this moment: try again
         except BaseException:
             self._forget()
             raise
@@ -326,11 +313,10 @@ class SharedStudy:
         self.decided = self.tally()
 
     def _ask(self, number: int, waiting: FrozenTrial | None) -> Trial:
-        study, sampler = self.study, self.sampler(number)
-        study.sampler = sampler
+        sampler = self.sampler(number)
+        ranks_pruned = isinstance(sampler, optuna.samplers.TPESampler)
+        study = (View if ranks_pruned else _Learning)(self.study, sampler=sampler)
         study._thread_local.cached_all_trials = None
-        if not isinstance(sampler, optuna.samplers.TPESampler):  # which ranks pruned trials, too
-            study = _Learning(study)
         trial_id = self._create(number) if waiting is None else self._start(waiting)
         self.storage.record_heartbeat(trial_id)
         trial = Trial(study, trial_id)
@@ -369,14 +355,12 @@ class SharedStudy:
     def _is_lost(self, trial: FrozenTrial, silent: set[int]) -> bool:
         """Whether nobody runs a trial that is marked as running.
 
-        While this process asks for a trial it runs none but those of its batch, so any other of its
-        own is left from an attempt that the database cut off. A lease counts as run out once this
+        While this process asks for a trial it runs none, so one of its own is left from an attempt
+        that the database cut off. A lease counts as run out once this
         process has seen it so for a while, because the database may have been away, and every
         holder needs time to renew.
         """
         owner = trial.user_attrs.get("owner")
-        if trial._trial_id in self.held:
-            return False
         if owner is None or owner == db.me() or db.is_dead(owner):
             return True
         if trial._trial_id not in silent:

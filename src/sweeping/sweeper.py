@@ -219,7 +219,7 @@ class StudySweeper(OptunaSweeperImpl):
         points = grid_size(sampler, self.space)  # refuses a sampler before there is a study
         pruner = build("pruner", config.pruner, optuna.pruners.BasePruner)
         self.at_once = runs_at_once(config)
-        self.batches = self._batches(config, pruner)
+        self.batches = self._batches(config, pruner, points)
         study = SharedStudy(
             url=absolute(str(self.storage)),
             name=str(self.study_name),
@@ -236,15 +236,20 @@ class StudySweeper(OptunaSweeperImpl):
         self._check_folders(study, folders)
         return study
 
-    def _batches(self, config: Config, pruner: optuna.pruners.BasePruner) -> Batches:
+    def _batches(
+        self, config: Config, pruner: optuna.pruners.BasePruner, points: int | None
+    ) -> Batches:
         """Batches as asked for; and of first proposals, which know of no other trial anyway.
 
-        The workers share these, unless a trial may be stopped for what others reported before.
+        Each worker gets a share of these, unless a pruner may stop trials.
+
+        Args:
+            points: of a grid.
         """
         size, free = batch_of(config.sampler), uninformed(config.sampler, self.space)
-        if size > 1 or not isinstance(pruner, optuna.pruners.NopPruner) or self.at_once < LEAST:
+        if size > 1 or type(pruner) is not optuna.pruners.NopPruner or self.at_once < LEAST:
             return Batches(size)
-        free = int(min(free, self.n_trials))
+        free = int(min(free, self.n_trials, math.inf if points is None else points + 1))
         share = math.ceil(free / self.n_jobs)
         if share < LEAST or why_alone(config, assemble(config)):
             return Batches(size)

@@ -297,16 +297,26 @@ def _addmm(bias: Tensor, left: Tensor, right: Tensor) -> Tensor:
     return torch.baddbmm(bias.unsqueeze(1), left, right)
 
 
-def _nll(logs: Tensor, targets: Tensor, weight: None, how: int, ignored: int) -> Any:
+def _nll(logs: Tensor, targets: Tensor, weight: Tensor | None, how: int, ignored: int) -> Any:
     """The number of samples that count; the loss itself is left to `Later`."""
+    _unweighted(weight)
     return None, (targets != ignored).sum(1).to(logs.dtype)
 
 
 def _nll_backward(
-    grad: Tensor, logs: Tensor, targets: Tensor, weight: None, how: int, ignored: int, total: Tensor
-) -> Tensor:
-    each = torch.where(targets == ignored, 0.0, (-grad / total).view(-1, 1)).unsqueeze(2)
-    return torch.zeros_like(logs).scatter_(2, targets.clamp(min=0).unsqueeze(2), each)
+    grad: Tensor, logs: Tensor, targets: Tensor, weight: Tensor | None, how: int, ignored: int,
+    total: Tensor,
+) -> Tensor:  # fmt: skip
+    _unweighted(weight)
+    none = targets == ignored
+    each = torch.where(none, 0.0, (-grad / total).view(-1, 1)).unsqueeze(2)
+    return torch.zeros_like(logs).scatter_(2, targets.masked_fill(none, 0).unsqueeze(2), each)
+
+
+def _unweighted(weight: Tensor | None) -> None:
+    """Refuse weights of classes: the targets at hand may have a sum of weights by chance."""
+    if weight is not None:
+        raise TypeError("classes have weights")
 
 
 STACKED: dict[Any, Callable[..., Any]] = {

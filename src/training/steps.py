@@ -4,7 +4,16 @@ from collections.abc import Hashable, Sequence
 
 from torch import Tensor
 
-from src.optimizers.at_once import Kernels, Rules, agree, by_kernel, counted, kind, states_of
+from src.optimizers.at_once import (
+    CHANGING,
+    Kernels,
+    Rules,
+    agree,
+    by_kernel,
+    counted,
+    kind,
+    states_of,
+)
 from src.optimizers.kernels import State
 from src.optimizers.method import Method
 from src.training.stack import Stack
@@ -94,7 +103,10 @@ class Steps:
     ) -> bool:
         """Whether a kind gives the same bits, seen once with those that can step in one call."""
         params = self.stack.own[: len(grads)]
-        known = of, len(rows), tuple(param.shape[1:] for param in params)
+        groups = [each.param_groups[0] for each in optimizers]
+        apart = tuple(name for name in groups[0] if name not in CHANGING and
+                      any(group[name] != groups[0][name] for group in groups))  # fmt: skip
+        known = of, len(rows), tuple(param.shape[1:] for param in params), apart
         part = max(counted(states, range(len(rows))), key=len)
         if known not in self.agreed and len(part) >= LEAST:
             own = [rows[member] for member in part]

@@ -35,7 +35,7 @@ def several(
 
 
 def settings_of(name: str) -> list[Settings]:
-    """Those of each; a rule of matrices takes one ε."""
+    """Those of each; a rule of matrices takes one ε, and runs with several step alone."""
     one = {"eps": 1e-7} if class_of(name).rule.leads else {}
     return [{**each, **one} for each in trials(name, {}, COUNT)]
 

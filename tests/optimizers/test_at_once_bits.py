@@ -108,7 +108,9 @@ def test_members_are_told_apart_by_what_they_count() -> None:
         {"step": 1, "m": torch.zeros(1)}, {"step": 2}, {"step": 1, "d": 0.5},
         {"step": 1, "f": True},
     ]  # fmt: skip
-    assert counted(states, [4, 5, 6, 7]) == [[4, 6, 7], [5]]
+    assert counted([[each] for each in states], [4, 5, 6, 7]) == [[4, 6, 7], [5]]
+    second = [[{}, {"step": 1}], [{}, {"step": 2}], [{}, {"step": 1}]]  # as Muon's vectors alone
+    assert counted(second, [0, 1, 2]) == [[0, 2], [1]]
 
 
 def of(cls: Any, *own: Tensor, **settings: Any) -> Any:

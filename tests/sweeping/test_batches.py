@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -13,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from src.results.status import Status
 from src.sweeping import sweeper
-from src.sweeping.study import PROPOSAL, Batches, Lease, Outcome, SharedStudy
+from src.sweeping.study import DIED, INTERRUPTED, PROPOSAL, Batches, Lease, Outcome, SharedStudy
 from tests.helpers import result, timeless
 from tests.sweeping.conftest import Ended, Sweep, forget_connections, open_study, states
 
@@ -144,31 +143,40 @@ def test_the_rest_of_a_batch_comes_before_the_next(url: str) -> None:
     assert numbers(again.next_trials(Batches(4))) == [4, 5, 6, 7]
 
 
-def test_a_trial_that_has_died_joins_no_batch(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """... that another process has begun when it dies."""
+def test_a_trial_that_has_died_joins_no_batch(url: str) -> None:
+    """... of one that was put back."""
     study = open_study(url)
-    reader, writer = os.pipe()
-    child = os.fork()
-    if not child:
-        forget_connections()
-        held = open_study(url).next_trials(Batches(1))
-        os.write(writer, b"." * len(held))
-        signal.pause()
-    os.read(reader, 1)
-    suggest = study._suggest
-
-    def dies(trial: optuna.Trial) -> bool:
-        if trial.number == 1:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-        return suggest(trial)
-
-    monkeypatch.setattr(study, "_suggest", dies)
+    assert len(study.next_trials(Batches(2))) == 2
+    for trial, reason in zip(study.trials(), (INTERRUPTED, DIED), strict=True):
+        study._give_up(trial, reason)
     batch = study.next_trials(Batches(4))
     assert [trial.user_attrs.get("deaths", 0) for trial in batch] == [0]
     finish(study, batch)
     (alone,) = study.next_trials(Batches(4))
     assert alone.user_attrs["deaths"] == 1
+
+
+def test_two_workers_take_a_batch_each(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch is claimed at once, before any of its trials has parameters."""
+    study, seen = open_study(url), list[str]()
+    suggest = study._suggest
+
+    def meanwhile(trial: optuna.Trial) -> bool:
+        if not seen:
+            reader, writer = os.pipe()
+            child = os.fork()
+            if not child:
+                forget_connections()
+                others = open_study(url).next_trials(Batches(4))
+                os.write(writer, json.dumps(numbers(others)).encode())
+                os._exit(0)
+            seen.append(os.read(reader, 99).decode())
+            os.waitpid(child, 0)
+        return suggest(trial)
+
+    monkeypatch.setattr(study, "_suggest", meanwhile)
+    assert numbers(study.next_trials(Batches(4))) == [0, 1, 2, 3]
+    assert seen == ["[4, 5, 6, 7]"]
 
 
 def test_all_of_a_batch_hold_their_leases(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

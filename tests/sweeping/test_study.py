@@ -26,6 +26,7 @@ from src.sweeping.study import (
     INTERRUPTED,
     MAX_DEATHS,
     PROPOSAL,
+    Batches,
     Lease,
     Outcome,
     SharedStudy,
@@ -36,6 +37,7 @@ from src.sweeping.tally import Tally, is_failed
 from tests.sweeping.conftest import forget_connections, open_study, states, tally_of
 
 FORK = multiprocessing.get_context("fork")  # a fresh interpreter would take seconds to begin
+ONE = Batches(1)
 DONE = Outcome(TrialState.COMPLETE, 0.5, {})
 
 
@@ -421,14 +423,14 @@ def test_a_claim_ends_when_all_trials_count_and_waits_while_the_last_ones_run(ur
     study = open_study(url, 2)
     first = elsewhere(study)
     second = elsewhere(study)
-    assert study._claim() == (None, False)
+    assert study._claim(ONE) == ([], False)
     study.finish(first, DONE)
-    assert study._claim() == (None, False)
+    assert study._claim(ONE) == ([], False)
     study.finish(second, Outcome(TrialState.FAIL, None, {"reason": "a bug"}))
-    third, done = study._claim()
-    assert third is not None and not done
+    (third,), done = study._claim(ONE)
+    assert not done
     study.finish(third, Outcome(TrialState.PRUNED, None, {"status": "pruned"}))
-    assert study._claim() == (None, True) and study.counted() == 2
+    assert study._claim(ONE) == ([], True) and study.counted() == 2
 
 
 def test_a_trial_that_is_lost_before_it_has_its_parameters_is_not_run(
@@ -437,8 +439,8 @@ def test_a_trial_that_is_lost_before_it_has_its_parameters_is_not_run(
     study, claims = open_study(url, 2), []
     real = study._claim
 
-    def claim() -> tuple[Trial | None, bool]:
-        claims.append(real())
+    def claim(batches: Batches) -> tuple[list[Trial], bool]:
+        claims.append(real(batches))
         if len(claims) == 1:  # another process takes this one for dead
             study._give_up(study.trials()[0], DIED)
         return claims[-1]
@@ -828,8 +830,7 @@ def test_one_that_died_before_it_had_parameters_leaves_its_number_to_the_next(
     default = study.next_trial()
     assert default is not None
     study.finish(default, Outcome(TrialState.COMPLETE, 0.1, {}))
-    cut_off, _ = study._claim()  # it has no parameters yet
-    assert cut_off is not None
+    (cut_off,), _ = study._claim(ONE)  # it has no parameters yet
     study.storage.set_trial_user_attr(
         cut_off._trial_id, "owner", {**storage.me(), "host": "another"}
     )

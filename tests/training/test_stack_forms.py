@@ -301,7 +301,7 @@ def test_those_that_have_taken_as_many_steps_step_at_once(
 
 def test_what_steps_alone_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """And never taken for a kind of its own."""
-    from src.optimizers import Muon
+    from src.optimizers import LAMB
     from src.training import steps as module
 
     asked, real = list[Any](), module.kind
@@ -310,7 +310,7 @@ def test_what_steps_alone_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None
         asked.append(optimizer)
         return real(optimizer)
 
-    wants = wanting(Muon, 2)
+    wants = wanting(LAMB, 2)
     step(wants)
     monkeypatch.setattr(module, "kind", kind)
     stacked = Stack([want.model for want in wants])
