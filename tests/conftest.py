@@ -24,9 +24,10 @@ from tests.helpers import MNIST_ROOTS, Session
 # Files that take tens of seconds, the longest first. `make test` gives whole files to its workers,
 # in their order: those that are short come last, so that no worker waits for another's long one.
 LONG = (
-    "training/test_methods_at_once", "test_problems", "test_compare", "test_resume",
+    "sweeping/test_study", "training/test_methods_at_once", "test_problems", "test_compare",
+    "test_resume",
     "comparing/test_calibration", "optimizers/test_extremes", "sweeping/test_kills",
-    "sweeping/test_sweep", "reporting/test_report", "sweeping/test_study", "test_own_method",
+    "sweeping/test_sweep", "reporting/test_report", "test_own_method",
     "comparing/test_settings", "comparing/test_overall_calibration", "optimizers/test_twins",
     "comparing/test_protocol", "test_own_parts", "test_train", "test_own_problem", "test_loggers",
     "optimizers/test_contract", "sweeping/test_spaces", "sweeping/test_studies",

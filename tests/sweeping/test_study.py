@@ -767,10 +767,9 @@ def test_a_storm_of_kills_on_postgres(postgres_url: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3, 6))
-def test_more_storms(tmp_path: Path, postgres_url: str, seed: int) -> None:
+def test_longer_storms(tmp_path: Path, postgres_url: str) -> None:
     for url in (f"sqlite:///{tmp_path}/studies.db", postgres_url):
-        storm(url, processes=4, n_trials=100, kills=40, seed=seed)
+        storm(url, processes=4, n_trials=100, kills=40, seed=3)
         check_exact(url, 100)
 
 
