@@ -30,6 +30,7 @@ def several(
     for own, *of_one in zip(params, *[each.unbind() for each in rows], strict=True):
         for param, row in zip(own, of_one, strict=True):
             param.data = row
+        own[2].hidden = False  # type: ignore[attr-defined]  # as an embedding is
     made: Any = [build(name, own, **each) for own, each in zip(params, settings, strict=True)]
     return made, rows, params
 
