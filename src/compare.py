@@ -226,12 +226,11 @@ def _leave(folder: Path) -> None:
     from src.launching.detaching import detach
     from src.results import alone
 
-    page = shlex.join([str(folder / "report.html")])
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with alone(folder):
             pass
-        detach(folder, "its workers end", page=page)
+        detach(folder, "its workers end", page=shlex.quote(str(folder / "report.html")))
     except OSError as error:
         raise cannot_go_on(error, folder) from error
 

@@ -100,10 +100,8 @@ class Claims:
             return taken.rowcount == 1
         values = {"name": name, "owner": self.me, "beat": 0}
         insert = self.insert(TABLE).values(values).on_conflict_do_nothing()
-        made = connection.execute(
-            insert.returning(TABLE.c.name)
-        )  # rows of an INSERT aren't counted
-        return made.first() is not None
+        # Not every database's rows of an INSERT are counted.
+        return connection.execute(insert.returning(TABLE.c.name)).first() is not None
 
     def release(self, names: Sequence[str] | None = None) -> None:
         """Give up claims; a database that is away finds out that this process is gone.

@@ -230,8 +230,7 @@ def agree(
     alone = [[param[row].clone() for param in params] for row in rows]
     for each, copies in zip(optimizers, alone, strict=True):
         for copy, own in zip(copies, each.param_groups[0]["params"], strict=True):
-            # A method may choose its rule by it.
-            copy.hidden = getattr(own, "hidden", True)  # type: ignore[attr-defined]
+            vars(copy).update(vars(own))  # a method may choose its rule by what is marked
     groups = [{**each.param_groups[0]} for each in optimizers]
     states = [_copied(states_of([each])[0]) for each in optimizers]
     copies = [param[[*rows]] for param in params]
