@@ -64,7 +64,7 @@ class Work:
         alike = [each for each in pieces if each.job and each.problem == piece.problem]
         share = -(-len(alike) // problem.plan.protocol.n_jobs)
         count = min(problem.at_once, share) - 1
-        alike.sort(key=lambda each: each.method != job.method)
+        alike.sort(key=lambda each: each.job is None or each.job.method != job.method)
         names = [self._claim_of(each) for each in alike if each != piece]
         return self.claims.take(names, count) if count and names else []
 

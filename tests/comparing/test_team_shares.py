@@ -96,6 +96,19 @@ def test_a_worker_takes_no_more_than_its_share(
     ], "nothing is held any more"
 
 
+def test_runs_of_the_same_method_come_first(board: Board, claims: Claims) -> None:
+    """Their optimizers step at once; what is left of the room is for others."""
+    problem: Any = Runs(4)
+    here = Work({"p": problem}, board, claims)
+    seeds = [(seed, method) for seed in range(3) for method in "ba"]
+    pieces = [Piece("p", job=Job(method, "tuned", 0, seed, {})) for seed, method in seeds]
+    assert here.next(pieces) == pieces[0]
+    [made] = problem.made
+    assert made[0] == "b-tuned-0-seed-0" and sorted(made) == [
+        "a-tuned-0-seed-0", "b-tuned-0-seed-0", "b-tuned-0-seed-1", "b-tuned-0-seed-2",
+    ]  # fmt: skip
+
+
 def test_only_runs_of_the_same_problem_train_beside_a_run(board: Board, claims: Claims) -> None:
     problems: Any = {"p": Runs(16), "q": Runs(16)}
     here = Work(problems, board, claims)
