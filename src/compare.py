@@ -194,14 +194,17 @@ def _over(several: Any) -> Overall | None:
         return None
 
     failures: dict[str, str] = {}
+    left = {*plans}
 
     def at_end(name: str, result: Comparison | InputError) -> None:
+        left.discard(name)
         if isinstance(result, InputError):
             failures[names[name]] = str(result)
             print(f"{names[name]}: not finished: {result}", file=sys.stderr)
-            return
-        print(f"{names[name]}: {result.sentence}", flush=True)
-        write_overall(judged(folder), folder)
+        else:
+            print(f"{names[name]}: {result.sentence}", flush=True)
+        if len(left) + len(failures) < len(plans):
+            write_overall(judged(folder), folder, files=not left)
 
     guesses = {name: _check(plan) for name, plan in plans.items()}
     begin(several, folder)
@@ -327,7 +330,7 @@ def _conduct(
                 print(
                     f"after {comparison.looks[-1].seeds} seeds: {comparison.sentence}", flush=True
                 )
-                write_comparison(comparison, folder)
+                write_comparison(comparison, folder, files=False)
 
         yield from Rounds(plan, folder, at_look, name).steps()
     return read(folder)

@@ -22,6 +22,7 @@ from src.results.status import BAD, Status
 # A method whose space contains another's can be worse only because its search was too short.
 CONTAINS = {"momentum": ("sgd",), "nesterov": ("sgd",), "adamw": ("adam",)}
 EDGE = 0.05  # of the space's width, in its own scale, from either end
+NEAR = 0.25  # of it, as far as which trials that are as good say nothing against the edge
 SATURATED = 0.9995  # beyond this accuracy methods can hardly differ
 FEWEST = 4  # complete trials that a winner is chosen from
 ENOUGH = 10  # complete trials after which a default that holds its own was tested fairly
@@ -78,22 +79,36 @@ def at_an_edge(searches: Sequence[Search]) -> list[Doubt]:
 
 
 def edges(search: Search) -> dict[str, Edge]:
-    """The parameters whose best value lies at an edge."""
-    trial = best(search.trials)
-    if trial is None:
-        return {}
+    """The parameters whose best value lies at an edge, and no value as good lies well inside."""
+    good = _as_good(search)
     at_edge = {}
     for name, space in search.space.items():
-        if isinstance(space, Choices) or space.low == space.high:  # nothing lies beyond a choice
-            continue
-        value = trial.params[name]
-        scale = math.log if space.log else float
-        low, high, best_value = (scale(item) for item in (space.low, space.high, value))
-        position = (best_value - low) / (high - low)
+        if not good or isinstance(space, Choices) or space.low == space.high:
+            continue  # nothing lies beyond a choice
+        first, *others = [_position(trial.params[name], space) for trial in good]
         natural = name.startswith("search.one_minus_") and space.high == 1  # no beta beyond 0
-        if position < EDGE or (position > 1 - EDGE and not natural):
-            at_edge[name] = Edge("low" if position < EDGE else "high", value, space)
+        if first < EDGE and all(other < NEAR for other in others):
+            at_edge[name] = Edge("low", good[0].params[name], space)
+        elif first > 1 - EDGE and not natural and all(other > 1 - NEAR for other in others):
+            at_edge[name] = Edge("high", good[0].params[name], space)
     return at_edge
+
+
+def _as_good(search: Search) -> list[Trial]:
+    """The best trial, and then those that are as good; none if no trial is complete."""
+    first = best(search.trials)
+    if first is None or first.cost is None:
+        return []
+    complete = [each for each in search.trials if each.state == "complete" and each != first]
+    limit = first.cost + (search.margin or 0.0)
+    return [first, *(each for each in complete if each.cost is not None and each.cost <= limit)]
+
+
+def _position(value: float, space: Interval) -> float:
+    """Where a value lies in its space, from 0 to 1, in the space's own scale."""
+    scale = math.log if space.log else float
+    low, high, own = (scale(item) for item in (space.low, space.high, value))
+    return (own - low) / (high - low)
 
 
 def best(trials: Sequence[Trial]) -> Trial | None:

@@ -120,11 +120,11 @@ def _note(ledger: Ledger, job: Job) -> None:
 def _trained(plan: Plan, job: Job, folder: Path, together: Together[Any] | None = None) -> Run:
     run_folder = folder / "runs" / job.folder_name
     config, text = plan.filled(job.method, _values(plan, job))
-    record = _finished(plan, job, run_folder, config)
-    if record is None and (other := _elsewhere(plan, job, folder, config)):
+    record = _finished(plan, job, run_folder, config, text)
+    if record is None and (other := _elsewhere(plan, job, folder, config, text)):
         shutil.rmtree(run_folder, ignore_errors=True)
         shutil.copytree(other, run_folder)
-        record = _finished(plan, job, run_folder, config)
+        record = _finished(plan, job, run_folder, config, text)
     if record is None:
         shutil.rmtree(run_folder, ignore_errors=True)  # of a run that was killed
         run_folder.mkdir(parents=True)
@@ -162,22 +162,39 @@ class OtherProcesses:
         return total, total - unused - process.user - process.system
 
 
-def _finished(plan: Plan, job: Job, folder: Path, config: Config) -> Run | None:
+def _finished(plan: Plan, job: Job, folder: Path, config: Config, text: str) -> Run | None:
     """The same run, if it has ended; None where it hasn't, or where a file is missing or broken."""
     try:
+        recorded = (folder / "config.yaml").read_text(encoding="utf-8")
+        if recorded != text and _repeatable(_parsed(recorded)) != _repeatable(config):
+            return None
         record = _read(plan, job, folder)
-        recorded = parse(cast(DictConfig, OmegaConf.load(folder / "config.yaml")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, YAMLError):
         return None
-    same = _repeatable(recorded) == _repeatable(config)
-    return record if same and record.status != Status.INTERRUPTED else None
+    return record if record.status != Status.INTERRUPTED else None
 
 
-def _elsewhere(plan: Plan, job: Job, folder: Path, config: Config) -> Path | None:
-    """The folder of the same run in another comparison, beside this one."""
+def _parsed(text: str) -> Config:
+    return parse(cast(DictConfig, OmegaConf.create(text)))
+
+
+def _elsewhere(plan: Plan, job: Job, folder: Path, config: Config, text: str) -> Path | None:
+    """The folder of the same run in another comparison, beside this one.
+
+    Its config is the same to the letter: one that only means the same is rare, and to see that
+    of every comparison would take longer than many a run.
+    """
     others = sorted(path.parent for path in folder.parent.glob("*/protocol.json"))
     runs = (other / "runs" / job.folder_name for other in others if other != folder)
-    return next((run for run in runs if _finished(plan, job, run, config)), None)
+    same = (run for run in runs if _text(run / "config.yaml") == text)
+    return next((run for run in same if _finished(plan, job, run, config, text)), None)
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
 
 
 def _repeatable(config: Config) -> dict[str, Any]:

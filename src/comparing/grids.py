@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import mean
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from src.comparing.record import Run, runs_of
 from src.comparing.sequential import Design, spending
 from src.comparing.sooner import Times, reach
 from src.comparing.statistics import Values, finite
-from src.metrics import Direction, direction_of, quantity
+from src.metrics import Direction, direction_of
 
 CURVE = "val_loss"  # metric of learning curves and targets: validation data only
 MOST = 0.9  # share of the reference's runs that reach the target by their end
@@ -38,10 +37,7 @@ class Scale:
         protocol, first = plan.protocol, first_look(plan, runs)
         reference = runs_of(first, protocol.reference or plan.methods[0], "tuned")
         values = finite(run.value for run in reference)
-        shares = [
-            1 - value if quantity(protocol.metric) == "accuracy" else value for value in values
-        ]
-        margin = protocol.margin_of(mean(shares)) if values else None
+        margin = protocol.margin_of(protocol.metric, values) if values else None
         ended = finite(run.value for run in first) or [0.0]  # all diverged: all are equal
         target = _most_reach(reference) if protocol.target is None else protocol.target
         return cls(target, margin, plan.direction.worst(ended))

@@ -50,9 +50,14 @@ class Piece:
         return self.job.folder_name if self.job else f"search {self.number} of {self.method}"
 
     @cached_property
+    def values(self) -> dict[str, Any]:
+        """What `of` makes it from; a list of a hundred is written again after each of them."""
+        return asdict(self)
+
+    @cached_property
     def name(self) -> str:
         """Names the piece by all that makes it, the winner's settings of a run included."""
-        return digest(asdict(self))[:20]
+        return digest(self.values)[:20]
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Piece":
@@ -153,7 +158,7 @@ class Board:
 
     def publish(self, pieces: Iterable[Piece] | None) -> None:
         """Say what is wanted now; None if nothing will be any more."""
-        listed = None if pieces is None else [asdict(piece) for piece in pieces]
+        listed = None if pieces is None else [piece.values for piece in pieces]
         text = json.dumps({"token": self.token, "pieces": listed})
         write_whole(self.folder / LIST, text.encode())
 
@@ -180,7 +185,8 @@ class Board:
         return [piece for piece in pieces if piece.name not in reported]
 
     def reported(self) -> set[str]:
-        return {path.stem for path in self.folder.glob("*.json")} - {Path(LIST).stem}
+        files = {name for name in os.listdir(self.folder) if name.endswith(".json")} - {LIST}
+        return {name.removesuffix(".json") for name in files}
 
     def is_reported(self, piece: Piece) -> bool:
         return (self.folder / f"{piece.name}.json").exists()

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
+from statistics import fmean
 from typing import Annotated, Any
 
 from hydra import compose, initialize_config_dir
@@ -77,14 +78,16 @@ class Protocol(Section):
         """Searches of each method at the first look."""
         return FIRST_SEARCHES if self.searches == "auto" else self.searches
 
-    def margin_of(self, mean: float) -> float:
-        """The margin in the metric's units.
+    def margin_of(self, metric: str, values: Sequence[float]) -> float:
+        """The margin in the metric's units; a share is one of the mean value, or of its error.
 
         Args:
-            mean: the reference's, of the metric, or of 1 - an accuracy.
+            metric: a loss, an accuracy or another.
+            values: of it, one or more.
         """
         if isinstance(self.margin, str):
-            return float(self.margin.removesuffix("%")) / 100 * abs(mean)
+            costs = [1 - value if quantity(metric) == "accuracy" else value for value in values]
+            return float(self.margin.removesuffix("%")) / 100 * abs(fmean(costs))
         return self.margin
 
 

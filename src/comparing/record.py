@@ -236,6 +236,7 @@ class Search(Part):
         shared_hash: of the part of it that all methods' studies must share.
         space: the search space, by key of the config.
         importance: of each parameter, as a share of the variance.
+        margin: trials whose values differ by no more are as good; null where nothing says so.
     """
 
     method: str
@@ -245,6 +246,7 @@ class Search(Part):
     shared_hash: str = ""
     space: dict[str, Interval | Choices] = {}
     importance: Mapping[str, float | None] = {}
+    margin: float | None = None
     trials: list[Trial] = []
 
     @property

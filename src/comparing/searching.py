@@ -28,6 +28,7 @@ from src.console import print_line, stdout
 from src.errors import InputError
 from src.launching.local import end, start
 from src.launching.workers import Process, environment_of, undisturbed
+from src.metrics import quantity
 from src.overrides import override, python
 from src.results import digest
 from src.results.place import WORKER
@@ -211,6 +212,7 @@ def read_search(plan: Plan, method: str, number: int, name: str) -> Search:
     signature = study.user_attrs["signature"]
     of_method = ("optimizer", "scheduler", "space", "search", "hash", "seed")
     shared = {key: value for key, value in signature.items() if not key.startswith(of_method)}
+    trials = first_trials(trials_of(study), plan.protocol.n_trials)
     return Search(
         method=method,
         search=number,
@@ -219,8 +221,21 @@ def read_search(plan: Plan, method: str, number: int, name: str) -> Search:
         shared_hash=digest(shared),
         space=space_of(study),
         importance=importances(study),
-        trials=first_trials(trials_of(study), plan.protocol.n_trials),
+        margin=_margin(plan, str(plan.job(method).objective.metric), trials),
+        trials=trials,
     )
+
+
+def _margin(plan: Plan, metric: str, trials: Sequence[Trial]) -> float | None:
+    """How far apart trials may end and be as good: the comparison's margin, taken at the best.
+
+    None where none is complete, or where the margin is a number of another metric.
+    """
+    protocol, best = plan.protocol, checks.best(trials)
+    other = quantity(metric) != quantity(protocol.metric)
+    if best is None or best.value is None or (other and not isinstance(protocol.margin, str)):
+        return None
+    return protocol.margin_of(metric, [best.value])
 
 
 def first_trials(trials: Sequence[Trial], n_trials: int) -> list[Trial]:

@@ -32,14 +32,17 @@ def write_report(folder: Path) -> Path:
     return write_comparison(read(folder), folder)
 
 
-def write_comparison(comparison: Comparison, folder: Path) -> Path:
+def write_comparison(comparison: Comparison, folder: Path, *, files: bool = True) -> Path:
     """Write `report.html`, `figures/` and `table.*` of a comparison into a folder.
+
+    Args:
+        files: whether `figures/` is written, too, which takes most of the time.
 
     Raises:
         InputError: the folder can't be written.
     """
     try:
-        return _write(comparison, folder)
+        return _write(comparison, folder, files)
     except OSError as error:
         raise InputError(f"{folder}: {error.strerror or error}") from error
 
@@ -73,17 +76,21 @@ def write_runs(folders: Sequence[Path], out: Path) -> Path:
     return path
 
 
-def _write(comparison: Comparison, folder: Path) -> Path:
+def _write(comparison: Comparison, folder: Path, files: bool) -> Path:
     drawn = figures(comparison)
     write_tables(comparison, folder)
-    save(drawn, folder / "figures")
+    if files:
+        save(drawn, folder / "figures")
     path = folder / "report.html"  # written last: where it exists, nothing is missing
     write_whole(path, page(comparison, drawn).encode())
     return path
 
 
-def write_overall(overall: Overall, folder: Path) -> Path:
+def write_overall(overall: Overall, folder: Path, *, files: bool = True) -> Path:
     """Write the record, `report.html`, `figures/` and the tables over several problems.
+
+    Args:
+        files: whether `figures/` is written, too.
 
     Raises:
         InputError: the folder can't be written.
@@ -93,7 +100,8 @@ def write_overall(overall: Overall, folder: Path) -> Path:
     try:
         write_record(overall, folder)
         tables_overall.write_tables(overall, folder)
-        save(drawn, folder / "figures")
+        if files:
+            save(drawn, folder / "figures")
         write_whole(path, overall_page(overall, drawn).encode())
     except OSError as error:
         raise InputError(f"{folder}: {error.strerror or error}") from error

@@ -198,6 +198,27 @@ def test_an_edge_is_a_twentieth_of_the_space_in_its_own_scale():
     assert at(0.99, 0.01, 1.0, True, "optimizer.one") == {"optimizer.one": "high"}
 
 
+@pytest.mark.parametrize(
+    ("cost", "x", "edge"),
+    [
+        (1.05, 0.251, {}),  # as good, and outside the nearest quarter
+        (1.05, 0.25, {}),
+        (1.05, 0.249, {"x": "low"}),
+        (1.051, 0.5, {"x": "low"}),  # not as good
+        (1.05, 0.99, {}),
+    ],
+)
+def test_a_trial_as_good_well_inside_speaks_against_an_edge(cost, x, edge):
+    """Where all values do as well, the best lies anywhere, at an edge as often as elsewhere."""
+    unit = {"x": {"low": 0.0, "high": 1.0, "log": False}}
+    trials = [trial(0, cost=cost, x=x), trial(1, cost=1.0, x=0.01), trial(2, "pruned", x=0.5)]
+    assert sides(search(space=unit, trials=trials, margin=0.05)) == edge
+    mirrored = [each.model_copy(update={"params": {"x": 1 - each.params["x"]}}) for each in trials]
+    other = sides(search(space=unit, trials=mirrored, margin=0.05))
+    assert other == ({"x": "high"} if edge else {})
+    assert sides(search(space=unit, trials=trials)) == {"x": "low"}, "no margin, no other as good"
+
+
 def test_parameters_without_a_beyond_hide_no_others():
     space = {"a": {"choices": [1]}, "b": {"low": 1, "high": 1, "log": False},
              "c": {"low": 0.0, "high": 1.0, "log": False}}  # fmt: skip

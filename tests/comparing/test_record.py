@@ -150,7 +150,7 @@ FACTS: dict[str, Any] = {
                   "space": {"lr": {"low": 1e-05, "high": 0.1, "log": True},
                             "n": {"low": 1, "high": 64, "log": False},
                             "model.activation": {"choices": ["relu", 3]}},
-                  "importance": {"lr": 0.75, "n": 0.25},
+                  "importance": {"lr": 0.75, "n": 0.25}, "margin": 0.05,
                   "trials": [{"number": 0, "state": "complete", "counted": True, "value": 0.5,
                               "cost": 0.5, "params": {"lr": 1e-05, "n": 3}, "seconds": 1.5,
                               "steps": 9, "folder": "/f"}]}],

@@ -388,6 +388,26 @@ def test_what_is_read_of_a_search(studies: Plan, direction: str, sign: int) -> N
     assert best.number == (0 if direction == "minimize" else 1)
 
 
+@pytest.mark.parametrize(
+    ("margin", "verdict", "selection", "expected"),
+    [
+        ("5%", "test_loss", "val_loss", 0.05 * 0.25),
+        ("5%", "test_accuracy", "val_loss", 0.05 * 0.25),
+        ("10%", "test_loss", "val_accuracy", 0.1 * (1 - 0.25)),  # of the error
+        (0.01, "test_loss", "val_loss", 0.01),
+        (0.01, "test_accuracy", "val_loss", None),  # a number of another metric
+    ],
+)
+def test_how_far_apart_trials_are_as_good(
+    studies: Plan, margin: str | float, verdict: str, selection: str, expected: float | None
+) -> None:
+    """The margin of the comparison, at the best trial, whose value is 0.25."""
+    configs = copy.deepcopy(studies.configs)
+    configs["adam"].objective.metric = selection
+    made = with_protocol(replace(studies, configs=configs), margin=margin, metric=verdict)
+    assert read_search(made, "adam", 1, "minimize").margin == pytest.approx(expected)
+
+
 def test_a_longer_study_is_read_as_far_as_asked() -> None:
     """A search of two trials is the beginning of one of four; what failed between is kept."""
     trials = [Trial(number=n, state="complete", counted=n != 1) for n in range(5)]
