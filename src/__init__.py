@@ -14,7 +14,8 @@ if sys.argv[:1] == ["-m"]:  # `python -m src.train` comes by here first
     # What is imported stays. To look through all of it for garbage again and again while it is
     # loaded, and once more at the end, takes longer than many a run.
     gc.set_threshold(20_000, 20, 20)
-    atexit.register(gc.freeze)
+    # Triton, which torch's compiler and torchvision import, lists on stderr what is left of it.
+    atexit.register(lambda: None if "triton" in sys.modules else gc.freeze())
 
 # OpenMP reads it when torch is loaded. Threads that spin while they wait for each other take the
 # processor from the one that they wait for, as soon as there are more busy threads than cores.

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.cli import distance, one_line_errors
+from src.config import PROJECT
 from src.errors import InputError
 from tests.helpers import Session
 
@@ -185,3 +186,12 @@ def test_ctrl_c_is_left_to_programs_that_use_the_package() -> None:
     code = "import signal, src; print(signal.getsignal(signal.SIGINT).__name__)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ran.stdout == "default_int_handler\n"
+
+
+def test_a_command_that_imported_triton_ends_without_a_list_of_what_is_left() -> None:
+    """As torchvision does. Its library complains on stderr of what isn't collected."""
+    pytest.importorskip("triton")
+    code = "import sys; sys.argv = ['-m']; import src; import triton._C.libtriton"
+    ended = subprocess.run([sys.executable, "-c", code], check=True, cwd=PROJECT, text=True,
+                           capture_output=True)  # fmt: skip
+    assert ended.stderr == ""

@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from src.data.dataset import Dataset, Split
 from src.data.downloads import download, verify
 from src.data.pixels import check_scale, scaled
@@ -68,22 +72,41 @@ def read(class_name: str, root: str | None, mean: float, std: float) -> Dataset:
     Raises:
         InputError: the data are missing, truncated or altered.
     """
-    import torchvision
-
     check_scale(mean, std)
     if root is None:
         raise InputError("data.root=null: the folder that holds the data set is needed")
-    dataset, folder = getattr(torchvision.datasets, class_name), Path(root) / class_name / "raw"
+    folder = Path(root) / class_name / "raw"
     if missing(class_name, root):
-        urls = [mirror + dataset.resources[0][0] for mirror in dataset.mirrors]
-        download(dataset, Path(root), f"{class_name}/raw", urls)
+        _download(class_name, root)
     _check_sizes(folder)
     digest = verify(folder, DIGESTS[class_name])
     train, test = (
-        Split(scaled(part.data.float() / 255, mean, std).unsqueeze(1), part.targets)
-        for part in (dataset(root, train=True), dataset(root, train=False))
+        Split(
+            scaled(_values(folder / f"{part}-images-idx3-ubyte").float() / 255, mean, std),
+            _values(folder / f"{part}-labels-idx1-ubyte").long(),
+        )
+        for part in ("train", "t10k")
     )
     return Dataset(train, test, classes=SHAPES.classes, sha256=digest)
+
+
+def _download(class_name: str, root: str) -> None:
+    import torchvision  # takes three seconds, and files that are there can be read without it
+
+    dataset = getattr(torchvision.datasets, class_name)
+    urls = [mirror + dataset.resources[0][0] for mirror in dataset.mirrors]
+    download(dataset, Path(root), f"{class_name}/raw", urls)
+
+
+def _values(file: Path) -> Tensor:
+    """The bytes of an IDX file, images (N, 1, 28, 28) or labels (N,).
+
+    In front of them stand a number of four bytes and as much for each dimension
+    (http://yann.lecun.com/exdb/mnist/); the file's digest has been checked.
+    """
+    images = "idx3" in file.name
+    values = torch.from_numpy(np.fromfile(file, np.uint8, offset=16 if images else 8))
+    return values.reshape(-1, *SHAPES.input) if images else values
 
 
 def missing(class_name: str, root: str | None) -> bool:

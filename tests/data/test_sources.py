@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 import sklearn.datasets
+import torch
 import torchvision
 
 from src.config import PROJECT
@@ -374,6 +375,31 @@ def test_the_digits_are_split_once_and_for_all() -> None:
     assert raw.test.targets[:12].tolist() == TESTED
     for targets, digest in ((raw.train.targets, TRAIN_DIGEST), (raw.test.targets, TEST_DIGEST)):
         assert hashlib.sha256(targets.numpy().tobytes()).hexdigest() == digest
+
+
+def test_files_that_are_there_are_read_as_torchvision_reads_them(
+    tmp_path: Path, small: None
+) -> None:
+    write(tmp_path)
+    ours = mnist.load(str(tmp_path))
+    for split, train in ((ours.train, True), (ours.test, False)):
+        theirs = torchvision.datasets.MNIST(tmp_path, train=train)
+        assert torch.equal(split.inputs.squeeze(1), theirs.data.float() / 255)
+        assert torch.equal(split.targets, theirs.targets)
+        assert split.targets.dtype == theirs.targets.dtype
+
+
+def test_files_that_are_there_are_read_without_torchvision(tmp_path: Path) -> None:
+    """It takes three seconds to import, which is longer than an epoch."""
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name, size in idx.SIZES.items():
+        (raw / name).write_bytes(bytes(size))
+    code = (
+        "import sys\nfrom src.data import idx, mnist\nidx.verify = lambda *_: ''\n"
+        f"mnist.load({str(tmp_path)!r})\nassert 'torchvision' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PROJECT)
 
 
 def test_a_download_lies_beside_its_place_until_it_is_whole(
