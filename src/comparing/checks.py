@@ -118,13 +118,14 @@ def best(trials: Sequence[Trial]) -> Trial | None:
 
 
 def under_tuned(pairs: Sequence[Pair], spaces: Mapping[str, Space]) -> list[Doubt]:
+    """Losses to a method that the own space contains, but for those that don't matter."""
     doubts = []
     for pair in pairs:
         for loser, winner, lost in (
             (pair.a, pair.b, pair.verdict == "worse"),
             (pair.b, pair.a, pair.verdict == "better"),
         ):
-            if lost and contains(loser, winner, spaces):
+            if lost and not pair.within_margin and contains(loser, winner, spaces):
                 text = (
                     f"{loser} loses to {winner}, which its search space contains: it was searched "
                     "too little (raise protocol.n_trials)"

@@ -123,6 +123,8 @@ def test_losing_to_what_it_contains(loser, winner):
         pair(loser, winner, "better"),
         pair(loser, winner, "undecided"),
         pair(winner, loser, "worse"),
+        pair(loser, winner, "worse").model_copy(update={"within_margin": True}),
+        pair(winner, loser, "better").model_copy(update={"within_margin": True}),
     ):
         assert checks.under_tuned([fine], {}) == []
 
