@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -46,10 +46,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_page_is_drawn(browser: Any, folder: Path, width: int, scheme: str) -> None:
-    shown = opened(browser, folder / "report.html", width, scheme)
+@pytest.fixture(scope="module", params=[(1280, "light"), (1280, "dark"), (390, "light"),
+                                        (390, "dark")], ids="{0[0]}-{0[1]}".format)  # fmt: skip
+def drawn(browser: Any, folder: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The page, for tests that only look at it: to draw all figures takes seconds."""
+    shown = opened(browser, folder / "report.html", *request.param)
+    shown.width, shown.scheme = request.param
+    yield shown
+    shown.close()
+
+
+def test_page_is_drawn(drawn: Any, folder: Path) -> None:
+    shown, width, scheme = drawn, drawn.width, drawn.scheme
     boxes = shown.eval_on_selector_all(
         "figure .plot svg", "all => all.map(one => [one.clientWidth, one.clientHeight])"
     )
@@ -65,18 +73,13 @@ def test_page_is_drawn(browser: Any, folder: Path, width: int, scheme: str) -> N
     dark = shown.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 22, 26)"
     assert dark == (scheme == "dark")
     assert shown.faults == []
-    shown.close()
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_page_looks_as_it_did(browser: Any, folder: Path, width: int, scheme: str) -> None:
+def test_a_page_looks_as_it_did(drawn: Any) -> None:
     """Its main figures, as a browser draws them."""
-    shown = opened(browser, folder / "report.html", width, scheme)
     for key in ("ranking", "curves", "sensitivity", "stability"):
-        panels = shown.locator(f"#{key} .panels")
-        looks_as_it_did(panels.screenshot(), f"page-{key}-{width}-{scheme}")
-    shown.close()
+        panels = drawn.locator(f"#{key} .panels")
+        looks_as_it_did(panels.screenshot(), f"page-{key}-{drawn.width}-{drawn.scheme}")
 
 
 def test_values_are_said_and_methods_dimmed(browser: Any, folder: Path) -> None:
@@ -155,12 +158,8 @@ def test_downloads(browser: Any, folder: Path) -> None:
     seen = [number for number in range(links.count()) if links.nth(number).is_visible()]
     assert len(seen) >= len(KEYS) + 1
     for number in seen:
-        if (
-            number % 9 == 8
-        ):  # Chromium lets one page start ten downloads, and no more without a pause
-            shown.close()
-            shown = opened(browser, folder / "report.html")
-            shown.locator("#main details.record:not([open]) summary").first.click()
+        if number % 9 == 8:  # Chromium lets a page start ten downloads, and more after a second
+            shown.wait_for_timeout(1500)
         with shown.expect_download() as download:
             shown.locator("a[download]").nth(number).click()
         place = download.value.path()
