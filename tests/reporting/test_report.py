@@ -82,8 +82,16 @@ def test_a_page_looks_as_it_did(drawn: Any) -> None:
         looks_as_it_did(panels.screenshot(), f"page-{key}-{drawn.width}-{drawn.scheme}")
 
 
-def test_values_are_said_and_methods_dimmed(browser: Any, folder: Path) -> None:
+@pytest.fixture(scope="module")
+def used(browser: Any, folder: Path) -> Iterator[Any]:
+    """The page for tests that use parts of it of which no later one asks how they were."""
     shown = opened(browser, folder / "report.html")
+    yield shown
+    shown.close()
+
+
+def test_values_are_said_and_methods_dimmed(used: Any) -> None:
+    shown = used
     curve = shown.locator("#curves figure").first
     curve.locator(".plot").hover()
     said = curve.locator(".says")
@@ -102,11 +110,10 @@ def test_values_are_said_and_methods_dimmed(browser: Any, folder: Path) -> None:
     button.press("Enter")
     assert button.get_attribute("aria-pressed") == "false"
     assert shown.faults == []
-    shown.close()
 
 
-def test_the_table_behind_a_figure(browser: Any, folder: Path) -> None:
-    shown = opened(browser, folder / "report.html")
+def test_the_table_behind_a_figure(used: Any, folder: Path) -> None:
+    shown = used
     shown.locator("#ranking details.drawn summary").press("Enter")
     rows = shown.locator("#ranking details.drawn tbody tr")
     data = list(figures(read(folder))[0].rows())[1:]
@@ -116,12 +123,11 @@ def test_the_table_behind_a_figure(browser: Any, folder: Path) -> None:
     assert [float(row[3]) for row in found] == pytest.approx([row[3] for row in data], rel=1e-4)
     assert [row[8] for row in found] == [row[8] for row in data]
     assert shown.faults == []
-    shown.close()
 
 
-def test_a_figure_is_zoomed(browser: Any, folder: Path) -> None:
+def test_a_figure_is_zoomed(used: Any) -> None:
     """By the wheel with Ctrl; without it, the page scrolls."""
-    shown = opened(browser, folder / "report.html")
+    shown = used
     axis = shown.locator("#curves figure").first.locator(".role-axis-label text")
     before = axis.all_text_contents()
     shown.locator("#curves figure .plot").first.hover()
@@ -136,7 +142,6 @@ def test_a_figure_is_zoomed(browser: Any, folder: Path) -> None:
     shown.wait_for_timeout(300)
     assert axis.all_text_contents() != before
     assert shown.faults == []
-    shown.close()
 
 
 def test_the_policy(folder: Path) -> None:
@@ -180,15 +185,14 @@ def test_a_file_in_an_address_is_whole() -> None:
     assert unquote(content) == csv_text(rows)
 
 
-def test_print_opens_what_is_folded(browser: Any, folder: Path) -> None:
-    shown = opened(browser, folder / "report.html")
+def test_print_opens_what_is_folded(used: Any) -> None:
+    shown = used
     assert shown.locator("details.record:not([open])").count() == 2
     shown.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert shown.locator("details.record:not([open])").count() == 0
     shown.emulate_media(media="print", color_scheme="dark")
     assert shown.evaluate("getComputedStyle(document.body).color") == "rgb(27, 29, 33)"
     assert not shown.locator("nav").is_visible()
-    shown.close()
 
 
 def test_files(folder: Path) -> None:
