@@ -18,12 +18,15 @@ train: $(VENV)/.installed
 
 # Whole files to each of two workers, in the order that tests/conftest.py gives them.
 SHARED := -n 2 --dist loadfile --no-loadscope-reorder
+# Compiled tests are kept, whatever the environment says: to rewrite their asserts takes each worker
+# 8 s.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(RUN) -m pytest
 
 test: $(VENV)/.installed
-	$(RUN) -m pytest $(SHARED)
+	$(PYTEST) $(SHARED)
 
 test-slow: $(VENV)/.installed
-	$(RUN) -m pytest $(SHARED) -m slow
+	$(PYTEST) $(SHARED) -m slow
 
 # Slurm, Ray and PostgreSQL on loopback; skipped where they are missing, an error where CI is set.
 # Without dependencies: those of Ray's launcher on Amazon's cloud want an older python-dateutil.

@@ -28,9 +28,10 @@ from pathlib import Path
 from typing import Any
 
 HEAVY = (
-    "torch", "hydra.core.plugins", "omegaconf", "optuna", "pydantic", "rich.progress", "pandas",
+    "torch", "hydra", "omegaconf", "optuna", "pydantic", "rich.progress", "pandas",
     "scipy.stats", "statsmodels.stats.multitest", "sklearn.datasets", "jinja2", "sqlalchemy",
-    "pyarrow.parquet", "filelock", "psutil",
+    "pyarrow.parquet", "filelock", "psutil", "alembic.command", "optuna.storages",
+    "optuna.importance", "sklearn.ensemble", "sqlalchemy.dialects.sqlite",
 )  # fmt: skip
 LARGEST = 1 << 17  # bytes of a question
 
@@ -126,6 +127,7 @@ def serve(asked: socket.socket) -> None:
     """Start what is asked for and tell what has ended, until nobody is there to ask."""
     for name in HEAVY:
         importlib.import_module(name)
+    _compose_nothing()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for those who ask
     noticed, ended = os.pipe()
     os.set_blocking(ended, False)
@@ -149,6 +151,17 @@ def serve(asked: socket.socket) -> None:
             os.close(file)
         started[pid] = files[2]
         os.write(files[2], str(pid).encode().ljust(20))
+
+
+def _compose_nothing() -> None:
+    """So that Hydra has looked for its plugins, and its grammars have met the usual words."""
+    import hydra
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    words = ["+a=1e-3", "+b=[c,1]", "+d={e: x/y.z}", "++f.g='h i'", "hydra.run.dir=/a"]
+    with hydra.initialize_config_dir("/"):
+        hydra.compose(overrides=words)
+    OverridesParser.create().parse_overrides(["a=tag(log,interval(0.1,1))", "b=choice(c,d)", "~e"])
 
 
 def _tell(started: dict[int, int]) -> None:

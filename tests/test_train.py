@@ -262,11 +262,11 @@ def test_bad_input_in_a_process(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
-def test_processes_repeat_to_the_bit_and_do_not_collide(tmp_path: Path) -> None:
+def test_processes_repeat_to_the_bit_and_do_not_collide(session: Session) -> None:
     settings = ("optimizer=momentum", "trainer.epochs=2", "trainer.evaluate=[train,val,test]")
-    same = [start(*settings, "seed=1", outputs=tmp_path) for _ in range(2)]
-    other = start(*settings, "seed=2", outputs=tmp_path)
-    answers = [finish(process) for process in (*same, other)]
+    same = [start(*settings, "seed=1", outputs=session.folder) for _ in range(2)]
+    other = session.train(*settings, "seed=2")
+    answers = [*map(finish, same), other]
     assert [answer.status for answer in answers] == [0, 0, 0], answers
     first, second, third = (result_folder(answer) for answer in answers)
     assert len({first, second, third}) == 3

@@ -80,16 +80,23 @@ def test_random_tensors(name: str, settings: Settings, dtype: torch.dtype) -> No
         assert all(distance(mine, theirs) < TOLERANCE[dtype] for mine in models)
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize(
+    ("dtype", "steps"),
+    [(torch.float64, 100), (torch.float32, 40),
+     pytest.param(torch.float32, 100, marks=pytest.mark.slow)],
+)  # fmt: skip
 @pytest.mark.parametrize(("name", "settings"), LONG_CASES)
-def test_network(name: str, settings: Settings, dtype: torch.dtype) -> None:
-    """100 steps of a network, all with the twin's gradients, so that chaos adds nothing."""
+def test_network(name: str, settings: Settings, dtype: torch.dtype, steps: int) -> None:
+    """A network's steps, all with the twin's gradients, so that chaos adds nothing.
+
+    A formula that differs shows in float64; float32 shows what is rounded at another place.
+    """
     net = network(name, dtype)
     theirs = list(net.parameters())
     x, y = torch.randn(32, 12, dtype=dtype), torch.randint(0, 4, (32,))
     models = [clones(theirs) for _ in TWINS[name].kernels]
     ours, twin = family(name, settings, models, theirs)
-    for _ in range(100):
+    for _ in range(steps):
         twin.zero_grad()
         functional.cross_entropy(net(x), y).backward()
         for params, optimizer in zip(models, ours, strict=True):

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -46,10 +46,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_page_is_drawn(browser: Any, folder: Path, width: int, scheme: str) -> None:
-    shown = opened(browser, folder / "report.html", width, scheme)
+@pytest.fixture(scope="module", params=[(1280, "light"), (1280, "dark"), (390, "light"),
+                                        (390, "dark")], ids="{0[0]}-{0[1]}".format)  # fmt: skip
+def drawn(browser: Any, folder: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The page, for tests that only look at it: to draw all figures takes seconds."""
+    shown = opened(browser, folder / "report.html", *request.param)
+    shown.width, shown.scheme = request.param
+    yield shown
+    shown.close()
+
+
+def test_page_is_drawn(drawn: Any, folder: Path) -> None:
+    shown, width, scheme = drawn, drawn.width, drawn.scheme
     boxes = shown.eval_on_selector_all(
         "figure .plot svg", "all => all.map(one => [one.clientWidth, one.clientHeight])"
     )
@@ -65,22 +73,25 @@ def test_page_is_drawn(browser: Any, folder: Path, width: int, scheme: str) -> N
     dark = shown.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 22, 26)"
     assert dark == (scheme == "dark")
     assert shown.faults == []
-    shown.close()
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_page_looks_as_it_did(browser: Any, folder: Path, width: int, scheme: str) -> None:
+def test_a_page_looks_as_it_did(drawn: Any) -> None:
     """Its main figures, as a browser draws them."""
-    shown = opened(browser, folder / "report.html", width, scheme)
     for key in ("ranking", "curves", "sensitivity", "stability"):
-        panels = shown.locator(f"#{key} .panels")
-        looks_as_it_did(panels.screenshot(), f"page-{key}-{width}-{scheme}")
+        panels = drawn.locator(f"#{key} .panels")
+        looks_as_it_did(panels.screenshot(), f"page-{key}-{drawn.width}-{drawn.scheme}")
+
+
+@pytest.fixture(scope="module")
+def used(browser: Any, folder: Path) -> Iterator[Any]:
+    """The page for tests that use parts of it of which no later one asks how they were."""
+    shown = opened(browser, folder / "report.html")
+    yield shown
     shown.close()
 
 
-def test_values_are_said_and_methods_dimmed(browser: Any, folder: Path) -> None:
-    shown = opened(browser, folder / "report.html")
+def test_values_are_said_and_methods_dimmed(used: Any) -> None:
+    shown = used
     curve = shown.locator("#curves figure").first
     curve.locator(".plot").hover()
     said = curve.locator(".says")
@@ -99,11 +110,10 @@ def test_values_are_said_and_methods_dimmed(browser: Any, folder: Path) -> None:
     button.press("Enter")
     assert button.get_attribute("aria-pressed") == "false"
     assert shown.faults == []
-    shown.close()
 
 
-def test_the_table_behind_a_figure(browser: Any, folder: Path) -> None:
-    shown = opened(browser, folder / "report.html")
+def test_the_table_behind_a_figure(used: Any, folder: Path) -> None:
+    shown = used
     shown.locator("#ranking details.drawn summary").press("Enter")
     rows = shown.locator("#ranking details.drawn tbody tr")
     data = list(figures(read(folder))[0].rows())[1:]
@@ -113,12 +123,11 @@ def test_the_table_behind_a_figure(browser: Any, folder: Path) -> None:
     assert [float(row[3]) for row in found] == pytest.approx([row[3] for row in data], rel=1e-4)
     assert [row[8] for row in found] == [row[8] for row in data]
     assert shown.faults == []
-    shown.close()
 
 
-def test_a_figure_is_zoomed(browser: Any, folder: Path) -> None:
+def test_a_figure_is_zoomed(used: Any) -> None:
     """By the wheel with Ctrl; without it, the page scrolls."""
-    shown = opened(browser, folder / "report.html")
+    shown = used
     axis = shown.locator("#curves figure").first.locator(".role-axis-label text")
     before = axis.all_text_contents()
     shown.locator("#curves figure .plot").first.hover()
@@ -133,7 +142,6 @@ def test_a_figure_is_zoomed(browser: Any, folder: Path) -> None:
     shown.wait_for_timeout(300)
     assert axis.all_text_contents() != before
     assert shown.faults == []
-    shown.close()
 
 
 def test_the_policy(folder: Path) -> None:
@@ -155,12 +163,8 @@ def test_downloads(browser: Any, folder: Path) -> None:
     seen = [number for number in range(links.count()) if links.nth(number).is_visible()]
     assert len(seen) >= len(KEYS) + 1
     for number in seen:
-        if (
-            number % 9 == 8
-        ):  # Chromium lets one page start ten downloads, and no more without a pause
-            shown.close()
-            shown = opened(browser, folder / "report.html")
-            shown.locator("#main details.record:not([open]) summary").first.click()
+        if number % 9 == 8:  # Chromium lets a page start ten downloads, and more after a second
+            shown.wait_for_timeout(1500)
         with shown.expect_download() as download:
             shown.locator("a[download]").nth(number).click()
         place = download.value.path()
@@ -181,15 +185,14 @@ def test_a_file_in_an_address_is_whole() -> None:
     assert unquote(content) == csv_text(rows)
 
 
-def test_print_opens_what_is_folded(browser: Any, folder: Path) -> None:
-    shown = opened(browser, folder / "report.html")
+def test_print_opens_what_is_folded(used: Any) -> None:
+    shown = used
     assert shown.locator("details.record:not([open])").count() == 2
     shown.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert shown.locator("details.record:not([open])").count() == 0
     shown.emulate_media(media="print", color_scheme="dark")
     assert shown.evaluate("getComputedStyle(document.body).color") == "rgb(27, 29, 33)"
     assert not shown.locator("nav").is_visible()
-    shown.close()
 
 
 def test_files(folder: Path) -> None:

@@ -2,7 +2,8 @@
 
 import math
 import re
-from functools import lru_cache
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ ASKED = {
 }
 
 
-@lru_cache
+@cache
 def composed(*overrides: str) -> DictConfig:
     register()
     with initialize_config_dir(str(CONF)):
@@ -113,14 +114,15 @@ def test_torchs_own_class_is_searched_as_its_twin_is(name: str) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_one_minus_beta_is_turned_into_beta(name: str) -> None:
-    searched = [key for key in space(composed(f"sweeps={name}")) if key.startswith("search.")]
+    config = composed(f"sweeps={name}")
+    searched = [key for key in space(config) if key.startswith("search.")]
     text = (PROJECT / "sweeps" / f"{name.removesuffix('_inclusive')}.yaml").read_text()
     for key in searched:
         assert f"${{one_minus:${{{key}}}}}" in text, "the file shows both"
-        before = OmegaConf.to_container(composed(f"sweeps={name}").optimizer, resolve=True)
-        after = OmegaConf.to_container(
-            composed(f"sweeps={name}", f"{key}=0.25").optimizer, resolve=True
-        )
+        before = OmegaConf.to_container(config.optimizer, resolve=True)
+        given = deepcopy(config)
+        OmegaConf.update(given, key, 0.25)
+        after = OmegaConf.to_container(given.optimizer, resolve=True)
         changed = [item for item in numbers(after) if item not in numbers(before)]
         assert changed == [0.75]
     for value in re.findall(r"one_minus_\w+: ([\d.e-]+)$", text, re.M):
