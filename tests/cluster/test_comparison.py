@@ -154,7 +154,8 @@ def disturbed(
     restart()
     mine.until(lambda: len(mine.holders("run")) == 2, "each node has a run", process)
     process.kill()
-    process.communicate()
+    out, _ = process.communicate()
+    assert re.search(r"^searched .*, running: 1 on ", out, re.MULTILINE), out
     mine.until(lambda: outlive or not mine.workers(), "workers end with their submitter")
     assert bool(mine.workers()) == outlive
     listed, process = mine.listed(), mine.start()
@@ -163,8 +164,7 @@ def disturbed(
     mine.hold(5)
     mine.until(lambda: len(mine.made()) >= 5, "it goes on", process)
     mine.until(lambda: len(mine.holders("run")) == 2, "each node has the next run", process)
-    out = interrupt(process)
-    assert "this goes on: " in out and re.search(r"^run .*, running: 1 on ", out, re.M), out
+    assert "this goes on: " in interrupt(process)
     mine.until(lambda: not mine.workers(), "workers end with their jobs")
     assert not outlive or not mine.holders("run"), "what they were at is free"
     assert len(mine.made()) < RUNS
