@@ -29,6 +29,7 @@ test-slow: $(VENV)/.installed
 	$(PYTEST) $(SHARED) -m slow
 
 # Slurm, Ray and PostgreSQL on loopback; skipped where they are missing, an error where CI is set.
+# Each cluster has a worker of its own: while one waits for a node, the other's sweeps go on.
 # Without dependencies: those of Ray's launcher on Amazon's cloud want an older python-dateutil.
 LAUNCHERS := hydra-(joblib|ray|submitit)-launcher|msgpack|ray|submitit
 $(VENV)/.cluster: $(VENV)/.installed
@@ -36,7 +37,7 @@ $(VENV)/.cluster: $(VENV)/.installed
 	touch $@
 
 test-cluster: $(VENV)/.cluster
-	$(RUN) -m pytest -m cluster -rs tests/cluster
+	$(RUN) -m pytest -n 2 --dist loadgroup -m cluster -rs tests/cluster
 
 # What the tests run, by branch; which test runs which line is what `make mutants` reads.
 # After some tests were changed: make coverage TESTS=tests/comparing adds those.

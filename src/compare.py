@@ -254,20 +254,25 @@ def _carry_out(
     from src.comparing.making import team
     from src.comparing.pieces import cannot_go_on
 
-    steps = {}
+    submitter, steps = team(plans, folder), {}
     for number, (name, plan) in enumerate(plans.items(), 1):
         head = f"\nproblem {number}/{len(plans)}: {plan.problem}" if name else ""
-        steps[name] = _steps(plan, folder, name, head, guesses)
+        steps[name] = _steps(plan, folder, name, head, guesses, submitter.where)
     try:
-        team(plans, folder).carry_out(steps, at_end)
+        submitter.carry_out(steps, at_end)
     except OSError as error:
         raise cannot_go_on(error, folder) from error
 
 
 def _steps(
-    plan: Any, root: Path, name: str, head: str, guesses: dict[str, dict[str, float]] | None
+    plan: Any,
+    root: Path,
+    name: str,
+    head: str,
+    guesses: dict[str, dict[str, float]] | None,
+    where: Callable[[], str],
 ) -> "Steps[Comparison]":
-    """The comparison on one problem."""
+    """The comparison on one problem; `where` says which hosts make something."""
     from src.comparing.pieces import cannot_go_on
     from src.reporting.report import write_report
 
@@ -278,7 +283,7 @@ def _steps(
     if known is None:
         try:
             guess = _check(plan) if guesses is None else guesses[name]
-            known = yield from _conduct(plan, folder, guess, name)
+            known = yield from _conduct(plan, folder, guess, name, where)
         except OSError as error:
             raise cannot_go_on(error, folder) from error
         write_report(folder)
@@ -298,7 +303,7 @@ def _known(folder: Path, plan: Any) -> Comparison | None:
 
 
 def _conduct(
-    plan: Any, folder: Path, guess: dict[str, float], name: str = ""
+    plan: Any, folder: Path, guess: dict[str, float], name: str, where: Callable[[], str]
 ) -> "Steps[Comparison]":
     from src.comparing import outlook, place
     from src.comparing.ledger import Ledger
@@ -332,7 +337,7 @@ def _conduct(
                 )
                 write_comparison(comparison, folder, files=False)
 
-        yield from Rounds(plan, folder, at_look, name).steps()
+        yield from Rounds(plan, folder, at_look, name, where).steps()
     return read(folder)
 
 

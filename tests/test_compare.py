@@ -335,7 +335,7 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
 def test_a_disk_that_is_full_ends_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def full(plan: object, folder: Path, guess: object, name: str) -> None:
+    def full(plan: object, folder: Path, *more: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(folder / "runs.jsonl"))
 
     monkeypatch.setattr(src.compare, "OUTPUTS", tmp_path)

@@ -103,6 +103,13 @@ class Claims:
         # Not every database's rows of an INSERT are counted.
         return connection.execute(insert.returning(TABLE.c.name)).first() is not None
 
+    def hosts(self, names: Sequence[str]) -> list[str]:
+        """The hosts of those who hold any of these, one for each process; none if nobody knows."""
+        asked = sqlalchemy.select(TABLE.c.owner).where(TABLE.c.name.in_(names)).distinct()
+        with suppress(*db.AWAY), self.engine.begin() as connection:
+            return [str(json.loads(owner)["node"]) for owner in connection.scalars(asked)]
+        return []
+
     def release(self, names: Sequence[str] | None = None) -> None:
         """Give up claims; a database that is away finds out that this process is gone.
 

@@ -53,8 +53,12 @@ def team(plans: Plans, root: Path) -> Team[Any]:
     def tend() -> None:
         made[0].tend()
 
+    def where() -> str:
+        return made[0].where()
+
     problems = {
-        name: Problem(plan, root / name, Ledger(root / name), tend) for name, plan in plans.items()
+        name: Problem(plan, root / name, Ledger(root / name), tend, where)
+        for name, plan in plans.items()
     }
     workers, count = _workers(first, root / FOLDER), first.protocol.n_jobs
     made.append(Team(problems, Board(root, claims), claims, workers, count))

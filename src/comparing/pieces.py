@@ -7,7 +7,7 @@ its study or from its run's folder.
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -80,13 +80,19 @@ class Problem:
         folder: of it.
         ledger: gets a line for each piece that is made or read.
         meanwhile: called again and again while a search is under way.
+        where: says which hosts make something, after a search has ended.
     """
 
     def __init__(
-        self, plan: Plan, folder: Path, ledger: Ledger, meanwhile: Meanwhile = lambda: None
+        self,
+        plan: Plan,
+        folder: Path,
+        ledger: Ledger,
+        meanwhile: Meanwhile = lambda: None,
+        where: Callable[[], str] = lambda: "",
     ) -> None:
         self.plan, self.folder, self.ledger = plan, folder, ledger
-        self.searches = Searches(plan, folder, ledger, meanwhile)
+        self.searches = Searches(plan, folder, ledger, meanwhile, where)
 
     def claim_of(self, piece: Piece) -> str:
         """What who makes a piece must hold; another comparison may want the same search."""

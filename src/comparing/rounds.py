@@ -32,12 +32,19 @@ class Rounds:
         folder: of the comparison.
         at_look: called at the start, when the searches have ended, and after each look.
         problem: the folder's name within that of a comparison over several problems.
+        where: says which hosts make something, after a run has ended.
     """
 
     def __init__(
-        self, plan: Plan, folder: Path, at_look: Callable[["Rounds"], None], problem: str = ""
+        self,
+        plan: Plan,
+        folder: Path,
+        at_look: Callable[["Rounds"], None],
+        problem: str = "",
+        where: Callable[[], str] = lambda: "",
     ) -> None:
         self.plan, self.folder, self.at_look, self.problem = plan, folder, at_look, problem
+        self.where = where
         self.searches: list[Search] = []
         self.runs: dict[str, Run] = {}
         self.spent: dict[int, float] = {}
@@ -104,7 +111,7 @@ class Rounds:
             metric = self.plan.protocol.metric
             shown = "diverged" if run.value is None else f"{metric} {run.value:.5g}"
             about = f"run {count}/{len(todo)} of the look at {need.seeds} seeds"
-            print(f"{about}: {piece.what}: {shown}", flush=True)
+            print(f"{about}: {piece.what}: {shown}{self.where()}", flush=True)
 
         runs = yield from made([Piece(self.problem, job=job) for job in todo], tell)
         for job, run in zip(todo, cast(list[Run], runs), strict=True):

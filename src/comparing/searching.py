@@ -52,12 +52,19 @@ class Searches:
         folder: of the comparison; each search prints to `<study>.log` in it.
         ledger: gets a line for each complete study.
         meanwhile: called again and again while a search is under way.
+        where: says which hosts make something, after a search has ended.
     """
 
     def __init__(
-        self, plan: Plan, folder: Path, ledger: Ledger, meanwhile: Meanwhile = lambda: None
+        self,
+        plan: Plan,
+        folder: Path,
+        ledger: Ledger,
+        meanwhile: Meanwhile = lambda: None,
+        where: Callable[[], str] = lambda: "",
     ) -> None:
         self.plan, self.folder, self.ledger, self.meanwhile = plan, folder, ledger, meanwhile
+        self.where = where
         self.console = stdout()
         self.bar = trials_bar(self.console)
         self.told_left = False
@@ -133,7 +140,7 @@ class Searches:
             self._sweep(command, task, name, method)
             counted, state = self._state(name, method)
         self.bar.update(task, completed=counted, state=state)
-        print_line(self.console, f"searched {method}: {self._with_left(state)}")
+        print_line(self.console, f"searched {method}: {self._with_left(state)}{self.where()}")
 
     def _with_left(self, state: str) -> str:
         """A search's state, and how long the comparison may take, by the trials so far."""

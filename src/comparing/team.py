@@ -16,6 +16,7 @@ from src.comparing.rounds import Steps
 from src.errors import InputError
 from src.launching.workers import Workers, is_orphan, log_of, undisturbed
 from src.results.place import JOB
+from src.sweeping.progress import on_hosts
 from src.sweeping.workers import MAX_RESTARTS, POLL_SECONDS, last_words
 
 SHORT = POLL_SECONDS / 16  # the first pause of several, of which each is twice the one before
@@ -43,7 +44,7 @@ class Work:
 
         Runs that train at once with it are made and reported, too.
         """
-        by_claim = {self._claim_of(piece): piece for piece in reversed(pieces)}
+        by_claim = {self.claim_of(piece): piece for piece in reversed(pieces)}
         taken = self.claims.take([*reversed(by_claim)])
         if not taken:
             return None
@@ -65,7 +66,7 @@ class Work:
         share = -(-len(alike) // problem.plan.protocol.n_jobs)
         count = min(problem.at_once, share) - 1
         alike.sort(key=lambda each: each.job is None or each.job.method != job.method)
-        names = [self._claim_of(each) for each in alike if each != piece]
+        names = [self.claim_of(each) for each in alike if each != piece]
         return self.claims.take(names, count) if count and names else []
 
     def _make(self, pieces: list[Piece]) -> None:
@@ -81,7 +82,8 @@ class Work:
         except InputError as error:
             self.board.report(left[0], str(error))
 
-    def _claim_of(self, piece: Piece) -> str:
+    def claim_of(self, piece: Piece) -> str:
+        """What who makes a piece must hold."""
         if piece.name not in self.names:
             self.names[piece.name] = self.problems[piece.problem].claim_of(piece)
         return self.names[piece.name]
@@ -198,6 +200,12 @@ class Team(Generic[T]):
 
     def _pieces(self) -> list[Piece]:
         return [piece for pieces in self.wanted.values() for piece in pieces]
+
+    def where(self) -> str:
+        """How many workers make something on each host; empty where all are on this machine."""
+        if self.workers is None or self.workers.here:
+            return ""
+        return on_hosts(self.claims.hosts([self.here.claim_of(each) for each in self._pieces()]))
 
     def _look_around(self) -> None:
         """Read what others have made; else make a piece, or wait."""

@@ -2,10 +2,12 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,39 @@ from src.results.place import JOB, NODE
 RESTARTS = 5  # of a worker that was killed, within one job
 INTERRUPTED = (130, 143)  # its exit status after Ctrl-C, SIGTERM
 POLL_SECONDS = 0.5
+
+
+class Signals:
+    """Those that reach this process once it listens, whoever handles them."""
+
+    def __init__(self) -> None:
+        self.inbox: socket.socket | None = None
+        self.heard: set[int] = set()
+
+    def listen(self) -> None:
+        self.inbox, self.outbox = socket.socketpair()
+        self.inbox.setblocking(False)
+        self.outbox.setblocking(False)
+        signal.set_wakeup_fd(self.outbox.fileno(), warn_on_full_buffer=False)
+
+    def have(self, number: int) -> bool:
+        with suppress(BlockingIOError):
+            self.heard |= {*(self.inbox.recv(4096) if self.inbox else b"")}
+        return number in self.heard
+
+
+SIGNALS = Signals()
+
+
+def _arrived(*fields: Any) -> "WorkerJob":
+    """A job that its process has unpickled.
+
+    Slurm asks each process of a job to end, once. From now on submitit lets that pass, and a
+    worker that isn't there yet can't hear it: it would take a trial, and be killed in it.
+    """
+    if "SUBMITIT_EXECUTOR" in os.environ:
+        SIGNALS.listen()
+    return WorkerJob(*fields)
 
 
 @dataclass(frozen=True)
@@ -42,6 +77,9 @@ class WorkerJob:
     folder: str
     environment: dict[str, str]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _arrived, tuple(vars(self).values())
+
     def __call__(self, cfg: Any) -> tuple[int, str | None]:
         """Returns the worker's exit status, and why it gave up if no log says so."""
         number = self.numbers[HydraConfig.get().job.num]
@@ -49,17 +87,17 @@ class WorkerJob:
             return 1, f"{os.uname().nodename} doesn't see {self.directory}, where the command ran"
         status = -signal.SIGKILL
         for _ in range(1 + RESTARTS):
-            status = self._watch(number)
+            status = INTERRUPTED[-1] if SIGNALS.have(signal.SIGTERM) else self._watch(number)
             if status >= 0:
                 break
         return (-signal.SIGTERM if status in INTERRUPTED else status), None
 
     def _watch(self, number: int) -> int:
-        """Run the worker until it ends, or until whoever started this job is gone."""
+        """Run the worker until it ends, or until this job has to."""
         parent, worker = os.getppid(), self._start(number)
         try:
             while (status := worker.poll()) is None:
-                if os.getppid() != parent:
+                if os.getppid() != parent or SIGNALS.have(signal.SIGTERM):
                     end(worker)
                     return INTERRUPTED[-1]
                 time.sleep(POLL_SECONDS)

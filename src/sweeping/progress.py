@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from itertools import takewhile
 from pathlib import Path
@@ -112,7 +112,12 @@ class SweepProgress:
 def by_host(running: Sequence[FrozenTrial]) -> str:
     """`, running: 2 on n1, 1 on n2`; empty if none runs."""
     owners = [trial.user_attrs["owner"] for trial in running if "owner" in trial.user_attrs]
-    counts = Counter(str(owner.get("node")) for owner in owners)
+    return on_hosts(str(owner.get("node")) for owner in owners)
+
+
+def on_hosts(nodes: Iterable[str]) -> str:
+    """The same of hosts, each as often as something runs on it."""
+    counts = Counter(nodes)
     parts = [f"{count} on {host}" for host, count in sorted(counts.items())]
     return f", running: {', '.join(parts)}" if parts else ""
 

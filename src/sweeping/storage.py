@@ -20,7 +20,7 @@ from sqlalchemy.engine import make_url
 from src.errors import InputError
 from src.files import full_disk, no_room
 from src.launching.choices import leaves_machine
-from src.results.place import place
+from src.results.place import WORKER, place
 from src.sweeping import transactions
 from src.sweeping.tables import Storage
 from src.sweeping.transactions import HELD_SECONDS
@@ -29,6 +29,7 @@ from src.sweeping.transactions import together as together
 T = TypeVar("T")
 BUSY_SECONDS = 30  # how long a writer waits for other writers of an SQLite file
 PATIENCE_SECONDS = 600.0  # how long a database may be away in mid-sweep
+START_SECONDS = 60.0  # and when a worker starts, whose host may never reach it
 DRIVER = "postgresql+psycopg"
 LOCK = int.from_bytes(b"fairstp")  # the key of the server's lock: any number of ours
 AWAY = (
@@ -108,15 +109,21 @@ def open_storage(url: str, lease_seconds: int) -> Storage:
         InputError: the database can't be opened or written.
     """
     try:
-        parsed = make_url(url)
-        # Two processes must not create the tables at once. The lock makes a file's folder.
-        with nullcontext() if _has_tables(url) else lock(url):
-            if parsed.drivername == "sqlite":
-                _prepare_sqlite(Path(str(parsed.database)))
-            opened = _with_tables(url, lease_seconds)
+        if WORKER in os.environ:  # nobody looks when it starts, so it may be when a server does
+            return patiently(lambda: _opened(url, lease_seconds), START_SECONDS, url)
+        return _opened(url, lease_seconds)
     except (OSError, sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
         reason = _full(error, url) or " ".join(str(error).split())
         raise InputError(f"hydra.sweeper.storage={shown(url)}: {reason}") from error
+
+
+def _opened(url: str, lease_seconds: int) -> Storage:
+    parsed = make_url(url)
+    # Two processes must not create the tables at once. The lock makes a file's folder.
+    with nullcontext() if _has_tables(url) else lock(url):
+        if parsed.drivername == "sqlite":
+            _prepare_sqlite(Path(str(parsed.database)))
+        opened = _with_tables(url, lease_seconds)
     transactions.share(opened)
     if parsed.drivername == "sqlite":
         sqlalchemy.event.listen(opened.engine, "connect", _relax)

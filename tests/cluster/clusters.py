@@ -63,6 +63,13 @@ class Cluster:
         )
         return done.stdout + done.stderr
 
+    def begin(self) -> None:
+        """Return when all nodes are up; a failure leaves what `stop` ends."""
+        raise NotImplementedError
+
+    def cancel(self) -> None:
+        """End all jobs that outlive those who sent them; there may be none."""
+
     def stop(self) -> None:
         for name in reversed([*self.processes]):
             process = self.processes[name]
@@ -87,7 +94,7 @@ SlurmctldPort={ports[0]}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket,cred_expire=20
+AuthInfo=socket={folder}/munge.socket,cred_expire=10
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 MpiDefault=none
@@ -133,8 +140,10 @@ class Slurm(Cluster):
         self.folder.chmod(0o755)
         kinds = {"socket": "socket", "key-file": "key", "pid-file": "pid",
                  "log-file": "log", "seed-file": "seed"}  # fmt: skip
-        files = [f"--{flag}={self.folder}/munge.{end}" for flag, end in kinds.items()]
-        self.start("munged", "munged", "--foreground", "--force", *files)
+        self.files = [f"--{flag}={self.folder}/munge.{end}" for flag, end in kinds.items()]
+
+    def begin(self) -> None:
+        self.start("munged", "munged", "--foreground", "--force", *self.files)
         wait_for((self.folder / "munge.socket").exists, 30, "munged")
         self.start("slurmctld", "slurmctld", "-D")
         for node in ("n1", "n2"):
@@ -150,6 +159,10 @@ class Slurm(Cluster):
     def jobs(self) -> list[str]:
         return self.call("squeue", "-h", "-r", "-o", "%i").split()
 
+    def cancel(self) -> None:
+        self.call("scancel", "--user", str(os.getuid()))
+        wait_for(lambda: not self.jobs(), 60, "jobs are cancelled")
+
 
 class Ray(Cluster):
     """A head and another node, with two processors each."""
@@ -161,6 +174,8 @@ class Ray(Cluster):
             "RAY_AUTH_MODE": "disabled", "RAY_DISABLE_IMPORT_WARNING": "1",
             "RAY_health_check_period_ms": "1000", "RAY_health_check_failure_threshold": "3",
         }  # fmt: skip
+
+    def begin(self) -> None:
         head = ("--head", f"--port={self.port}", "--include-dashboard=false",
                 f"--temp-dir={self.folder}")  # fmt: skip
         self._start_ray("head", "127.0.0.1", *head)

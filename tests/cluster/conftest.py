@@ -9,10 +9,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import psutil
@@ -20,12 +21,15 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from src.config import PROJECT
+from src.results.place import JOB
 from src.sweeping.tally import COUNTED
 from tests.cluster.clusters import NODE, Cluster, Ray, Slurm, wait_for
+from tests.cluster.slow import hold
 from tests.sweeping.conftest import Server, postgres_programs, trials_of
 
+C = TypeVar("C", bound=Cluster)
 SECONDS = 240  # the longest wait for anything: the machine may be busy
-SECRET = "nobody-may-read-this"  # the server asks for no password
+SECRET = uuid4().hex  # in no file, a patch of these tests included; the server asks for none
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -79,57 +83,150 @@ def server() -> Iterator[Server]:
     shutil.rmtree(server.folder, ignore_errors=True)
 
 
+def started(cluster: C) -> Iterator[C]:
+    try:
+        cluster.begin()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[Slurm]:
     need(programs=Slurm.PROGRAMS, modules=("hydra_plugins.hydra_submitit_launcher",))
-    cluster = Slurm()
-    yield cluster
-    cluster.stop()
+    yield from started(Slurm())
 
 
 @pytest.fixture(scope="session")
 def ray() -> Iterator[Ray]:
     need(programs=("unshare",), modules=("ray", "hydra_plugins.hydra_ray_launcher"))
-    cluster = Ray()
-    yield cluster
-    cluster.stop()
+    yield from started(Ray())
 
 
-class Sweep:
-    """A sweep of the digits on a cluster, that may be disturbed and started again.
+class Disturbed:
+    """A command whose workers run on a cluster; it may be disturbed and started again.
+
+    What it trains waits where `hold` says, so a test needs no luck to find something under way.
 
     Args:
-        cluster: where its workers run.
-        url: of the study's database.
+        cluster: where its workers run; None for this machine.
         folder: of its outputs, and where it is started.
-        flags: of the command line.
+        command: its words.
     """
 
-    name = "disturbed"
+    counts = ""  # the files that `hold` counts
+    work = ""  # the folder of what workers print
 
-    def __init__(self, cluster: Cluster, url: str, folder: Path, *flags: str) -> None:
-        self.url, self.folder, self.study = url, folder, folder / "sweeps" / self.name
-        self.command = [
-            sys.executable, "-m", "src.train", "-m", "sweeps=adam", f"study={self.name}",
-            f"storage={url}", "model=logreg", "pruner=none", "hydra.sweeper.lease_seconds=6",
-            *flags,
-        ]  # fmt: skip
+    def __init__(self, cluster: Cluster | None, folder: Path, *command: str) -> None:
+        self.cluster, self.folder = cluster, folder
+        self.command = [sys.executable, "-m", *command, "loss._target_=tests.cluster.slow.Held"]
         self.environment = {
-            **os.environ, **cluster.environment, "FAIRSTEP_OUTPUTS": str(folder),
-            "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", "PGPASSWORD": SECRET,
+            **os.environ, **(cluster.environment if cluster else {}),
+            "FAIRSTEP_OUTPUTS": str(folder), "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1",
+            "FAIRSTEP_ALLOW": "tests.cluster.slow.*", "PGPASSWORD": SECRET,
         }  # fmt: skip
+        self.folder.mkdir(exist_ok=True)
 
-    def start(self) -> subprocess.Popen[str]:
+    def hold(self, count: int | None) -> None:
+        """Let training wait once so many runs have ended; None lets it go on."""
+        hold(self.folder, count, self.counts)
+
+    def start(self, *more: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            self.command, env=self.environment, cwd=self.folder, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+            [*self.command, *more], env=self.environment, cwd=self.folder,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            start_new_session=True,
         )  # fmt: skip
 
     def finish(self, process: subprocess.Popen[str]) -> str:
-        """Wait until the sweep ends by itself."""
+        """What it printed, when it has ended by itself."""
         out, _ = process.communicate(timeout=SECONDS)
         assert process.returncode == 0, out + self.logs()
         return out
+
+    def run(self, *command: str) -> str:
+        """What another command of the same outputs prints."""
+        done = subprocess.run(
+            [sys.executable, "-m", *command], env=self.environment, cwd=self.folder,
+            capture_output=True, text=True, timeout=SECONDS,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def until(self, holds: Callable[[], object], what: str, process: Any = None) -> None:
+        """Wait, as long as the process lives."""
+
+        def over() -> object:
+            assert process is None or process.poll() is None, process.communicate()[0]
+            return holds()
+
+        try:
+            wait_for(over, SECONDS, what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.logs()}") from error
+
+    def logs(self) -> str:
+        work = self.folder / self.work
+        files = [*work.glob("worker-*.log"), *work.glob(".submitit/*/*log*")]
+        return "\n".join(f"== {file}\n{file.read_text()[-1500:]}" for file in files)
+
+    def has_no_secret(self) -> None:
+        for file in self.folder.rglob("*"):
+            assert not file.is_file() or SECRET.encode() not in file.read_bytes(), file
+
+    def processes(self) -> list[psutil.Process]:
+        """All that belong to it, on every node: submitters, jobs and workers."""
+        mine = []
+        for process in psutil.process_iter(["cmdline"]):
+            with suppress(psutil.Error):
+                if process.environ().get("FAIRSTEP_OUTPUTS") == str(self.folder):
+                    mine.append(process)
+        return mine
+
+    def workers(self) -> list[int]:
+        pids = []
+        for process in self.processes():
+            with suppress(psutil.Error):
+                if "FAIRSTEP_WORKER" in process.environ():
+                    pids.append(process.pid)
+        return pids
+
+    def close(self) -> None:
+        """Nothing is left; what a test that failed has left is ended."""
+        with suppress(AssertionError):
+            wait_for(lambda: not self.processes(), 10)
+        left = self.processes()
+        if left:
+            self._end(left)
+        assert not left, [process.info["cmdline"] for process in left]
+
+    def _end(self, left: list[psutil.Process]) -> None:
+        """Kill what is left, submitters before they can send another job."""
+        workers = self.workers()
+        for process in left:
+            with suppress(psutil.Error):
+                if process.pid not in workers:
+                    process.kill()
+        if self.cluster:
+            self.cluster.cancel()
+        for process in left:
+            with suppress(psutil.Error):
+                process.kill()
+
+
+class Sweep(Disturbed):
+    """A sweep of the digits."""
+
+    name = "disturbed"
+    counts, work = f"sweeps/{name}/trial-*/result.json", f"sweeps/{name}"
+
+    def __init__(self, cluster: Cluster, url: str, folder: Path, *flags: str) -> None:
+        self.url = url
+        super().__init__(
+            cluster, folder, "src.train", "-m", "sweeps=adam", f"study={self.name}",
+            f"storage={url}", "model=logreg", "pruner=none", "hydra.sweeper.lease_seconds=6",
+            *flags,
+        )  # fmt: skip
 
     def trials(self) -> list[FrozenTrial]:
         return trials_of(self.url, self.name)
@@ -139,18 +236,27 @@ class Sweep:
         trials = [trial for trial in self.trials() if trial.state is TrialState.RUNNING]
         return [trial for trial in trials if "folder" in trial.user_attrs]
 
+    def at_work(self) -> dict[str, FrozenTrial]:
+        """A trial that a worker is at, by the worker's job."""
+        owners = {(trial.user_attrs["owner"]["pid"], trial.user_attrs["owner"]["job"]): trial
+                  for trial in self.running()}  # fmt: skip
+        living = {identity(pid) for pid in self.workers()}
+        return {owner[1]: trial for owner, trial in owners.items() if owner in living}
+
     def counted(self) -> int:
         return sum(trial.state in COUNTED for trial in self.trials())
 
-    def until(self, holds: Callable[[], object], what: str) -> None:
-        try:
-            wait_for(holds, SECONDS, what)
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.logs()}") from error
+    def go_on(self, what: str) -> None:
+        """Let one more trial end, for which somebody must be at one, or begin one."""
+        before = self.counted()
+        self.hold(1 + len([*self.folder.glob(self.counts)]))
+        self.until(lambda: self.counted() > before, what)
 
-    def logs(self) -> str:
-        files = [*self.study.glob("worker-*.log"), *self.study.glob(".submitit/*/*log*")]
-        return "\n".join(f"== {file}\n{file.read_text()[-1500:]}" for file in files)
+    def has_put_back(self, numbers: set[int]) -> bool:
+        """Whether these trials were lost or given back, and run again; one may just have ended."""
+        trials = self.trials()
+        ended = {trial.number for trial in trials if trial.state in COUNTED}
+        return numbers - ended <= {trial.user_attrs.get("retries") for trial in trials}
 
     def check(self, count: int) -> None:
         """Totals are exact, nothing ran twice at once, and every trial is what it would have been.
@@ -164,61 +270,37 @@ class Sweep:
             if (first := trial.user_attrs.get("retries")) is not None:
                 ended, began = trials[first].datetime_complete, trial.datetime_start
                 assert ended and began and ended <= began, "a trial ran twice at the same time"
-        for file in self.folder.rglob("*"):
-            assert not file.is_file() or SECRET.encode() not in file.read_bytes(), file
+        self.has_no_secret()
         points = [tuple(trial.params.values()) for trial in trials if trial.state in COUNTED]
         assert len({*points}) == len(points)
 
     def replayed(self, trial: FrozenTrial) -> None:
         """The trial, run here and undisturbed, ends with the same bits."""
-        done = subprocess.run(
-            [sys.executable, "-m", "src.replay", trial.user_attrs["folder"]],
-            env=self.environment, cwd=self.folder, capture_output=True, text=True, timeout=SECONDS,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
+        self.run("src.replay", trial.user_attrs["folder"])
 
     def shown(self) -> str:
         """What `python -m src.studies` tells of the study."""
-        done = subprocess.run(
-            [sys.executable, "-m", "src.studies", self.name, "--storage", self.url],
-            env=self.environment, cwd=self.folder, capture_output=True, text=True, timeout=SECONDS,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def workers(self) -> list[int]:
-        """The processes that pull trials of this study."""
-        pids = []
-        for process in psutil.process_iter():
-            with suppress(psutil.Error):
-                mine = f"storage={self.url}" in process.cmdline()
-                if mine and "FAIRSTEP_WORKER" in process.environ():
-                    pids.append(process.pid)
-        return pids
+        return self.run("src.studies", self.name, "--storage", self.url)
 
     def again(self) -> list[FrozenTrial]:
         """Trials that counted after another worker had lost them."""
         return [t for t in self.trials() if t.state in COUNTED and "retries" in t.user_attrs]
 
 
-def worker_of(trial: FrozenTrial) -> psutil.Process:
-    """The worker's process, by its trial's folder: a node has process numbers of its own."""
-    pid = trial.user_attrs["owner"]["pid"]
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            status = Path(f"/proc/{process.pid}/status").read_text()
-            inner = next(line for line in status.splitlines() if line.startswith("NSpid"))
-            workers = process.environ().get("FAIRSTEP_WORKER")
-            if inner.split()[-1] == str(pid) and workers and "src.train" in process.cmdline():
-                return process
-    raise AssertionError(f"no worker has the number {pid}")
+def identity(pid: int) -> tuple[int, str | None] | None:
+    """A worker's process number on its node, which has numbers of its own, and its job."""
+    with suppress(psutil.Error, OSError):
+        status = Path(f"/proc/{pid}/status").read_text()
+        [numbers] = (line for line in status.splitlines() if line.startswith("NSpid"))
+        return int(numbers.split()[-1]), psutil.Process(pid).environ().get(JOB)
+    return None
 
 
-def kill_worker(sweep: Sweep) -> None:
-    """SIGKILL to a worker in the middle of a trial."""
-    sweep.until(sweep.running, "a trial runs")
-    with suppress(AssertionError, psutil.Error):  # it may have ended meanwhile
-        worker_of(sweep.running()[0]).kill()
+def kill_worker(sweep: Sweep, trial: FrozenTrial) -> None:
+    """SIGKILL to the worker that is at a trial."""
+    owner = trial.user_attrs["owner"]
+    [worker] = (pid for pid in sweep.workers() if identity(pid) == (owner["pid"], owner["job"]))
+    os.kill(worker, signal.SIGKILL)
 
 
 def interrupt(process: subprocess.Popen[str]) -> str:
@@ -233,3 +315,10 @@ def interrupt(process: subprocess.Popen[str]) -> str:
 def database(server: Server) -> str:
     """A database of the test's own."""
     return server.new_database()
+
+
+@pytest.fixture
+def ends() -> Iterator[ExitStack]:
+    """Ends what a test has started when that ends."""
+    with ExitStack() as stack:
+        yield stack

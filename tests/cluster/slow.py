@@ -1,24 +1,20 @@
-"""Losses that take their time, so that what a test disturbs is under way on any machine."""
+"""A loss that lets training wait, so that what a test disturbs is under way on any machine."""
 
 import time
+from pathlib import Path
 
 from torch import Tensor
 
 from src.config import OUTPUTS
+from src.files import write_whole
 from src.losses import CrossEntropy
 
 SAMPLES = 4  # of the rehearsal before a run, which nobody waits for
-HOLD = "hold"  # a file in the folder of outputs
-
-
-class Slow(CrossEntropy):
-    def training(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        time.sleep(0.05)
-        return super().training(outputs, targets)
+HOLD = "hold"  # a file in the folder of outputs: a number, and which files are counted
 
 
 class Held(CrossEntropy):
-    """Waits while a comparison has made as many runs as the file HOLD says, if there is one."""
+    """Waits while as many runs have ended as the file HOLD says, if there is one."""
 
     def training(self, outputs: Tensor, targets: Tensor) -> Tensor:
         while len(outputs) > SAMPLES and _is_held():
@@ -26,9 +22,17 @@ class Held(CrossEntropy):
         return super().training(outputs, targets)
 
 
+def hold(outputs: Path, count: int | None, files: str) -> None:
+    """Let training wait once there are so many of these files; None lets it go on."""
+    if count is None:
+        (outputs / HOLD).unlink()
+    else:
+        write_whole(outputs / HOLD, f"{count} {files}".encode())
+
+
 def _is_held() -> bool:
     try:
-        runs = int((OUTPUTS / HOLD).read_text())
+        count, files = (OUTPUTS / HOLD).read_text().split(" ", 1)
     except FileNotFoundError:
         return False
-    return len([*OUTPUTS.glob("comparisons/*/runs/*/result.json")]) >= runs
+    return len([*OUTPUTS.glob(files)]) >= int(count)

@@ -1,12 +1,9 @@
 """A comparison on a real Slurm, and on a real Ray, with a node killed under it."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +13,20 @@ import sqlalchemy
 
 from src.comparing.claims import TABLE
 from src.comparing.record import read
-from src.config import PROJECT
-from src.files import write_whole
 from src.sweeping.storage import absolute, connecting
-from tests.cluster.clusters import Cluster, Ray, Slurm, wait_for
-from tests.cluster.conftest import SECONDS, SECRET, interrupt
-from tests.cluster.slow import HOLD
+from tests.cluster.clusters import Cluster, Ray, Slurm
+from tests.cluster.conftest import Disturbed, interrupt
 
 pytestmark = pytest.mark.cluster
 SMALL = ("methods=[sgd,adam]", "data=wine", "model=logreg", "pruner=none", "protocol.n_trials=3",
          "protocol.seeds=3", "protocol.name=small", "trainer.epochs=10", "trainer.stack=1",
-         "hydra.sweeper.lease_seconds=6", "loss._target_=tests.cluster.slow.Held")  # fmt: skip
+         "hydra.sweeper.lease_seconds=6")  # fmt: skip
 TRIALS = 6  # of two methods
 RUNS = 12  # of two methods, tuned and default, on three seeds
 
 
-class Comparing:
-    """A comparison that may be disturbed and started again.
-
-    Its runs wait where `hold` says, so a test needs no luck to find something under way.
+class Comparing(Disturbed):
+    """A comparison.
 
     Args:
         folder: of its outputs.
@@ -43,38 +35,14 @@ class Comparing:
         url: of the database; empty for the default one.
     """
 
+    counts, work = "comparisons/*/runs/*/result.json", "comparisons/small/.work"
+
     def __init__(
         self, folder: Path, *flags: str, cluster: Cluster | None = None, url: str = ""
     ) -> None:
-        self.folder, self.url = folder, url
-        self.command = [sys.executable, "-m", "src.compare", *SMALL, *flags]
-        self.command += [f"hydra.sweeper.storage={url}"] if url else []
-        self.environment = {
-            **os.environ, **(cluster.environment if cluster else {}),
-            "FAIRSTEP_OUTPUTS": str(folder), "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1",
-            "FAIRSTEP_ALLOW": "tests.cluster.slow.*", "PGPASSWORD": SECRET,
-        }  # fmt: skip
-        self.folder.mkdir(exist_ok=True)
-
-    def hold(self, runs: int | None) -> None:
-        """Let training wait once there are so many runs; None lets it go on."""
-        if runs is None:
-            (self.folder / HOLD).unlink()
-        else:
-            write_whole(self.folder / HOLD, str(runs).encode())
-
-    def start(self, *more: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [*self.command, *more], env=self.environment, cwd=self.folder,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            start_new_session=True,
-        )  # fmt: skip
-
-    def finish(self, process: subprocess.Popen[str]) -> str:
-        """What it printed, when it has ended by itself."""
-        out, _ = process.communicate(timeout=SECONDS)
-        assert process.returncode == 0, out + self.logs()
-        return out
+        self.url = url
+        storage = [f"hydra.sweeper.storage={url}"] if url else []
+        super().__init__(cluster, folder, "src.compare", *SMALL, *flags, *storage)
 
     def finish_detached(self) -> None:
         """Leave it to a process in the background, and wait until that has ended by itself."""
@@ -125,43 +93,14 @@ class Comparing:
         except sqlalchemy.exc.SQLAlchemyError:  # no table yet
             return set()
 
-    def logs(self) -> str:
-        work = self.folder / "comparisons" / "small" / ".work"
-        files = [*work.glob("worker-*.log"), *work.glob(".submitit/*/*log*")]
-        return "\n".join(f"== {file}\n{file.read_text()[-1500:]}" for file in files)
-
-    def until(self, holds: Callable[[], object], what: str, process: Any = None) -> None:
-        """Wait, as long as the process lives."""
-
-        def over() -> object:
-            assert process is None or process.poll() is None, process.communicate()[0]
-            return holds()
-
-        try:
-            wait_for(over, SECONDS, what)
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.logs()}") from error
-
     def check(self) -> None:
         """No secret anywhere, no run evaluated twice on the test set, nothing left at work."""
-        for file in self.folder.rglob("*"):
-            assert not file.is_file() or SECRET.encode() not in file.read_bytes(), file
+        self.has_no_secret()
         ledger = self.folder / "comparisons" / "small" / "ledger.jsonl"
         lines = [json.loads(line) for line in ledger.read_text().splitlines()]
         tested = [line["detail"] for line in lines if line["event"] == "test set evaluated"]
         assert len(tested) == len({*tested}) == RUNS
         self.until(lambda: not self.workers(), "workers end")
-
-    def workers(self) -> list[int]:
-        mine = []
-        for process in psutil.process_iter():
-            try:
-                here = process.environ().get("FAIRSTEP_OUTPUTS") == str(self.folder)
-                if here and "FAIRSTEP_WORKER" in process.environ():
-                    mine.append(process.pid)
-            except psutil.Error:
-                continue
-        return mine
 
 
 def alive(pid: int) -> bool:
@@ -177,9 +116,20 @@ Found = tuple[dict[str, Any], dict[str, str]]
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Found:
     """What a comparison finds that nobody disturbs, made by one process of this machine."""
-    mine = Comparing(tmp_path_factory.mktemp("alone"))
-    mine.finish(mine.start())
-    return mine.found(), mine.weights()
+    with closing(Comparing(tmp_path_factory.mktemp("alone"))) as mine:
+        mine.finish(mine.start())
+        return mine.found(), mine.weights()
+
+
+@pytest.fixture
+def compare(database: str, tmp_path: Path, ends: ExitStack) -> Callable[..., Comparing]:
+    """Starts comparisons that are ended with the test."""
+
+    def compare(cluster: Cluster, *flags: str) -> Comparing:
+        mine = Comparing(tmp_path / "outputs", "n_jobs=2", *flags, cluster=cluster, url=database)
+        return ends.enter_context(closing(mine))
+
+    return compare
 
 
 def disturbed(
@@ -204,7 +154,8 @@ def disturbed(
     restart()
     mine.until(lambda: len(mine.holders("run")) == 2, "each node has a run", process)
     process.kill()
-    process.communicate()
+    out, _ = process.communicate()
+    assert re.search(r"^searched .*, running: 1 on ", out, re.MULTILINE), out
     mine.until(lambda: outlive or not mine.workers(), "workers end with their submitter")
     assert bool(mine.workers()) == outlive
     listed, process = mine.listed(), mine.start()
@@ -228,11 +179,11 @@ def check(mine: Comparing, alone: Found) -> None:
     mine.check()
 
 
-def test_on_slurm(slurm: Slurm, database: str, tmp_path: Path, alone: Found) -> None:
-    mine = Comparing(
-        tmp_path / "outputs", "n_jobs=2", "hydra/launcher=submitit_slurm",
-        "hydra.launcher.partition=main", "hydra.launcher.cpus_per_task=2",
-        cluster=slurm, url=database,
+@pytest.mark.xdist_group("slurm")
+def test_on_slurm(slurm: Slurm, compare: Callable[..., Comparing], alone: Found) -> None:
+    mine = compare(
+        slurm, "hydra/launcher=submitit_slurm", "hydra.launcher.partition=main",
+        "hydra.launcher.cpus_per_task=2",
     )  # fmt: skip
     disturbed(mine, lambda: slurm.kill("n2"), lambda: slurm.start_node("n2"), outlive=True)
     mine.until(lambda: not slurm.jobs(), "jobs are cancelled")
@@ -241,11 +192,11 @@ def test_on_slurm(slurm: Slurm, database: str, tmp_path: Path, alone: Found) -> 
     mine.until(lambda: not slurm.jobs(), "the queue is empty")
 
 
-def test_on_ray(ray: Ray, database: str, tmp_path: Path, alone: Found) -> None:
-    mine = Comparing(
-        tmp_path / "outputs", "n_jobs=2", "hydra/launcher=ray",
-        f"+hydra.launcher.ray.init.address={ray.address}", "+hydra.launcher.ray.remote.num_cpus=2",
-        cluster=ray, url=database,
+@pytest.mark.xdist_group("ray")
+def test_on_ray(ray: Ray, compare: Callable[..., Comparing], alone: Found) -> None:
+    mine = compare(
+        ray, "hydra/launcher=ray", f"+hydra.launcher.ray.init.address={ray.address}",
+        "+hydra.launcher.ray.remote.num_cpus=2",
     )  # fmt: skip
     disturbed(mine, lambda: ray.kill("other"), ray.start_node, outlive=False)
     mine.finish(mine.start())

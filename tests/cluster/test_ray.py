@@ -3,14 +3,21 @@
 import json
 import subprocess
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
+from optuna.trial import FrozenTrial
 
 from tests.cluster.clusters import Ray
 from tests.cluster.conftest import SECONDS, Sweep, interrupt, kill_worker
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("ray")]
+
+
+def on_other(trial: FrozenTrial) -> bool:
+    """Whether it runs on the other node than Ray's head."""
+    return bool(trial.user_attrs["owner"]["node"] == "127.0.0.2")
 
 
 @pytest.fixture
@@ -20,9 +27,11 @@ def launcher(ray: Ray) -> tuple[str, ...]:
 
 @pytest.fixture
 def sweep(
-    ray: Ray, database: str, tmp_path: Path, launcher: tuple[str, ...]
+    ray: Ray, database: str, tmp_path: Path, launcher: tuple[str, ...], ends: ExitStack
 ) -> Callable[..., Sweep]:
-    return lambda *flags: Sweep(ray, database, tmp_path, *launcher, *flags)
+    return lambda *flags: ends.enter_context(
+        closing(Sweep(ray, database, tmp_path, *launcher, *flags))
+    )
 
 
 def test_a_sweep(sweep: Callable[..., Sweep]) -> None:
@@ -52,27 +61,28 @@ def test_a_plain_multirun(sweep: Callable[..., Sweep], launcher: tuple[str, ...]
 
 def test_faults(ray: Ray, sweep: Callable[..., Sweep]) -> None:
     """A worker, a node and the submitter are killed; then Ctrl-C; the same command goes on."""
-    mine = sweep("n_jobs=3", "n_trials=10", "trainer.epochs=250")
+    mine = sweep("n_jobs=3", "n_trials=16", "trainer.epochs=5")
+    mine.hold(0)
     process = mine.start()
-    kill_worker(mine)
-    mine.until(lambda: mine.counted() >= 1, "a trial counts")
-
+    mine.until(lambda: len(mine.at_work()) == 3, "three workers train")
+    there = {trial.number for trial in mine.running() if on_other(trial)}
+    here = next(trial for trial in mine.running() if not on_other(trial))
+    kill_worker(mine, here)
     ray.kill("other")
-    before = mine.counted()
-    mine.until(lambda: mine.counted() > before, "the other node goes on")
+    mine.go_on("the other node goes on")
 
     process.kill()
     process.communicate()
     mine.until(lambda: not mine.workers(), "Ray ends the jobs of a driver that is gone")
     ray.start_node()
     process = mine.start()
-    before = mine.counted()
-    mine.until(lambda: mine.counted() > before, "it goes on")
+    mine.go_on("it goes on")
     mine.until(mine.running, "a trial runs")
     interrupt(process)
     mine.until(lambda: not mine.workers(), "workers end with their jobs")
 
+    mine.hold(None)
     mine.finish(mine.start())
-    mine.check(10)
-    assert mine.again(), "no fault hit a trial"
+    mine.check(16)
+    assert there and mine.has_put_back({here.number}) and mine.has_put_back(there)
     mine.replayed(mine.again()[0])

@@ -1,24 +1,29 @@
 """Sweeps and plain multiruns on a real Slurm of two nodes, and what may happen to them."""
 
 import json
+import select
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
+from optuna.trial import FrozenTrial
 
 from tests.cluster.clusters import Slurm
 from tests.cluster.conftest import SECONDS, Sweep, interrupt, kill_worker
 from tests.sweeping.conftest import Server
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("slurm")]
 SLURM = "hydra/launcher=submitit_slurm"
 
 
 @pytest.fixture
-def sweep(slurm: Slurm, database: str, tmp_path: Path) -> Callable[..., Sweep]:
-    return lambda *flags: Sweep(slurm, database, tmp_path, SLURM, *flags)
+def sweep(slurm: Slurm, database: str, tmp_path: Path, ends: ExitStack) -> Callable[..., Sweep]:
+    return lambda *flags: ends.enter_context(
+        closing(Sweep(slurm, database, tmp_path, SLURM, *flags))
+    )
 
 
 def test_a_sweep(slurm: Slurm, sweep: Callable[..., Sweep]) -> None:
@@ -57,21 +62,12 @@ def test_a_plain_multirun(slurm: Slurm, sweep: Callable[..., Sweep]) -> None:
 
 def test_faults(slurm: Slurm, server: Server, sweep: Callable[..., Sweep]) -> None:
     """One sweep, disturbed in every way that a cluster has; the same command goes on."""
-    mine = sweep("n_jobs=3", "n_trials=14", "trainer.epochs=250", "hydra.launcher.partition=main")
+    mine = sweep("n_jobs=3", "n_trials=24", "trainer.epochs=5", "hydra.launcher.partition=main")
+    mine.hold(0)
     process = mine.start()
-    kill_worker(mine)
-    mine.until(lambda: mine.counted() >= 1, "a trial counts")
-
-    slurm.kill("n2")  # and all that runs on it
-    before = mine.counted()
-    mine.until(lambda: mine.counted() > before, "the other node goes on")
-    slurm.start_node("n2")
-
-    urgent = slurm.call(
-        "sbatch", "-p", "urgent", "-w", "n1", "-c2", "-o/dev/null", "--wrap=sleep 8"
-    )
-    before = mine.counted()
-    mine.until(lambda: mine.counted() > before, f"goes on after a preemption ({urgent})")
+    mine.until(lambda: len(mine.at_work()) == 3, "three workers train")
+    hit = [*lose_a_worker_and_a_node(slurm, mine), preempt(slurm, mine)]
+    mine.until(lambda: len(mine.at_work()) >= 2, "two workers train, and a third may wait")
 
     server.stop("immediate")
     time.sleep(2)
@@ -79,38 +75,83 @@ def test_faults(slurm: Slurm, server: Server, sweep: Callable[..., Sweep]) -> No
 
     process.kill()
     process.communicate()
-    before = mine.counted()
-    mine.until(lambda: mine.counted() > before, "workers need no submitter")
-    jobs = {*slurm.jobs()}
+    jobs = slurm.jobs()
+    hit.append(cancel_one(slurm, mine))
+    mine.go_on("workers need no submitter")
     process = mine.start()
-    before = mine.counted()
-    mine.until(lambda: mine.counted() > before, "it goes on")
-    assert process.stdout and process.stdout.readline(), "the submitter is there and tells of it"
-    assert len({*slurm.jobs()} | jobs) <= 6, "workers that were left count among the new ones"
+    mine.until(lambda: len(slurm.jobs()) == 3, "workers that were left count among the new ones")
+    assert len({*slurm.jobs()} & {*jobs}) == 2
+    mine.until(lambda: tells_of_a_trial(process, mine), "the submitter is there")
 
     mine.until(mine.running, "a trial runs")
+    hit.append({trial.number for trial in mine.running()})
     out = interrupt(process)
     assert "this goes on: " in out
     mine.until(lambda: not slurm.jobs() and not mine.workers(), "jobs are cancelled")
     assert not mine.running(), f"trials are put back\n{mine.running()}\n{mine.logs()}"
 
+    mine.hold(None)
     mine.finish(mine.start())
-    mine.check(14)
-    assert mine.again(), "no fault hit a trial"
+    mine.check(24)
+    assert all(mine.has_put_back(trials) for trials in hit) and mine.again()
     for trial in mine.again()[:2]:
         mine.replayed(trial)
+
+
+def lose_a_worker_and_a_node(slurm: Slurm, mine: Sweep) -> tuple[set[int], set[int]]:
+    """A worker of n1 is killed, and n2 with all that runs on it; returns trials that were hit."""
+    here, there = at(mine, "n1")[0], at(mine, "n2")
+    kill_worker(mine, here)
+    slurm.kill("n2")
+    mine.go_on("the other node goes on")
+    slurm.start_node("n2")
+    return {here.number}, {trial.number for trial in there}
+
+
+def preempt(slurm: Slurm, mine: Sweep) -> set[int]:
+    """A job that takes all of n1; returns trials that were hit."""
+    mine.until(lambda: at(mine, "n1"), "n1 is at work")
+    hit = {trial.number for trial in at(mine, "n1")}
+    urgent = slurm.call(
+        "sbatch", "-p", "urgent", "-w", "n1", "-c2", "-o/dev/null", "--wrap=sleep 3"
+    )
+    mine.until(lambda: mine.has_put_back(hit), f"trials are put back at a preemption ({urgent})")
+    mine.until(mine.running, "somebody is at work")
+    mine.go_on(f"goes on after a preemption ({urgent})")
+    return hit
+
+
+def cancel_one(slurm: Slurm, mine: Sweep) -> set[int]:
+    """A job is cancelled; returns trials that were hit."""
+    job = next(iter(mine.at_work()))
+    hit = {t.number for t in mine.running() if t.user_attrs["owner"]["job"] == job}
+    slurm.call("scancel", number := job.removeprefix("slurm "))
+    mine.until(lambda: number not in slurm.jobs(), "it ends")
+    return hit
+
+
+def at(mine: Sweep, node: str) -> list[FrozenTrial]:
+    """The trials that run on a node."""
+    return [trial for trial in mine.running() if trial.user_attrs["owner"]["node"] == node]
+
+
+def tells_of_a_trial(process: subprocess.Popen[str], mine: Sweep) -> bool:
+    """Whether a submitter has said something; lets one more trial end, for it to tell of."""
+    assert process.stdout is not None
+    told = select.select([process.stdout], [], [], 0)[0]
+    if not told:
+        mine.go_on("it goes on")
+    return bool(told)
 
 
 def test_a_time_limit(slurm: Slurm, sweep: Callable[..., Sweep]) -> None:
     """Slurm ends a job whose time is over: its trial is put back, and the submitter sends another.
 
-    Slurm looks for such jobs every 30 s, which the trial outlasts.
+    Slurm looks for such jobs every 30 s. To submitit a job that was to have more than ten minutes
+    was preempted, and begins again with the minute that this one is left with.
     """
-    mine = sweep(
-        "n_jobs=1", "n_trials=1", "trainer.epochs=40", "loss._target_=tests.cluster.slow.Slow",
-        "hydra.launcher.timeout_min=60",
-    )  # fmt: skip
-    mine.environment["FAIRSTEP_ALLOW"] = "tests.cluster.slow.*"
+    mine = sweep("n_jobs=1", "n_trials=1", "trainer.epochs=1", "hydra.launcher.timeout_min=10")
+    mine.hold(0)
     process = mine.start()
     mine.until(mine.running, "a trial runs")
     first, [job] = max(trial.number for trial in mine.trials()), slurm.jobs()
@@ -118,6 +159,7 @@ def test_a_time_limit(slurm: Slurm, sweep: Callable[..., Sweep]) -> None:
     told = slurm.call("scontrol", "update", f"JobId={job}", "TimeLimit=1")
     mine.until(lambda: job not in slurm.jobs(), f"its job ends {told}")
     mine.until(lambda: any(trial.number > first for trial in mine.running()), "it runs again")
+    mine.hold(None)
     mine.finish(process)
     mine.check(1)
-    assert mine.again()
+    assert mine.has_put_back({first})

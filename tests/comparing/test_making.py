@@ -68,6 +68,8 @@ def test_while_a_search_is_under_way_the_team_is_tended(
     monkeypatch.setattr(team, "tend", lambda: tended.append("once"))
     team.here.problems["p"].searches.meanwhile()
     assert tended == ["once"]
+    monkeypatch.setattr(team, "where", lambda: "everywhere")
+    assert team.here.problems["p"].searches.where() == "everywhere"
 
 
 def test_workers_of_a_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

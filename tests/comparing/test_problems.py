@@ -25,7 +25,7 @@ def composed(monkeypatch: pytest.MonkeyPatch) -> None:
     register()
 
 
-def made(plan: Any, folder: Path, guess: dict[str, float], name: str) -> Any:
+def made(plan: Any, folder: Path, guess: dict[str, float], name: str, *_: Any) -> Any:
     """Stands in for what trains."""
     yield from ()
     folder.mkdir(parents=True)
@@ -110,7 +110,7 @@ def test_what_it_says_and_leaves(
 def test_it_goes_on_after_a_kill(compared: Callable[..., Any], monkeypatch: Any) -> None:
     begun: list[Path] = []
 
-    def killed(plan: Any, folder: Path, guess: dict[str, float], name: str) -> Any:
+    def killed(plan: Any, folder: Path, guess: dict[str, float], name: str, *_: Any) -> Any:
         begun.append(folder)
         if len(begun) == 2:
             raise KeyboardInterrupt
@@ -135,7 +135,7 @@ def test_it_goes_on_after_a_kill(compared: Callable[..., Any], monkeypatch: Any)
 def test_a_problem_that_fails_does_not_keep_the_others_from_theirs(
     compared: Callable[..., Any], monkeypatch: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def failing(plan: Any, folder: Path, guess: dict[str, float], name: str) -> Any:
+    def failing(plan: Any, folder: Path, guess: dict[str, float], name: str, *_: Any) -> Any:
         if folder.name == "wine":
             raise InputError("no winner")
         return (yield from made(plan, folder, guess, name))

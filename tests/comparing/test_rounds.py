@@ -84,7 +84,7 @@ def carry_out(
     def at_look(made: Rounds) -> None:
         records.append(draft(plan, made, {}, [], NOW, {}))
 
-    steps = Rounds(plan, folder, at_look).steps()
+    steps = Rounds(plan, folder, at_look, where=lambda: ", running: 1 on n2").steps()
     with suppress(StopIteration):
         wanted = next(steps)
         while True:
@@ -100,6 +100,14 @@ def test_why_runs_train_one_at_a_time_is_told_once(
     carry_out(tmp_path, world)
     told = [line for line in capsys.readouterr().out.splitlines() if "one at a time" in line]
     assert told == ["runs train one at a time: the model draws random numbers"]
+
+
+def test_each_run_is_told(tmp_path: Path, world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """How many there will be, what it came to, and where others are made."""
+    carry_out(tmp_path, world)
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.startswith("run 1/60 of the look at 10 seeds: a-tuned-0-seed-")
+    assert first.endswith(", running: 1 on n2")
 
 
 def test_looks_until_no_pair_is_open_or_the_last(tmp_path: Path, world: World) -> None:

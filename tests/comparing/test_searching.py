@@ -505,14 +505,14 @@ def test_the_time_left_is_told_after_the_first_trials_and_each_search(
 def test_a_search_is_told_by_lines_or_by_a_bar(
     asked: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: bool
 ) -> None:
-    searches, out = Searches(asked, tmp_path, Ledger(tmp_path)), io.StringIO()
+    searches, out = Searches(asked, tmp_path, Ledger(tmp_path), where=lambda: ", x"), io.StringIO()
     searches.console.file, searches.console._force_terminal = out, terminal
     states = iter([(1, "1 trial"), (1, "1 trial"), (3, "3 trials, best 0.5")])
     monkeypatch.setattr(searches, "_state", lambda name, method: next(states))
     monkeypatch.setattr(searches, "_start", lambda command, log: None)
     monkeypatch.setattr(searches, "_wait", lambda *told: 0)
     searches._carry_out(["-m", "src.train"], "adam-digits", "adam")
-    lines = ["searching adam: study adam-digits", "searched adam: 3 trials, best 0.5"]
+    lines = ["searching adam: study adam-digits", "searched adam: 3 trials, best 0.5, x"]
     assert out.getvalue().splitlines() == ([] if terminal else lines)
     (task,) = searches.bar.tasks
     assert (task.total, task.completed) == (3, 3)

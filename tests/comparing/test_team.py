@@ -153,6 +153,23 @@ def test_what_others_make_is_read(tmp_path: Path, claims: Claims) -> None:
     assert workers.started == [0, 1, 2] and workers.stopped
 
 
+@pytest.mark.parametrize(("here", "told"), [(False, ", running: 2 on n1, 1 on n2"), (True, "")])
+def test_where_workers_are_is_told(tmp_path: Path, claims: Claims, here: bool, told: str) -> None:
+    """One that makes two pieces counts once; what others hold for another comparison doesn't."""
+    claims.set_up()
+    for node, *names in (("n1", "p a", "p b"), ("n1", "p c"), ("n2", "p d"), ("n3", "q a")):
+        other = Claims(claims.url, 6)
+        other.me = json.dumps({"node": node, "host": "elsewhere", "pid": names[0]})
+        assert other.take(names, len(names)) == names
+    made_up = {name: Made(name, tmp_path) for name in "pq"}
+    workers = Helpers(here=here)
+    team = Team[Any](made_up, Board(tmp_path, claims), claims, workers, 4)  # type: ignore[arg-type]
+    team.wanted = {"p": pieces("p", "a", "b", "c", "d", "e")}
+    assert team.where() == told
+    team.wanted = {"p": pieces("p", "e")}
+    assert team.where() == ""
+
+
 def test_the_next_problem_begins_when_there_are_hands_for_it(
     tmp_path: Path, claims: Claims
 ) -> None:

@@ -1,10 +1,12 @@
 """A launcher's job: it starts a worker, watches it, and ends it with itself."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,36 @@ def test_the_launcher_ends_its_worker(tmp_path: Path) -> None:
         job(tmp_path, code)(None)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     assert not [pid for pid in _children() if "time.sleep(60)" in pid]
+
+
+OF_SUBMITIT = """
+import os, pickle, signal, sys, time
+os.environ["SUBMITIT_EXECUTOR"] = "slurm"
+from src.launching import job as jobs
+jobs.HydraConfig = type("C", (), {"get": lambda: type("H", (), {"job": type("J", (), {"num": 0})})})
+job = pickle.loads(sys.stdin.buffer.read())
+signal.signal(signal.SIGTERM, lambda *_: None)
+if sys.argv[1] == "early":
+    os.kill(os.getpid(), signal.SIGTERM)
+print(os.getpid(), flush=True)
+print(job(None))
+"""
+
+
+@pytest.mark.parametrize("when", ["early", "deaf", "late"])
+def test_a_job_that_submitit_lets_pass_the_signal_remembers_it(tmp_path: Path, when: str) -> None:
+    """Before the worker is there, before that can hear it, and then."""
+    deaf = "import os; os.kill(os.getppid(), 15); os.kill(os.getpid(), 15)"
+    late = "import os, time; os.kill(os.getppid(), 15); time.sleep(60)"
+    code = f"open('n', 'a').write('x'); {deaf if when == 'deaf' else late}"
+    pickled = pickle.dumps(replace(job(tmp_path, code), numbers=(4,)))
+    done = subprocess.run(
+        [sys.executable, "-c", OF_SUBMITIT, when], input=pickled, capture_output=True, timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert done.stdout.decode().splitlines()[1:] == ["(-15, None)"], done.stderr.decode()
+    assert (tmp_path / "n").exists() is (when != "early")
+    assert when == "early" or (tmp_path / "n").read_text() == "x", "it isn't started again"
 
 
 def _children() -> list[str]:

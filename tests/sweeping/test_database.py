@@ -103,6 +103,27 @@ def test_patience_has_an_end(clock: Clock) -> None:
     assert 600 <= clock.now - 1000 <= 606
 
 
+def test_a_worker_may_start_while_its_database_is_away(
+    url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for a minute; who types a command is told at once."""
+    error = sqlalchemy.exc.OperationalError("", None, Exception("gone"))
+    monkeypatch.setattr(storage, "_has_tables", lambda url: failing(math.inf, error)())
+    with pytest.raises(InputError, match="gone"):
+        storage.open_storage(url, 60)
+    assert clock.now == 1000
+    monkeypatch.setenv("FAIRSTEP_WORKER", "1")
+    with pytest.raises(InputError, match="gone"):
+        storage.open_storage(url, 60)
+    assert 60 <= clock.now - 1000 <= 66
+    once = failing(1, error)
+    monkeypatch.setattr(storage, "_has_tables", lambda url: once() < 2)
+    clock.slept.clear()
+    assert storage.open_storage(url, 60).heartbeat_interval == 10
+    assert clock.slept == [0.2]
+    storage.open_storage.cache_clear()
+
+
 @pytest.mark.parametrize(
     "error", [PermissionError(13, "denied"), sqlite3.OperationalError("read-only database")]
 )
