@@ -37,7 +37,7 @@ $(VENV)/.cluster: $(VENV)/.installed
 	touch $@
 
 test-cluster: $(VENV)/.cluster
-	$(RUN) -m pytest -n 2 --dist loadgroup -m cluster -rs tests/cluster
+	$(PYTEST) -n 2 --dist loadgroup -m cluster -rs tests/cluster
 
 # What the tests run, by branch; which test runs which line is what `make mutants` reads.
 # After some tests were changed: make coverage TESTS=tests/comparing adds those.

@@ -194,7 +194,7 @@ def _over(several: Any) -> Overall | None:
         return None
 
     failures: dict[str, str] = {}
-    left = {*plans}
+    left, finished = {*plans}, []
 
     def at_end(name: str, result: Comparison | InputError) -> None:
         left.discard(name)
@@ -203,7 +203,8 @@ def _over(several: Any) -> Overall | None:
             print(f"{names[name]}: not finished: {result}", file=sys.stderr)
         else:
             print(f"{names[name]}: {result.sentence}", flush=True)
-        if len(left) + len(failures) < len(plans):
+            finished.append(name)
+        if finished and (not left or finished[-1] == name):
             write_overall(judged(folder), folder, files=not left)
 
     guesses = {name: _check(plan) for name, plan in plans.items()}
@@ -326,6 +327,8 @@ def _conduct(
 
         def at_look(rounds: Rounds) -> None:
             comparison = draft(plan, rounds, environment, ledger.read(), datetime.now(), guess)
+            if not comparison.missing:  # where a finished one has a page, nothing is to be drawn
+                (folder / "report.html").unlink(missing_ok=True)
             write(comparison, folder)
             if not comparison.missing:
                 return

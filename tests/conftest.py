@@ -23,6 +23,7 @@ import pytest
 
 from tests.helpers import MNIST_ROOTS, Session
 
+LIMIT = "OMEGACONF_MAX_YAML_EXPANDED_NODES"  # of what a text may become
 # Files that take tens of seconds, the longest first. `make test` gives whole files to its workers,
 # in their order: those that are short come last, so that no worker waits for another's long one.
 LONG = (
@@ -78,7 +79,7 @@ def texts_are_parsed_once() -> Iterator[None]:
         real, known = omegaconf.OmegaConf.load, dict[str, bytes]()
 
         def load(file: Any, **limits: Any) -> Any:
-            if limits or not hasattr(file, "seek"):
+            if limits or LIMIT in os.environ or not hasattr(file, "seek"):
                 return real(file, **limits)
             text = file.read()
             if text not in known:

@@ -6,12 +6,15 @@ import os
 import random
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -20,6 +23,7 @@ from omegaconf import OmegaConf
 import src.compare
 import src.config
 from src.comparing.protocol import Protocol
+from src.comparing.record import read
 from src.config import PROJECT, parse
 from src.results import alone
 from src.training.build import assemble
@@ -104,6 +108,33 @@ def test_again_it_only_prints(finished: Path) -> None:
     assert "searching" not in ran.stdout
     assert "adam" in ran.stdout
     assert {path: path.stat().st_mtime_ns for path in folder(finished).rglob("*")} == before
+
+
+def test_a_finished_record_stands_beside_no_earlier_page(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a kill before the last page is drawn would leave that of the look before it."""
+    place = shutil.copytree(folder(finished), tmp_path / "made")
+    done = read(place)
+
+    class Ended:
+        def __init__(self, plan: object, folder: Path, at_look: Callable[[Any], None], *_: Any):
+            self.at_look = at_look
+
+        def steps(self) -> Iterator[Any]:
+            self.at_look(self)
+            raise KeyboardInterrupt
+            yield
+
+    monkeypatch.setattr("src.comparing.rounds.Rounds", Ended)
+    monkeypatch.setattr("src.comparing.verdict.draft", lambda *_: done)
+    asked = json.loads((place / "protocol.json").read_text())
+    plan = SimpleNamespace(settings=lambda: asked, hash=lambda: done.hash)
+    assert src.compare._known(place, plan) == done
+    with pytest.raises(KeyboardInterrupt):
+        next(src.compare._conduct(plan, place, {}, "", lambda: ""))
+    assert read(place) == done
+    assert src.compare._known(place, plan) is None
 
 
 def killed_and_whole(

@@ -22,7 +22,7 @@ from src.results.status import BAD, Status
 # A method whose space contains another's can be worse only because its search was too short.
 CONTAINS = {"momentum": ("sgd",), "nesterov": ("sgd",), "adamw": ("adam",)}
 EDGE = 0.05  # of the space's width, in its own scale, from either end
-NEAR = 0.25  # of it, as far as which trials that are as good say nothing against the edge
+INSIDE = 0.25  # of it, from either end; a trial as good further in speaks against an edge
 SATURATED = 0.9995  # beyond this accuracy methods can hardly differ
 FEWEST = 4  # complete trials that a winner is chosen from
 ENOUGH = 10  # complete trials after which a default that holds its own was tested fairly
@@ -68,6 +68,8 @@ def at_an_edge(searches: Sequence[Search]) -> list[Doubt]:
     doubts = []
     for search in searches:
         for name, (_, value, space) in edges(search).items():
+            if _as_good_inside(search, name, space):
+                continue
             text = (
                 f"{search.method}: the best {name}, {value:.3g}, lies at the edge of its space "
                 f"[{space.low:g}, {space.high:g}]; the best may lie beyond"
@@ -79,29 +81,36 @@ def at_an_edge(searches: Sequence[Search]) -> list[Doubt]:
 
 
 def edges(search: Search) -> dict[str, Edge]:
-    """The parameters whose best value lies at an edge, and no value as good lies well inside."""
-    good = _as_good(search)
+    """The parameters whose best value lies at an edge."""
+    trial = best(search.trials)
+    if trial is None:
+        return {}
     at_edge = {}
     for name, space in search.space.items():
-        if not good or isinstance(space, Choices) or space.low == space.high:
-            continue  # nothing lies beyond a choice
-        first, *others = [_position(trial.params[name], space) for trial in good]
+        if isinstance(space, Choices) or space.low == space.high:  # nothing lies beyond a choice
+            continue
+        value, position = trial.params[name], _position(trial.params[name], space)
         natural = name.startswith("search.one_minus_") and space.high == 1  # no beta beyond 0
-        if first < EDGE and all(other < NEAR for other in others):
-            at_edge[name] = Edge("low", good[0].params[name], space)
-        elif first > 1 - EDGE and not natural and all(other > 1 - NEAR for other in others):
-            at_edge[name] = Edge("high", good[0].params[name], space)
+        if position < EDGE or (position > 1 - EDGE and not natural):
+            at_edge[name] = Edge("low" if position < EDGE else "high", value, space)
     return at_edge
 
 
-def _as_good(search: Search) -> list[Trial]:
-    """The best trial, and then those that are as good; none if no trial is complete."""
+def _as_good_inside(search: Search, name: str, space: Interval) -> bool:
+    """Whether a trial as good as the best lies in the middle half: the parameter matters little.
+
+    Its best value then lies anywhere, at an edge as often as elsewhere. A search is widened all
+    the same (`edges`): what it finds must not depend on the margin, which may be another later.
+    """
     first = best(search.trials)
-    if first is None or first.cost is None:
-        return []
-    complete = [each for each in search.trials if each.state == "complete" and each != first]
-    limit = first.cost + (search.margin or 0.0)
-    return [first, *(each for each in complete if each.cost is not None and each.cost <= limit)]
+    if first is None or first.cost is None or search.margin is None:
+        return False
+    return any(
+        trial.cost <= first.cost + search.margin
+        and INSIDE <= _position(trial.params[name], space) <= 1 - INSIDE
+        for trial in search.trials
+        if trial.state == "complete" and trial.cost is not None
+    )
 
 
 def _position(value: float, space: Interval) -> float:

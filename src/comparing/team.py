@@ -19,6 +19,7 @@ from src.results.place import JOB
 from src.sweeping.progress import on_hosts
 from src.sweeping.workers import MAX_RESTARTS, POLL_SECONDS, last_words
 
+TELL_SECONDS = 5.0  # from one word about hosts to the next
 SHORT = POLL_SECONDS / 16  # the first pause of several, of which each is twice the one before
 
 T = TypeVar("T")
@@ -145,6 +146,7 @@ class Team(Generic[T]):
         self.numbers: set[int] = set()  # of the workers under way
         self.begun, self.pause = False, POLL_SECONDS
         self.restarts, self.failed = 0, ""
+        self.told = -TELL_SECONDS
 
     def carry_out(
         self, courses: Mapping[str, Steps[T]], ended: Callable[[str, T | InputError], None]
@@ -202,9 +204,13 @@ class Team(Generic[T]):
         return [piece for pieces in self.wanted.values() for piece in pieces]
 
     def where(self) -> str:
-        """How many workers make something on each host; empty where all are on this machine."""
-        if self.workers is None or self.workers.here:
+        """How many workers make something on each host; empty where this process starts them.
+
+        The database is asked every few seconds; in between it says nothing.
+        """
+        if self.workers is None or self.workers.here or time.monotonic() < self.told + TELL_SECONDS:
             return ""
+        self.told = time.monotonic()
         return on_hosts(self.claims.hosts([self.here.claim_of(each) for each in self._pieces()]))
 
     def _look_around(self) -> None:

@@ -5,10 +5,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ POLL_SECONDS = 0.5
 
 
 class Signals:
-    """Those that reach this process once it listens, whoever handles them."""
+    """Those that a handler of this process's took once it listens, whatever that did with them."""
 
     def __init__(self) -> None:
         self.inbox: socket.socket | None = None
+        self.outbox: socket.socket | None = None
         self.heard: set[int] = set()
 
     def listen(self) -> None:
@@ -45,15 +47,16 @@ class Signals:
 SIGNALS = Signals()
 
 
-def _arrived(*fields: Any) -> "WorkerJob":
+def _arrived(*values: Any) -> "WorkerJob":
     """A job that its process has unpickled.
 
     Slurm asks each process of a job to end, once. From now on submitit lets that pass, and a
     worker that isn't there yet can't hear it: it would take a trial, and be killed in it.
     """
-    if "SUBMITIT_EXECUTOR" in os.environ:
+    in_main = threading.current_thread() is threading.main_thread()
+    if "SUBMITIT_EXECUTOR" in os.environ and in_main:
         SIGNALS.listen()
-    return WorkerJob(*fields)
+    return WorkerJob(*values)
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class WorkerJob:
     environment: dict[str, str]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _arrived, tuple(vars(self).values())
+        return _arrived, tuple(getattr(self, field.name) for field in fields(self))
 
     def __call__(self, cfg: Any) -> tuple[int, str | None]:
         """Returns the worker's exit status, and why it gave up if no log says so."""

@@ -20,6 +20,7 @@ from src.reporting.run_page import read_runs, runs_page
 from src.reporting.tables import write_tables
 
 CLIP = re.compile(r'(?<= id=")clip\d+(?=">)|(?<="url\(#)clip\d+(?=\)")')
+ENDINGS = ("svg", "png", "pdf")
 SCALE = 1.5  # of PNG files' pixels to points
 
 
@@ -36,7 +37,7 @@ def write_comparison(comparison: Comparison, folder: Path, *, files: bool = True
     """Write `report.html`, `figures/` and `table.*` of a comparison into a folder.
 
     Args:
-        files: whether `figures/` is written, too, which takes most of the time.
+        files: whether `figures/` is written, too, which takes most of the time; else it is emptied.
 
     Raises:
         InputError: the folder can't be written.
@@ -79,9 +80,8 @@ def write_runs(folders: Sequence[Path], out: Path) -> Path:
 def _write(comparison: Comparison, folder: Path, files: bool) -> Path:
     drawn = figures(comparison)
     write_tables(comparison, folder)
-    if files:
-        save(drawn, folder / "figures")
-    path = folder / "report.html"  # written last: where it exists, nothing is missing
+    _pictures(drawn, folder, files)
+    path = folder / "report.html"
     write_whole(path, page(comparison, drawn).encode())
     return path
 
@@ -100,12 +100,21 @@ def write_overall(overall: Overall, folder: Path, *, files: bool = True) -> Path
     try:
         write_record(overall, folder)
         tables_overall.write_tables(overall, folder)
-        if files:
-            save(drawn, folder / "figures")
+        _pictures(drawn, folder, files)
         write_whole(path, overall_page(overall, drawn).encode())
     except OSError as error:
         raise InputError(f"{folder}: {error.strerror or error}") from error
     return path
+
+
+def _pictures(drawn: Sequence[Figure], folder: Path, files: bool) -> None:
+    """Write the files, or remove those of an earlier page, which would contradict this one."""
+    if files:
+        save(drawn, folder / "figures")
+        return
+    for figure in drawn:
+        for ending in ENDINGS:
+            (folder / "figures" / f"{figure.key}.{ending}").unlink(missing_ok=True)
 
 
 def save(figures: Sequence[Figure], folder: Path) -> None:
@@ -121,7 +130,7 @@ def pictures(figure: Figure) -> dict[str, bytes]:
     spec = json.dumps(charts.drawing(figure), allow_nan=False)
     svg = _numbered(vl_convert.vegalite_to_svg(spec, config=charts.theme()))
     png, pdf = vl_convert.svg_to_png(svg, scale=SCALE), vl_convert.svg_to_pdf(svg)
-    return {"svg": svg.encode(), "png": png, "pdf": pdf}
+    return dict(zip(ENDINGS, (svg.encode(), png, pdf), strict=True))
 
 
 def _numbered(svg: str) -> str:

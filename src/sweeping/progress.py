@@ -116,7 +116,7 @@ def by_host(running: Sequence[FrozenTrial]) -> str:
 
 
 def on_hosts(nodes: Iterable[str]) -> str:
-    """The same of hosts, each as often as something runs on it."""
+    """`, running: 2 on n1, 1 on n2`, of a host for each thing that runs; empty if none does."""
     counts = Counter(nodes)
     parts = [f"{count} on {host}" for host, count in sorted(counts.items())]
     return f", running: {', '.join(parts)}" if parts else ""

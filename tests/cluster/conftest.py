@@ -157,7 +157,8 @@ class Disturbed:
         """Wait, as long as the process lives."""
 
         def over() -> object:
-            assert process is None or process.poll() is None, process.communicate()[0]
+            if process is not None and process.poll() is not None:
+                pytest.fail(process.communicate(timeout=SECONDS)[0])
             return holds()
 
         try:
@@ -194,7 +195,7 @@ class Disturbed:
     def close(self) -> None:
         """Nothing is left; what a test that failed has left is ended."""
         with suppress(AssertionError):
-            wait_for(lambda: not self.processes(), 10)
+            wait_for(lambda: not self.processes(), 60)
         left = self.processes()
         if left:
             self._end(left)
@@ -207,11 +208,13 @@ class Disturbed:
             with suppress(psutil.Error):
                 if process.pid not in workers:
                     process.kill()
-        if self.cluster:
-            self.cluster.cancel()
-        for process in left:
-            with suppress(psutil.Error):
-                process.kill()
+        try:
+            if self.cluster:
+                self.cluster.cancel()
+        finally:
+            for process in left:
+                with suppress(psutil.Error):
+                    process.kill()
 
 
 class Sweep(Disturbed):

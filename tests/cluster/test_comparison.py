@@ -15,7 +15,7 @@ from src.comparing.claims import TABLE
 from src.comparing.record import read
 from src.sweeping.storage import absolute, connecting
 from tests.cluster.clusters import Cluster, Ray, Slurm
-from tests.cluster.conftest import Disturbed, interrupt
+from tests.cluster.conftest import SECONDS, Disturbed, interrupt
 
 pytestmark = pytest.mark.cluster
 SMALL = ("methods=[sgd,adam]", "data=wine", "model=logreg", "pruner=none", "protocol.n_trials=3",
@@ -154,8 +154,8 @@ def disturbed(
     restart()
     mine.until(lambda: len(mine.holders("run")) == 2, "each node has a run", process)
     process.kill()
-    out, _ = process.communicate()
-    assert re.search(r"^searched .*, running: 1 on ", out, re.MULTILINE), out
+    out, _ = process.communicate(timeout=SECONDS)
+    assert re.search(r"^searched .*, running: 1 on \S+$", out, re.MULTILINE), out
     mine.until(lambda: outlive or not mine.workers(), "workers end with their submitter")
     assert bool(mine.workers()) == outlive
     listed, process = mine.listed(), mine.start()

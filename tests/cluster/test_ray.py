@@ -72,7 +72,7 @@ def test_faults(ray: Ray, sweep: Callable[..., Sweep]) -> None:
     mine.go_on("the other node goes on")
 
     process.kill()
-    process.communicate()
+    process.communicate(timeout=SECONDS)
     mine.until(lambda: not mine.workers(), "Ray ends the jobs of a driver that is gone")
     ray.start_node()
     process = mine.start()

@@ -74,7 +74,7 @@ def test_faults(slurm: Slurm, server: Server, sweep: Callable[..., Sweep]) -> No
     server.start()
 
     process.kill()
-    process.communicate()
+    process.communicate(timeout=SECONDS)
     jobs = slurm.jobs()
     hit.append(cancel_one(slurm, mine))
     mine.go_on("workers need no submitter")

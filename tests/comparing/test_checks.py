@@ -201,24 +201,26 @@ def test_an_edge_is_a_twentieth_of_the_space_in_its_own_scale():
 
 
 @pytest.mark.parametrize(
-    ("cost", "x", "edge"),
+    ("cost", "x", "doubted"),
     [
-        (1.05, 0.251, {}),  # as good, and outside the nearest quarter
-        (1.05, 0.25, {}),
-        (1.05, 0.249, {"x": "low"}),
-        (1.051, 0.5, {"x": "low"}),  # not as good
-        (1.05, 0.99, {}),
+        (1.05, 0.251, False),  # as good, and in the middle half
+        (1.05, 0.25, False),
+        (1.05, 0.749, False),
+        (1.05, 0.249, True),
+        (1.05, 0.751, True),  # at the other end, which is no better
+        (1.051, 0.5, True),  # not as good
     ],
 )
-def test_a_trial_as_good_well_inside_speaks_against_an_edge(cost, x, edge):
+def test_a_trial_as_good_well_inside_speaks_against_an_edge(cost, x, doubted):
     """Where all values do as well, the best lies anywhere, at an edge as often as elsewhere."""
     unit = {"x": {"low": 0.0, "high": 1.0, "log": False}}
     trials = [trial(0, cost=cost, x=x), trial(1, cost=1.0, x=0.01), trial(2, "pruned", x=0.5)]
-    assert sides(search(space=unit, trials=trials, margin=0.05)) == edge
     mirrored = [each.model_copy(update={"params": {"x": 1 - each.params["x"]}}) for each in trials]
-    other = sides(search(space=unit, trials=mirrored, margin=0.05))
-    assert other == ({"x": "high"} if edge else {})
-    assert sides(search(space=unit, trials=trials)) == {"x": "low"}, "no margin, no other as good"
+    for some, side in ((trials, "low"), (mirrored, "high")):
+        one = search(space=unit, trials=some, margin=0.05)
+        assert bool(checks.at_an_edge([one])) is doubted
+        assert checks.at_an_edge([search(space=unit, trials=some)]), "nothing says what is as good"
+        assert sides(one) == {"x": side}, "a wider search doesn't depend on the margin"
 
 
 def test_parameters_without_a_beyond_hide_no_others():

@@ -16,7 +16,7 @@ from src.comparing.ledger import Ledger
 from src.comparing.pieces import Board, Piece, Problem, Result
 from src.comparing.record import Search
 from src.comparing.rounds import Steps, made
-from src.comparing.team import Team, Work, work
+from src.comparing.team import TELL_SECONDS, Team, Work, work
 from src.errors import InputError
 from src.launching.workers import Ended, Workers
 from src.sweeping.storage import absolute
@@ -166,6 +166,10 @@ def test_where_workers_are_is_told(tmp_path: Path, claims: Claims, here: bool, t
     team = Team[Any](made_up, Board(tmp_path, claims), claims, workers, 4)  # type: ignore[arg-type]
     team.wanted = {"p": pieces("p", "a", "b", "c", "d", "e")}
     assert team.where() == told
+    assert team.where() == "", "the database is asked every few seconds"
+    team.told -= TELL_SECONDS
+    assert team.where() == told
+    team.told -= TELL_SECONDS
     team.wanted = {"p": pieces("p", "e")}
     assert team.where() == ""
 

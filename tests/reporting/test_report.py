@@ -519,6 +519,19 @@ def test_a_report_has_its_tables_and_each_figure_as_a_file(
     assert names == {"report.html", *tables}
 
 
+def test_a_page_without_picture_files_leaves_none_of_an_earlier_one(tmp_path: Path) -> None:
+    comparison = made_up.comparison(methods=("adam", "sgd"), seeds=2, trials=4)
+    made_up.write(tmp_path, *comparison)
+    (tmp_path / "figures").mkdir()
+    earlier = [tmp_path / "figures" / f"ranking.{ending}" for ending in ("svg", "png", "pdf")]
+    own = tmp_path / "figures" / "mine.png"
+    for path in (*earlier, own):
+        path.touch()
+    report.write_comparison(read(tmp_path), tmp_path, files=False)
+    assert (tmp_path / "report.html").is_file()
+    assert [*(tmp_path / "figures").iterdir()] == [own]
+
+
 def test_seconds_that_may_be_compared_are_compared(tmp_path: Path) -> None:
     """Without a caveat, and as a choice that could have ranked the methods otherwise."""
     facts, runs = made_up.comparison(seeds=3, trials=4)

@@ -574,7 +574,7 @@ def test_a_lease_that_ran_out_counts_after_a_while(
 
 def test_a_renewed_lease_holds(url: str) -> None:
     study = open_study(url, 1, lease_seconds=3)
-    trial, end = elsewhere(study), time.monotonic() + 7  # unrenewed it is lost after 5.5
+    trial, end = elsewhere(study), time.monotonic() + 9  # unrenewed it is lost after 5.5
     with Lease(study, trial):
         assert study.next_trial(stop=lambda: time.monotonic() > end) is None
     study.finish(trial, DONE)
