@@ -8,20 +8,20 @@ each with a name that ends with its number, and the same command goes on there.
 """
 
 import argparse
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain, combinations
 from pathlib import Path
-from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.compare import compare
 from src.comparing import words
 from src.comparing.protocol import plan
-from src.comparing.record import Comparison
+from src.comparing.record import Comparison, read
 from src.composing import register
+from src.config import OUTPUTS, PROJECT
 
 SEARCHES = 20  # from a repetition's first search to that of the next one; more than it makes
 FRESH = 1000  # the same for fresh seeds
@@ -32,14 +32,12 @@ VERDICTS = ("better", "worse", "better by less than the margin", "worse by less 
 
 def repetition(number: int, overrides: Sequence[str]) -> Comparison:
     """A whole comparison, or what is stored of it."""
-    own = {
-        "name": f"{plan(overrides).name}-repeated-{number}",
-        "first_search": SEARCHES * number,
-        "first_seed": FRESH * (number + 1),
-    }
-    made = compare([*overrides, *(f"protocol.{key}={value}" for key, value in own.items())])
-    assert isinstance(made, Comparison)
-    return made
+    name = f"{plan(overrides).name}-repeated-{number}"
+    own = {"name": name, "first_search": SEARCHES * number, "first_seed": FRESH * (number + 1)}
+    lines = [*overrides, *(f"protocol.{key}={value}" for key, value in own.items())]
+    # A command of its own: its workers are that command, too.
+    subprocess.run([sys.executable, "-m", "src.compare", *lines], cwd=PROJECT, check=True)
+    return read(OUTPUTS / "comparisons" / name)
 
 
 def told(made: Comparison) -> dict[tuple[str, str], str]:
@@ -81,10 +79,9 @@ def main() -> None:
     arguments = parser.parse_args()
     register()
     made = []
-    with patch("src.reporting.report.save"):  # figures for papers take longer than the training
-        for number in range(arguments.times):
-            made.append(repetition(number, arguments.overrides))
-            print(f"repetition {number + 1}: {made[-1].sentence}", flush=True)
+    for number in range(arguments.times):
+        made.append(repetition(number, arguments.overrides))
+        print(f"repetition {number + 1}: {made[-1].sentence}", flush=True)
     print("\n".join(table(made)))
 
 
