@@ -1,6 +1,7 @@
 """Reasons to withhold a verdict, in words."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from statistics import fmean
@@ -65,11 +66,21 @@ def doubts(
 
 
 def at_an_edge(searches: Sequence[Search]) -> list[Doubt]:
-    doubts = []
+    """Methods of which half of the searches or more end at the same edge.
+
+    Of several searches some end at one by chance; where the space is too narrow, most do.
+    """
+    made = Counter(search.method for search in searches)
+    met: dict[tuple[str, str, str], list[tuple[Search, Edge]]] = {}
     for search in searches:
-        for name, (_, value, space) in edges(search).items():
-            if _as_good_inside(search, name, space):
-                continue
+        for name, edge in edges(search).items():
+            if not _as_good_inside(search, name, edge.space):
+                met.setdefault((search.method, name, edge.side), []).append((search, edge))
+    doubts = []
+    for (method, name, _), found in met.items():
+        if 2 * len(found) < made[method]:
+            continue
+        for search, (_, value, space) in found:
             text = (
                 f"{search.method}: the best {name}, {value:.3g}, lies at the edge of its space "
                 f"[{space.low:g}, {space.high:g}]; the best may lie beyond"

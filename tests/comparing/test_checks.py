@@ -46,6 +46,23 @@ def test_the_best_at_an_edge(lr):
     assert checks.at_an_edge([search(lr=1e-3)]) == []
 
 
+@pytest.mark.parametrize(
+    ("rates", "doubts"),
+    [
+        ([0.09], 1),
+        ([0.09, 1e-3], 1),  # half of them
+        ([0.09, 1e-3, 1e-3], 0),
+        ([0.09, 0.08, 1e-3], 2),
+        ([0.09, 1.1e-5, 1e-3], 0),  # two edges, of which neither is met by half
+        ([0.09, 1e-3, 1e-3, 0.08, 0.07, 1e-3], 3),
+    ],
+)
+def test_of_several_searches_half_must_end_at_the_same_edge(rates, doubts):
+    made = [search(lr=rate, search=number) for number, rate in enumerate(rates)]
+    others = [search("sgd", search=number) for number in range(6)]  # which end well inside
+    assert named(checks.at_an_edge([*made, *others])) == [("edge", "adam")] * doubts
+
+
 def test_the_text_of_an_edge_names_the_value_and_the_space():
     (doubt,) = checks.at_an_edge([search(lr=0.09)])
     assert "lr, 0.09," in doubt.text
