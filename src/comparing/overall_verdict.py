@@ -13,7 +13,7 @@ from src.comparing.overall import Overall, Place, Problem, Standing, Versus
 from src.comparing.record import Comparison, Pair
 from src.comparing.sooner import harder, reach
 from src.comparing.statistics import LEVEL, Values, finite, holm
-from src.comparing.words import listed, metric_name
+from src.comparing.words import against, listed, metric_name
 from src.metrics import Direction
 
 HARDER = (-0.1, -0.05, 0.0, 0.05, 0.1)  # by these shares the targets are moved
@@ -71,7 +71,7 @@ class Measured:
 
     def doubts(self, *methods: str) -> list[str]:
         """Why what is said about these methods is withheld."""
-        return [it.text for it in self.comparison.withheld if it.method in (None, *methods)]
+        return [it.text for it in against(self.comparison.withheld, *methods)]
 
     def outcome(self, a: str, b: str) -> str:
         """Whether a was found better or worse than b here; else what the pair's verdict is."""

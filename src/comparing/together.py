@@ -52,10 +52,10 @@ def _facts(
     first, names = comparisons[0], [comparison.name for comparison in comparisons]
     rows = {(row.method, row.kind): row for each in reversed(comparisons) for row in each.table}
     withheld = [doubt for each in comparisons for doubt in each.withheld]
-    text = words.sentence(ranking, pairs, first.metric, Direction(first.direction), "")
+    direction = Direction(first.direction)
     return {
         "name": " + ".join(names),
-        "sentence": words.withheld(withheld, text) if withheld else text,
+        "sentence": words.headline(ranking, pairs, first.metric, direction, "", withheld),
         "basis": f"Drawn together from {words.listed(names)}, on the {seeds} seeds that all have.",
         "methods": ranking,
         "withheld": withheld,

@@ -363,12 +363,11 @@ def _count_diverged(runs: Sequence[Run]) -> int:
 def sentence(
     plan: Plan, ranking: Sequence[str], pairs: Sequence[Pair], withheld: Sequence[Doubt]
 ) -> str:
-    """The verdict in at most two sentences; a doubt stands before it."""
+    """The verdict in at most two sentences; it leaves methods in doubt aside."""
     if not pairs:
         return "No verdict yet: the first look is still to come."
     metric, margin = plan.protocol.metric, str(plan.protocol.margin)
-    text = words.sentence(ranking, pairs, metric, plan.direction, margin)
-    return words.withheld(withheld, text) if withheld else text
+    return words.headline(ranking, pairs, metric, plan.direction, margin, withheld)
 
 
 def _basis(

@@ -131,20 +131,49 @@ def joined(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def withheld(doubts: Sequence[Doubt], text: str) -> str:
-    """The sentence of a verdict that doubts stand against: the first reason, and how many more."""
+def against(doubts: Sequence[Doubt], *methods: str) -> list[Doubt]:
+    """Those that stand against what is said of these methods."""
+    return [doubt for doubt in doubts if doubt.method in (None, *methods)]
+
+
+def headline(
+    methods: Sequence[str],
+    pairs: Sequence[Pair],
+    metric: str,
+    direction: Direction,
+    margin: str,
+    doubts: Sequence[Doubt],
+) -> str:
+    """What `sentence` gives, of the methods that no doubt stands against; and the first doubt.
+
+    With fewer than two such methods it says what the verdict would be.
+    """
+    if not doubts:
+        return sentence(methods, pairs, metric, direction, margin)
     reasons = list(dict.fromkeys(doubt.text for doubt in doubts))
-    more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
-    return (
-        f"Withheld: {reasons[0]}{more}. Without that doubt: {text.partition('. ')[0].rstrip('.')}."
-    )
+    reason = reasons[0] + (f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else "")
+    sound = [name for name in methods if not against(doubts, name)]
+    if len(sound) < 2:
+        text = _one(sentence(methods, pairs, metric, direction, margin))
+        return f"Withheld: {reason}. Without that doubt: {text}."
+    of_sound = [pair for pair in pairs if not against(doubts, pair.a, pair.b)]
+    text = _one(sentence(sound, of_sound, metric, direction, margin))
+    text = text if text.startswith(tuple(sound)) else text[0].lower() + text[1:]
+    aside = listed([name for name in methods if name not in sound])
+    return f"Leaving {aside} aside, {text}. Withheld for {aside}: {reason}."
 
 
-def verdict(pair: Pair) -> str:
+def _one(text: str) -> str:
+    """The first sentence, without its full stop."""
+    return text.partition(". ")[0].rstrip(".")
+
+
+def verdict(pair: Pair, doubts: Sequence[Doubt] = ()) -> str:
     """The verdict of a pair, for tables."""
+    text = pair.verdict
     if pair.within_margin and pair.verdict in ("better", "worse"):
-        return f"{pair.verdict} by less than the margin"
-    return pair.verdict
+        text = f"{pair.verdict} by less than the margin"
+    return f"withheld ({text})" if against(doubts, pair.a, pair.b) else text
 
 
 def speed(pair: Pair, by: str) -> str:

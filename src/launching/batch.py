@@ -1,6 +1,5 @@
 """Workers in jobs of Hydra's launchers: joblib, Ray, submitit on this machine and on Slurm."""
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -14,9 +13,10 @@ import psutil
 from hydra.core.utils import JobReturn
 
 from src.errors import InputError
-from src.launching.choices import EXTRAS
+from src.launching.choices import EXTRAS, RAY
 from src.launching.job import WorkerJob
 from src.launching.queues import Queue
+from src.launching.ray_tasks import end_tasks
 from src.launching.workers import Ended, Workers
 
 # Errors of launchers whose job was lost: its node or process is gone, its time is over.
@@ -173,8 +173,8 @@ def ended_by(number: int, error: BaseException, kind: str) -> Ended:
 
 def end_jobs(kind: str) -> None:
     """End a launcher's jobs that live no longer than this process; their workers follow."""
-    if kind == "ray" and "ray" in sys.modules:
-        sys.modules["ray"].shutdown()
+    if kind == RAY:
+        end_tasks(STOP_SECONDS)
         return
     for process in psutil.Process().children():
         with suppress(psutil.NoSuchProcess):

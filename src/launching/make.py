@@ -15,10 +15,11 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from src.launching.batch import BatchWorkers, QueuedWorkers
-from src.launching.choices import JOBLIB, LOCAL, SLURM, SUBMITIT_LOCAL, kind_of
+from src.launching.choices import JOBLIB, LOCAL, RAY, SLURM, SUBMITIT_LOCAL, kind_of
 from src.launching.job import WorkerJob
 from src.launching.local import LocalWorkers
 from src.launching.queues import Processes, Queue, Slurm
+from src.launching.ray_tasks import remember_tasks
 from src.launching.workers import Workers
 from src.overrides import ENVIRONMENT
 
@@ -57,6 +58,8 @@ def make_workers(
         )
         if kind == JOBLIB and config.hydra.launcher.n_jobs == -1:  # its default, all processors
             cast(Any, launcher).joblib["n_jobs"] = len(job.numbers)
+        if kind == RAY:
+            remember_tasks()
         return launcher.launch([[*overrides, *QUIET]] * len(job.numbers), 0)
 
     environment = {name: os.environ[name] for name in PASSED if name in os.environ}

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from src.comparing.record import UNSHOWABLE, Comparison, Reached, Row, Speed, Summary
-from src.comparing.words import metric_name, speed, verdict
+from src.comparing.words import against, metric_name, speed, verdict
 from src.console import stdout
 from src.files import write_whole
 from src.metrics import Direction, quantity
@@ -222,7 +222,7 @@ def pairs(comparison: Comparison) -> list[list[str]]:
         low, high = (rounded(end, wide) for end in (pair.low, pair.high))
         rows.append([
             f"{pair.a} against {pair.b}",
-            verdict(pair),
+            verdict(pair, comparison.withheld),
             rounded(pair.difference, wide),
             f"{low} to {high}" if wide is not None else "–",
             *(speed(pair, by) for by in _measured(comparison)),
@@ -237,9 +237,13 @@ def flat_pairs(comparison: Comparison) -> list[list[Any]]:
     """The pairs with unrounded numbers, heading first; differences are a - b."""
     names = ["a", "b", "metric", "direction", "n", "difference", "low", "high", "test", "p",
              "p_holm", "effect", "detectable", "seeds_to_settle", "verdict",
-             "within_margin"]  # fmt: skip
+             "within_margin", "in_doubt"]  # fmt: skip
     about = {"metric": comparison.metric, "direction": comparison.direction}
-    facts = [{**pair.model_dump(), **about} for pair in comparison.pairs]
+    doubts = comparison.withheld
+    facts = [
+        {**pair.model_dump(), **about, "in_doubt": bool(against(doubts, pair.a, pair.b))}
+        for pair in comparison.pairs
+    ]
     for by in _measured(comparison):
         speeds = [pair.speed(by) or Speed() for pair in comparison.pairs]
         for key in ("ratio", "low", "high", "p_holm", "verdict"):

@@ -11,8 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 NODE = ("unshare", "--fork", "--pid", "--mount-proc", "--kill-child")
@@ -152,6 +152,25 @@ class Slurm(Cluster):
 
     def start_node(self, node: str) -> None:
         self.start(node, *NODE, "slurmd", "-D", "-N", node)
+
+    @contextmanager
+    def having(self, setting: str) -> Iterator[None]:
+        """Another line of the configuration, for a while."""
+        before = (self.folder / "slurm.conf").read_text()
+        self._configure(f"{before}{setting}\n")
+        try:
+            yield
+        finally:
+            self._configure(before)
+
+    def _configure(self, text: str) -> None:
+        (self.folder / "slurm.conf").write_text(text)
+        self.call("scontrol", "reconfigure")
+
+    def restarts(self, job: str) -> int:
+        """How often a job was requeued and began anew."""
+        told = self.call("scontrol", "show", "job", job)
+        return int(told.partition("Restarts=")[2].split()[0])
 
     def idle(self) -> int:
         return self.call("sinfo", "-h", "-p", "main", "-N", "-t", "idle", "-o", "%N").count("n")

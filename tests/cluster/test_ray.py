@@ -78,11 +78,15 @@ def test_faults(ray: Ray, sweep: Callable[..., Sweep]) -> None:
     process = mine.start()
     mine.go_on("it goes on")
     mine.until(mine.running, "a trial runs")
+    jobs = mine.at_work()
+    put_back = {t.number for t in mine.running() if t.user_attrs["owner"]["job"] in jobs}
     interrupt(process)
+    assert not put_back & {trial.number for trial in mine.running()}, mine.logs()
     mine.until(lambda: not mine.workers(), "workers end with their jobs")
 
     mine.hold(None)
     mine.finish(mine.start())
     mine.check(16)
     assert there and mine.has_put_back({here.number}) and mine.has_put_back(there)
+    assert put_back and mine.has_put_back(put_back)
     mine.replayed(mine.again()[0])

@@ -163,3 +163,28 @@ def test_a_time_limit(slurm: Slurm, sweep: Callable[..., Sweep]) -> None:
     mine.finish(process)
     mine.check(1)
     assert mine.has_put_back({first})
+
+
+def test_a_job_that_is_requeued(slurm: Slurm, sweep: Callable[..., Sweep]) -> None:
+    """Told in time that another takes its place, a job puts its trial back, and waits in the queue.
+
+    It begins again with a worker of the same number; the submitter sends nobody in its place.
+    """
+    mine = sweep("n_jobs=1", "n_trials=2", "trainer.epochs=1", "hydra.launcher.partition=main")
+    mine.hold(0)
+    with slurm.having("SlurmctldParameters=preempt_send_user_signal"):
+        process = mine.start()
+        mine.until(mine.running, "a trial runs")
+        [trial], [job] = mine.running(), slurm.jobs()
+        node = trial.user_attrs["owner"]["node"]
+        urgent = ["sbatch", "-purgent", f"-w{node}", "-c2", "-o/dev/null", "--wrap=sleep 3"]
+        told = slurm.call(*urgent)
+        mine.until(lambda: mine.has_put_back({trial.number}), f"its trial is put back {told}")
+        mine.until(lambda: mine.at_work(), f"it begins again {told}")
+        assert slurm.restarts(job) == 1 and [*mine.at_work()] == [f"slurm {job}"]
+        mine.hold(None)
+        mine.finish(process)
+    mine.check(2)
+    assert len([*mine.folder.glob("**/*_submitted.pkl")]) == 1, "nobody was sent in its place"
+    [again] = mine.again()
+    mine.replayed(again)

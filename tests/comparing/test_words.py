@@ -5,7 +5,7 @@ from itertools import combinations
 import pytest
 
 from src.comparing.record import Doubt, Pair, Speed
-from src.comparing.words import listed, sentence, speed, steady, verdict, withheld
+from src.comparing.words import against, headline, listed, sentence, speed, steady, verdict
 from src.metrics import Direction
 
 
@@ -90,9 +90,43 @@ def test_it_is_never_longer_for_more_methods() -> None:
     assert listed("abcd") == "a, b, c and d"
 
 
-def test_withheld() -> None:
-    doubts = [Doubt(text="x"), Doubt(text="y"), Doubt(text="x")]
-    assert withheld(doubts, "One. Two.") == "Withheld: x (and 1 more). Without that doubt: One."
+def doubted(*methods: str | None) -> str:
+    """The headline on a, which is better than b, c and d, with a doubt about each of these."""
+    pairs = [Pair(a=a, b=b, verdict="better") for a, b in combinations("abcd", 2)]
+    doubts = [Doubt(method=name, text=f"{name} is odd") for name in methods]
+    return headline([*"abcd"], pairs, "test_loss", Direction.MINIMIZE, "5%", doubts)
+
+
+def test_nothing_is_said_where_all_are_in_doubt() -> None:
+    best = "a is best: its test loss ends lower than that of every other method."
+    held = doubted(None, "b", None)
+    assert held == f"Withheld: None is odd (and 1 more). Without that doubt: {best}"
+    assert doubted("b", "c", "d") == (
+        f"Withheld: b is odd (and 2 more). Without that doubt: {best}"
+    ), "one method is compared with none"
+
+
+def test_methods_in_doubt_are_left_aside() -> None:
+    """What is said of the others is said of their pairs alone."""
+    ends = "its test loss ends lower than that of every other method"
+    assert doubted("a", "a") == (f"Leaving a aside, b is best: {ends}. Withheld for a: a is odd.")
+    assert doubted("c", "b") == (
+        f"Leaving b and c aside, a is best: {ends}. Withheld for b and c: c is odd (and 1 more)."
+    )
+    assert doubted().startswith(f"a is best: {ends}. b, c and d")
+    pairs = [Pair(a=a, b=b, verdict="undecided") for a, b in combinations("abc", 2)]
+    odd = [Doubt(method="c", text="c is odd")]
+    text = headline([*"abc"], pairs, "test_loss", Direction.MINIMIZE, "5%", odd)
+    assert text.startswith("Leaving c aside, no method is surely better than another in test loss")
+
+
+def test_what_stands_against_a_pair() -> None:
+    doubts = [Doubt(method="a", text="x"), Doubt(text="all"), Doubt(method="b", text="y")]
+    assert [each.text for each in against(doubts, "a", "c")] == ["x", "all"]
+    assert [each.text for each in against(doubts, "c")] == ["all"]
+    told = Pair(a="a", b="b", verdict="better")
+    assert verdict(told, [Doubt(method="b")]) == "withheld (better)"
+    assert verdict(told, [Doubt(method="c")]) == "better"
 
 
 def test_the_words_of_a_pair() -> None:

@@ -64,6 +64,7 @@ def looks_as_it_did(png: bytes, name: str) -> None:
         small.quantize(64).save(kept, optimize=True)
         pytest.fail(f"{kept.name} is new: look at it")
     other = Image.open(kept).convert("RGB")
-    assert small.size == other.size
+    assert all(abs(a - b) <= 2 for a, b in zip(small.size, other.size, strict=True)), small.size
+    small = small.resize(other.size)  # another font is a little narrower or wider
     apart = np.abs(np.asarray(small, float) - np.asarray(other, float))
     assert apart.mean() < 4, "how far the pixels are apart, of 255"

@@ -201,10 +201,13 @@ def test_what_looks_saved(comparison: dict[str, Any]) -> None:
 
 def test_flat_pairs_hold_whole_numbers(comparison: dict[str, Any]) -> None:
     comparison["pairs"].append({"a": "x", "b": "y"})
-    names, first, second = tables.flat_pairs(made({**comparison, "direction": "maximize"}))
+    doubts = [{"method": "y", "text": "y is odd"}]
+    facts = {**comparison, "direction": "maximize", "withheld": doubts}
+    names, first, second = tables.flat_pairs(made(facts))
     about: dict[str, Any] = {"metric": "test_loss", "direction": "maximize"}
     about["within_margin"] = False
-    assert dict(zip(names, first, strict=True)) == {**PAIR, **about}
+    assert dict(zip(names, first, strict=True)) == {**PAIR, **about, "in_doubt": False}
+    about["in_doubt"] = True
     empty = {**dict.fromkeys(PAIR), **about, "a": "x", "b": "y", "test": "", "verdict": ""}
     assert dict(zip(names, second, strict=True)) == empty
 

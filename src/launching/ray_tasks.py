@@ -1,0 +1,39 @@
+"""The tasks of Ray's launcher: asked to end they put their trials back; Ray itself kills them."""
+
+import sys
+from typing import Any, cast
+
+TASKS: list[Any] = []  # that this process has started, as Ray refers to them
+
+
+def remember_tasks() -> None:
+    """Keep what Hydra's launcher starts: it gives nothing away by which a task can be asked.
+
+    Raises:
+        ImportError: Ray or its launcher isn't installed.
+    """
+    from hydra_plugins.hydra_ray_launcher import _core
+    from hydra_plugins.hydra_ray_launcher._launcher_util import launch_job_on_ray
+
+    def start(*given: Any) -> Any:
+        TASKS.append(launch_job_on_ray(*given))
+        return TASKS[-1]
+
+    cast(Any, _core).launch_job_on_ray = start
+
+
+def end_tasks(seconds: float) -> None:
+    """Raise KeyboardInterrupt in each task, wait until all have ended, and leave Ray.
+
+    Args:
+        seconds: after which those that are left are killed.
+    """
+    ray = sys.modules.get("ray")
+    if ray is None:  # it could not be imported
+        return
+    for task in TASKS if ray.is_initialized() else ():
+        ray.cancel(task)
+    if TASKS and ray.is_initialized():
+        ray.wait(TASKS, num_returns=len(TASKS), timeout=seconds)
+    TASKS.clear()
+    ray.shutdown()
