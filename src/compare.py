@@ -132,6 +132,11 @@ def compare(overrides: list[str]) -> Comparison | Overall | None:
     Raises:
         InputError: a setting is wrong, or the folder holds another comparison.
     """
+    from src.reporting import pictures, vega
+
+    if WORKER not in os.environ and "dry_run=true" not in overrides:
+        pictures.begin()  # beside what this process imports
+        vega.begin()
     import alembic.command  # noqa: F401, which Optuna imports for a database
 
     import src.sweeping.sweeper  # noqa: F401, for the searches

@@ -21,6 +21,7 @@ from src.config import job_config
 from src.errors import InputError
 from src.explaining import beside, commented, explained
 from src.metrics import direction_of
+from src.once import read_texts_once
 
 SCHEME = "fairstep"  # of the source below, among Hydra's file:// and pkg://
 
@@ -32,6 +33,7 @@ def register() -> None:
     trained and searched, `${one_minus:x}` turns a searched 1-beta into beta, `${better:metric}` is
     the direction of a metric; `${explained:}` and `${explained_search:}` are for `--help`.
     """
+    read_texts_once()
     OmegaConf.register_resolver("outputs", lambda: str(paths.OUTPUTS), replace=True)
     OmegaConf.register_resolver("run_name", _run_name, replace=True)
     OmegaConf.register_resolver("study_name", _study_name, replace=True)

@@ -27,6 +27,10 @@ def main() -> None:
 
 def report(folders: list[Path], out: Path | None) -> Path:
     """Write the report of comparisons or of runs; print a comparison's verdict."""
+    from src.reporting import pictures, vega
+
+    pictures.begin()  # beside what this process imports
+    vega.begin()
     from src.comparing.problems import is_several, judged
     from src.comparing.record import read
     from src.comparing.together import together

@@ -1,7 +1,6 @@
 """What all tests share: one thread, temporary outputs, and where MNIST may be."""
 
 import os
-import pickle
 import signal
 
 # A command that a script starts in the background ignores Ctrl-C, and so do those it starts; the
@@ -14,7 +13,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,6 @@ import pytest
 
 from tests.helpers import MNIST_ROOTS, Session
 
-LIMIT = "OMEGACONF_MAX_YAML_EXPANDED_NODES"  # of what a text may become
 # Files that take tens of seconds, the longest first. `make test` gives whole files to its workers,
 # in their order: those that are short come last, so that no worker waits for another's long one.
 LONG = (
@@ -64,33 +61,6 @@ def scripts_are_read_once() -> Iterator[None]:
             return known[place]
 
         patch.setattr(ScriptDirectory, "from_config", once)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def texts_are_parsed_once() -> Iterator[None]:
-    """A third of composing a config is to parse the same files, and what stands in `${}`, anew.
-
-    What comes of a text depends on nothing but the text; one that is wrong is told of each time.
-    """
-    import omegaconf
-
-    with pytest.MonkeyPatch.context() as patch:
-        real, known = omegaconf.OmegaConf.load, dict[str, bytes]()
-
-        def load(file: Any, **limits: Any) -> Any:
-            if limits or LIMIT in os.environ or not hasattr(file, "seek"):
-                return real(file, **limits)
-            text = file.read()
-            if text not in known:
-                file.seek(0)
-                known[text] = pickle.dumps(real(file))
-            return pickle.loads(known[text])
-
-        patch.setattr(omegaconf.OmegaConf, "load", load)
-        parse = cache(omegaconf.grammar_parser.parse)
-        for module in (omegaconf._utils, omegaconf.base, omegaconf.grammar_parser):
-            patch.setattr(module, "parse", parse)
         yield
 
 

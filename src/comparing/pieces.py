@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +140,14 @@ def cannot_go_on(error: OSError, folder: Path) -> InputError:
     return InputError(f"{reason}; the same command goes on")
 
 
+@lru_cache(maxsize=1)  # it is read again and again, and seldom another
+def _read_list(text: str) -> tuple[str | None, list[Piece] | None]:
+    """The token of a list, and its pieces."""
+    listed = json.loads(text)
+    pieces = listed.get("pieces")
+    return listed.get("token"), None if pieces is None else [Piece.of(values) for values in pieces]
+
+
 class Board:
     """The list of the pieces that are wanted, and the reports on those that were made.
 
@@ -175,19 +183,18 @@ class Board:
             InputError: this host doesn't see the comparison's folder.
         """
         try:
-            listed = json.loads((self.folder / LIST).read_text(encoding="utf-8"))
+            token, pieces = _read_list((self.folder / LIST).read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            listed = {}
-        if listed.get("token") != self.token:
+            token = None
+        if token != self.token:
             raise InputError(
                 f"{self.folder / LIST}: host {os.uname().nodename} doesn't see the folder in which "
                 "the comparison began; put it on a file system that all hosts share "
                 "(FAIRSTEP_OUTPUTS=DIR)"
             )
-        if listed["pieces"] is None:
+        if pieces is None:
             return None
         reported = self.reported()
-        pieces = [Piece.of(values) for values in listed["pieces"]]
         return [piece for piece in pieces if piece.name not in reported]
 
     def reported(self) -> set[str]:

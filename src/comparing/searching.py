@@ -33,7 +33,7 @@ from src.overrides import override, python
 from src.results import digest
 from src.results.place import WORKER
 from src.sweeping.progress import best_trial, trials_bar
-from src.sweeping.show import importances, load
+from src.sweeping.show import importances
 from src.sweeping.storage import AWAY, absolute, open_storage
 from src.sweeping.study import study_direction
 from src.sweeping.tally import COUNTED, is_failed
@@ -193,9 +193,7 @@ class Searches:
     def _state(self, name: str, method: str) -> tuple[int, str]:
         """The number of trials that count, and a text about them."""
         try:
-            sweeper = self.plan.configs[method].hydra.sweeper
-            storage = open_storage(absolute(str(sweeper.storage)), sweeper.lease_seconds)
-            study = optuna.load_study(study_name=name, storage=storage)
+            study = _load(self.plan, method, name)
             trials = study.get_trials(deepcopy=False)
         except (KeyError, InputError, *AWAY):  # no study yet, or no database: its sweep says so
             return 0, ""
@@ -215,7 +213,7 @@ class Searches:
 
 def read_search(plan: Plan, method: str, number: int, name: str) -> Search:
     """Read a finished search from its study."""
-    study = load(str(plan.configs[method].hydra.sweeper.storage), name)
+    study = _load(plan, method, name)
     signature = study.user_attrs["signature"]
     of_method = ("optimizer", "scheduler", "space", "search", "hash", "seed")
     shared = {key: value for key, value in signature.items() if not key.startswith(of_method)}
@@ -231,6 +229,13 @@ def read_search(plan: Plan, method: str, number: int, name: str) -> Search:
         margin=_margin(plan, str(plan.job(method).objective.metric), trials),
         trials=trials,
     )
+
+
+def _load(plan: Plan, method: str, name: str) -> optuna.Study:
+    """A study by its name; the database is opened once."""
+    sweeper = plan.configs[method].hydra.sweeper
+    storage = open_storage(absolute(str(sweeper.storage)), sweeper.lease_seconds)
+    return optuna.load_study(study_name=name, storage=storage)
 
 
 def _margin(plan: Plan, metric: str, trials: Sequence[Trial]) -> float | None:

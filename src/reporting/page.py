@@ -4,23 +4,18 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import vl_convert
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from src.files import write_whole
-from src.reporting import charts
+from src.reporting import charts, vega
 from src.reporting.figures import Figure, Key
 from src.reporting.tables import csv_text
-from src.results.place import cached
 
 HERE = Path(__file__).parent
 TEXTUAL = {"method", "pair", "verdict", "good range", "setting", "value", "time", "event", "detail",
@@ -98,7 +93,7 @@ class Page:
 def render(page: Page) -> str:
     """The whole file."""
     style = (HERE / "page.css").read_text(encoding="utf-8")
-    scripts = (_vega(), (HERE / "page.js").read_text(encoding="utf-8"))
+    scripts = (vega.scripts(), (HERE / "page.js").read_text(encoding="utf-8"))
     panels: list[charts.Spec] = []
     sections = [_shown(section, panels) for section in page.sections]
     data = {"panels": panels, "config": charts.PAGE}
@@ -123,20 +118,6 @@ def _template() -> Any:
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined
     )
     return environment.get_template("page.html.j2")
-
-
-@cache
-def _vega() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one module; made once, because that takes seconds."""
-    kept = cached(f"vega-{version('vl-convert-python')}.js")
-    with suppress(OSError, UnicodeDecodeError):
-        return kept.read_bytes().decode()
-    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-    bundle = bundle.replace("</script", "<\\/script")
-    with suppress(OSError):  # a page can do without
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(kept, bundle.encode())
-    return bundle
 
 
 def _policy(style: str, *scripts: str) -> str:

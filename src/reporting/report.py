@@ -1,27 +1,21 @@
 """Writes reports: the page, its figures as files and a comparison's table."""
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
-
-import vl_convert
 
 from src.comparing.overall import Overall
 from src.comparing.overall import write as write_record
 from src.comparing.record import FILE, Comparison, read
 from src.errors import InputError
 from src.files import write_whole
-from src.reporting import charts, figures_overall, tables_overall
+from src.reporting import charts, figures_overall, tables_overall, vega
 from src.reporting.comparison_page import page
 from src.reporting.figures import Figure, figures
 from src.reporting.overall_page import page as overall_page
+from src.reporting.pictures import ENDINGS, draw_all
 from src.reporting.run_page import read_runs, runs_page
 from src.reporting.tables import write_tables
-
-CLIP = re.compile(r'(?<= id=")clip\d+(?=">)|(?<="url\(#)clip\d+(?=\)")')
-ENDINGS = ("svg", "png", "pdf")
-SCALE = 1.5  # of PNG files' pixels to points
 
 
 def write_report(folder: Path) -> Path:
@@ -110,6 +104,7 @@ def write_overall(overall: Overall, folder: Path, *, files: bool = True) -> Path
 def _pictures(drawn: Sequence[Figure], folder: Path, files: bool) -> None:
     """Write the files, or remove those of an earlier page, which would contradict this one."""
     if files:
+        vega.begin()
         save(drawn, folder / "figures")
         return
     for figure in drawn:
@@ -120,20 +115,7 @@ def _pictures(drawn: Sequence[Figure], folder: Path, files: bool) -> None:
 def save(figures: Sequence[Figure], folder: Path) -> None:
     """Write `folder/KEY.png`, `.svg` and `.pdf` of each figure, for papers."""
     folder.mkdir(parents=True, exist_ok=True)
-    for figure in figures:
-        for ending, content in pictures(figure).items():
+    specs = [json.dumps(charts.drawing(figure), allow_nan=False) for figure in figures]
+    for figure, files in zip(figures, draw_all(specs, charts.theme()), strict=True):
+        for ending, content in files.items():
             write_whole(folder / f"{figure.key}.{ending}", content)
-
-
-def pictures(figure: Figure) -> dict[str, bytes]:
-    """A figure as svg, png and pdf."""
-    spec = json.dumps(charts.drawing(figure), allow_nan=False)
-    svg = _numbered(vl_convert.vegalite_to_svg(spec, config=charts.theme()))
-    png, pdf = vl_convert.svg_to_png(svg, scale=SCALE), vl_convert.svg_to_pdf(svg)
-    return dict(zip(ENDINGS, (svg.encode(), png, pdf), strict=True))
-
-
-def _numbered(svg: str) -> str:
-    """The same picture is the same file: Vega counts its clips through all pictures."""
-    ids = {name: f"clip{n}" for n, name in enumerate(dict.fromkeys(CLIP.findall(svg)))}
-    return CLIP.sub(lambda found: ids[found[0]], svg)

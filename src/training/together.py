@@ -8,6 +8,7 @@ stopping and checkpoints.
 
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -26,6 +27,13 @@ from src.training.steps import Steps
 from src.training.tape import Batch, Loss, NotStackedError, Want
 
 T = TypeVar("T")
+AGREED: dict[Hashable, bool] = {}  # of kinds of optimizers, whether they step at once
+
+
+@lru_cache(maxsize=8)  # they hold memory
+def _programs(kind: Hashable, size: int) -> dict[Hashable, Any]:
+    """What was made for stacks of a kind and size: those that come later try it first."""
+    return {}
 
 
 class Together(Generic[T]):
@@ -42,8 +50,6 @@ class Together(Generic[T]):
         self.generators: dict[greenlet, dict[str, Tensor]] = {}  # torch's, as each task left them
         self.stacks: dict[Hashable, Stack] = {}
         self.steps: dict[Hashable, Steps] = {}
-        self.known: dict[Hashable, dict[Hashable, Any]] = {}  # programs, by kind and size
-        self.agreed: dict[Hashable, bool] = {}  # of optimizers, whether they step at once
         self.looks: dict[Hashable, Looks] = {}
         self.made: set[tuple[Hashable, Hashable]] = set()  # what was made in one pass before
         # Why models of a kind aren't stacked, by kind and shapes of the batch.
@@ -201,9 +207,8 @@ class Together(Generic[T]):
         if stack is None or not stack.holds(models) or 2 * len(models) < len(stack):
             if len(models) < LEAST:
                 return None
-            known = self.known.setdefault((kind, len(models)), {})
-            stack = self.stacks[kind] = Stack(models, known)
-            self.steps[kind], self.looks[kind] = Steps(stack, self.agreed), Looks(stack)
+            stack = self.stacks[kind] = Stack(models, _programs(kind, len(models)))
+            self.steps[kind], self.looks[kind] = Steps(stack, AGREED), Looks(stack)
         if 2 * len(some) < len(stack):
             return None
         losses, grads = stack.made(some)

@@ -153,6 +153,25 @@ def test_what_others_make_is_read(tmp_path: Path, claims: Claims) -> None:
     assert workers.started == [0, 1, 2] and workers.stopped
 
 
+def test_the_list_is_written_when_workers_need_another(
+    tmp_path: Path, claims: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not after each piece; but what a problem wanted that has failed is nobody's business."""
+    published, real = list[list[str]](), Board.publish
+
+    def publish(board: Board, listed: Any) -> None:
+        published.append([piece.method for piece in listed or ()])
+        real(board, listed)
+
+    monkeypatch.setattr(Board, "publish", publish)
+    carry_out(tmp_path, claims)
+    assert published == [["a", "b"], ["a2", "b2"], []]
+    published.clear()
+    (tmp_path / "other").mkdir()
+    carry_out(tmp_path / "other", claims, count=9, fails="a", problems=("p", "q"))
+    assert published == [["a", "b"], ["a", "b"] * 2, ["a", "b"], []]
+
+
 @pytest.mark.parametrize(("here", "told"), [(False, ", running: 2 on n1, 1 on n2"), (True, "")])
 def test_where_workers_are_is_told(tmp_path: Path, claims: Claims, here: bool, told: str) -> None:
     """One that makes two pieces counts once; what others hold for another comparison doesn't."""

@@ -12,6 +12,7 @@ from torch import nn
 from src.config import parse
 from src.models import MLP
 from src.results.status import Status
+from src.training import stack
 from src.training import together as module
 from src.training.run import run, snapshot
 from src.training.together import Together
@@ -83,6 +84,25 @@ def test_seeds_and_learning_rates(session: Session, method: str) -> None:
 def test_methods_train_in_one_stack(session: Session) -> None:
     hub = both(session.folder, [(f"optimizer={method}",) for method in METHODS])
     assert [len(stack) for stack in hub.stacks.values()] == [len(METHODS)]
+
+
+def test_later_stacks_try_what_was_made_before(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process; it must give the bits of their runs, too."""
+    made, real = list[object](), stack.Program.__init__
+
+    def init(program: stack.Program, *given: Any, **named: Any) -> None:
+        made.append(program)
+        real(program, *given, **named)
+
+    monkeypatch.setattr(stack.Program, "__init__", init)
+    module._programs.cache_clear()
+    both(session.folder / "first", [(f"seed={k}",) for k in range(4)])
+    assert made
+    made.clear()
+    both(session.folder / "second", [(f"seed={k}", "optimizer.lr=0.003") for k in range(4, 8)])
+    assert not made
 
 
 def test_more_runs_than_room(session: Session) -> None:
