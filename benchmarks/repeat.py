@@ -2,7 +2,7 @@
 
     python benchmarks/repeat.py [--times 10] ['methods=[sgd,momentum,adam,muon]' problem=digits ...]
 
-Prints, for each pair, how often each verdict came, and how often something about it was withheld.
+Prints, for each pair, how often each verdict came, and how often it was withheld.
 Everything behind the options goes to each comparison. They lie in outputs/comparisons like any,
 each with a name that ends with its number, and the same command goes on there.
 """
@@ -27,7 +27,7 @@ SEARCHES = 20  # from a repetition's first search to that of the next one; more 
 FRESH = 1000  # the same for fresh seeds
 DEFAULT = ("methods=[sgd,momentum,adam,muon]", "problem=digits")
 VERDICTS = ("better", "worse", "better by less than the margin", "worse by less than the margin",
-            "equivalent", "undecided")  # fmt: skip
+            "equivalent", "undecided", "withheld")  # fmt: skip
 
 
 def repetition(number: int, overrides: Sequence[str]) -> Comparison:
@@ -41,8 +41,13 @@ def repetition(number: int, overrides: Sequence[str]) -> Comparison:
 
 
 def told(made: Comparison) -> dict[tuple[str, str], str]:
-    """The verdict of each pair, in a fixed order of its methods."""
-    verdicts = {(pair.a, pair.b): words.verdict(pair) for pair in made.pairs}
+    """The verdict of each pair, in a fixed order of its methods; withheld is none."""
+    verdicts = {
+        (pair.a, pair.b): "withheld"
+        if words.against(made.withheld, pair.a, pair.b)
+        else words.verdict(pair)
+        for pair in made.pairs
+    }
     turn = {"better": "worse", "worse": "better"}
     return {
         pair: verdicts[pair]
@@ -56,14 +61,13 @@ def table(made: Sequence[Comparison]) -> Iterator[str]:
     """A Markdown table, a row for each pair; then what was withheld and why."""
     counts = {pair: Counter(told(each)[pair] for each in made) for pair in told(made[0])}
     heads = [verdict for verdict in VERDICTS if any(verdict in each for each in counts.values())]
-    yield f"| of {len(made)} comparisons | {' | '.join(heads)} | withheld | seeds |"
-    yield "| --- |" + " ---: |" * (len(heads) + 2)
+    yield f"| of {len(made)} comparisons | {' | '.join(heads)} | seeds |"
+    yield "| --- |" + " ---: |" * (len(heads) + 1)
     for (a, b), found in counts.items():
-        withheld = sum(any(it.method in (None, a, b) for it in each.withheld) for each in made)
         seeds = [pair.n or 0 for each in made for pair in each.pairs if {pair.a, pair.b} == {a, b}]
         mean = sum(seeds) / len(seeds)
         row = [f"{found[verdict]}" for verdict in heads]
-        yield f"| {a}, {b} | {' | '.join(row)} | {withheld} | {mean:.0f} |"
+        yield f"| {a}, {b} | {' | '.join(row)} | {mean:.0f} |"
     reasons = Counter(
         chain.from_iterable({(it.check, it.method) for it in each.withheld} for each in made)
     )

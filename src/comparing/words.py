@@ -160,7 +160,7 @@ def headline(
     text = _one(sentence(sound, of_sound, metric, direction, margin))
     text = text if text.startswith(tuple(sound)) else text[0].lower() + text[1:]
     aside = listed([name for name in methods if name not in sound])
-    return f"Leaving {aside} aside, {text}. Withheld for {aside}: {reason}."
+    return f"Leaving {aside} aside, {text}. Withheld: {reason}."
 
 
 def _one(text: str) -> str:

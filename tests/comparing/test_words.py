@@ -109,9 +109,9 @@ def test_nothing_is_said_where_all_are_in_doubt() -> None:
 def test_methods_in_doubt_are_left_aside() -> None:
     """What is said of the others is said of their pairs alone."""
     ends = "its test loss ends lower than that of every other method"
-    assert doubted("a", "a") == (f"Leaving a aside, b is best: {ends}. Withheld for a: a is odd.")
+    assert doubted("a", "a") == (f"Leaving a aside, b is best: {ends}. Withheld: a is odd.")
     assert doubted("c", "b") == (
-        f"Leaving b and c aside, a is best: {ends}. Withheld for b and c: c is odd (and 1 more)."
+        f"Leaving b and c aside, a is best: {ends}. Withheld: c is odd (and 1 more)."
     )
     assert doubted().startswith(f"a is best: {ends}. b, c and d")
     pairs = [Pair(a=a, b=b, verdict="undecided") for a, b in combinations("abc", 2)]
