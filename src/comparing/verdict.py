@@ -380,16 +380,17 @@ def _basis(
     budgets = checks.budgets(searches).values()
     least, most = min(budgets), max(budgets)
     trials = f"{least} to {most} trials" if least < most else f"{most} trial{'s' * (most != 1)}"
-    seeds = [len({run.seed for run in runs_of(runs, name, "tuned")}) for name in plan.methods]
-    metric = plan.protocol.metric
+    tuned = [runs_of(runs, name, "tuned") for name in plan.methods]
+    seeds = [len({run.seed for run in own}) for own in tuned]
+    several = [len({run.search for run in own}) for own in tuned]
+    planned, metric = plan.protocol.numbers_of_seeds, plan.protocol.metric
+    last = ", the most that were planned" if max(seeds) >= planned[-1] else ", at the last look"
     way = "lower" if plan.direction is Direction.MINIMIZE else "higher"
     facts = {
         "problem": plan.problem,
         "better": f"a {way} {words.metric_name(metric)} is better",
-        "ended": {SETTLED: ", until no pair was open", LAST: ", the most that were planned"}.get(
-            ended, ""
-        )
-        if len(plan.protocol.numbers_of_seeds) > 1
+        "ended": {SETTLED: ", until no pair was open", LAST: last}.get(ended, "")
+        if len(planned) > 1
         else "",
     }
-    return words.basis(facts, seeds, course.looks[-1].searches, trials)
+    return words.basis(facts, seeds, several, trials)

@@ -207,25 +207,32 @@ def _bound(value: float | None, otherwise: str) -> str:
     return otherwise if value is None else f"{value:.2f}"
 
 
-def basis(facts: Mapping[str, object], seeds: Sequence[int], searches: int, trials: str) -> str:
+def basis(
+    facts: Mapping[str, object], seeds: Sequence[int], searches: Sequence[int], trials: str
+) -> str:
     """What a verdict rests on, and which luck is in it.
 
     Args:
         facts: the `problem`, `better` and how it `ended`.
-        seeds: the least and the most of a method.
+        seeds: of each method.
         searches: of each method.
         trials: of each search.
     """
-    least, most = min(seeds), max(seeds)
-    number = f"{most}" if least == most else f"{least} to {most}"
-    searched = "one search" if searches == 1 else f"{searches} searches"
+    one = max(searches) == 1
+    searched = "one search" if one else f"{_range(searches)} searches"
     luck = (
         "The luck of a search is not in it: another search may find another winner "
         "(protocol.searches=auto makes several)."
-        if searches == 1
-        else f"The luck of seeds and of {searches} searches is in it."
+        if one
+        else "The luck of seeds and of searches is in it."
     )
     return (
-        f"On {facts['problem']}; {facts['better']}. Each method was tuned in "
-        f"{searched} of {trials} and trained on {number} fresh seeds{facts['ended']}. {luck}"
+        f"On {facts['problem']}; {facts['better']}. Each method was tuned in {searched} of "
+        f"{trials} and trained on {_range(seeds)} fresh seeds{facts['ended']}. {luck}"
     )
+
+
+def _range(numbers: Sequence[int]) -> str:
+    """Their least and most; one number if these are the same."""
+    least, most = min(numbers), max(numbers)
+    return f"{most}" if least == most else f"{least} to {most}"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from src.comparing.record import Doubt, Event, Pair, Run, Summary, Timing
-from src.comparing.verdict import _diverged, judge, sentence
+from src.comparing.verdict import LAST, _basis, _diverged, judge, sentence
 from tests.comparing.conftest import made_plan, made_run, made_search
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 6)
@@ -293,6 +293,19 @@ def test_a_verdict_after_looks() -> None:
     assert (found.looks[0].runs, found.most_runs, found.ended) == (20, 40, "no pair is open")
     assert pair.low is not None and pair.low <= pair.difference <= pair.high < 0
     assert pair.seeds_to_settle is None
+
+
+def test_searches_in_the_place_of_seeds() -> None:
+    """The last look may come with fewer seeds than were planned, and more searches."""
+    runs = [
+        made_run(name, 1000 + seed, 1.0 + 0.1 * seed + search, search=search)
+        for name in "ab" for search in range(2 if name == "a" else 3) for seed in range(10)
+    ]  # fmt: skip
+    searches = [made_search(name, number) for name in "ab" for number in range(3)]
+    plan = made_plan(methods=("a", "b"), seeds="auto", looks=[10, 20])
+    course: Any = SimpleNamespace(looks=("the third",))
+    text = _basis(plan, searches, runs, course, LAST)
+    assert "in 2 to 3 searches of" in text and "on 10 fresh seeds, at the last look." in text
 
 
 def test_a_pair_that_stays_open() -> None:
