@@ -19,7 +19,8 @@ class Place(Part):
         mean, std: of the verdict's metric over fresh seeds.
         rank: 1 is best.
         gap: to the best mean, in standard deviations between seeds.
-        unbeaten: whether no method was found better here, and nothing about it is withheld.
+        unbeaten: whether no method was found better here, be that one in doubt or not, and nothing
+            about it is withheld.
         doubt: why its verdicts here are withheld; empty if they aren't.
         steps: median steps to the target; null if half of the runs or more missed it.
         ratio: of the steps to those of the soonest method.

@@ -310,7 +310,7 @@ def runs_of(runs: Sequence[Run], method: str, kind: str) -> list[Run]:
 
 
 class Doubt(Part):
-    """A reason to withhold the verdict.
+    """A reason to withhold what is said of a method, or the whole verdict.
 
     Args:
         check: its name.
@@ -404,6 +404,11 @@ class Comparison(Part):
     pairs: list[Pair] = []
     searches: list[Search] = []
     runs: list[Run] = []
+
+    @property
+    def measure(self) -> str:
+        """Whose mean the margin is a share of; empty if it is a number."""
+        return self.reference if self.margin.text.endswith("%") else ""
 
     @property
     def by_looks(self) -> bool:

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from src.comparing import statistics, words
-from src.comparing.record import Comparison, Pair, Run, runs_of
+from src.comparing.record import Comparison, Doubt, Pair, Run, runs_of
 from src.comparing.statistics import Values
+from src.comparing.words import against
 from src.errors import InputError
 from src.metrics import Direction
 from src.results.identity import differing
@@ -28,17 +29,18 @@ def together(comparisons: Sequence[Comparison]) -> Comparison:
     first = comparisons[0]
     for other in comparisons[1:]:
         _check(first, other)
-    runs, searches, methods = [], [], []
+    runs, searches, methods, doubts = [], [], [], []
     for comparison in comparisons:
         fresh = [name for name in comparison.methods if name not in methods]
         methods += fresh
         runs += [run for run in comparison.runs if run.method in fresh]
         searches += [search for search in comparison.searches if search.method in fresh]
+        doubts += against(comparison.withheld, *fresh)
     direction = Direction(first.direction)
     values, seeds = _common(methods, runs, direction)
     ranking = direction.ranked(methods, lambda name: float(values[name].mean()))
     pairs = statistics.compare({name: values[name] for name in ranking}, direction)
-    facts = _facts(comparisons, ranking, runs, pairs, seeds)
+    facts = _facts(comparisons, ranking, runs, pairs, doubts, seeds)
     return first.model_copy(update={**facts, "searches": searches})
 
 
@@ -47,11 +49,11 @@ def _facts(
     ranking: list[str],
     runs: list[Run],
     pairs: list[Pair],
+    withheld: list[Doubt],
     seeds: int,
 ) -> dict[str, Any]:
     first, names = comparisons[0], [comparison.name for comparison in comparisons]
     rows = {(row.method, row.kind): row for each in reversed(comparisons) for row in each.table}
-    withheld = [doubt for each in comparisons for doubt in each.withheld]
     direction = Direction(first.direction)
     return {
         "name": " + ".join(names),

@@ -367,7 +367,8 @@ def sentence(
     if not pairs:
         return "No verdict yet: the first look is still to come."
     metric, margin = plan.protocol.metric, str(plan.protocol.margin)
-    return words.headline(ranking, pairs, metric, plan.direction, margin, withheld)
+    reference = (plan.protocol.reference or plan.methods[0]) if margin.endswith("%") else ""
+    return words.headline(ranking, pairs, metric, plan.direction, margin, withheld, reference)
 
 
 def _basis(

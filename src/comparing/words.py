@@ -136,44 +136,75 @@ def against(doubts: Sequence[Doubt], *methods: str) -> list[Doubt]:
     return [doubt for doubt in doubts if doubt.method in (None, *methods)]
 
 
+def is_held(pair: Pair, doubts: Sequence[Doubt], reference: str = "") -> bool:
+    """Whether the verdict of a pair is withheld: it, or the margin it rests on, is in doubt.
+
+    Args:
+        reference: whose mean the margin is a share of; empty if it is a number.
+    """
+    rests_on_margin = pair.within_margin or pair.verdict == "equivalent"
+    methods = (pair.a, pair.b, *([reference] if rests_on_margin else []))
+    return bool(against(doubts, *methods))
+
+
 def headline(
     methods: Sequence[str],
     pairs: Sequence[Pair],
     metric: str,
     direction: Direction,
     margin: str,
-    doubts: Sequence[Doubt],
+    doubts: Sequence[Doubt] = (),
+    reference: str = "",
 ) -> str:
-    """What `sentence` gives, of the methods that no doubt stands against; and the first doubt.
+    """What `sentence` gives; with doubts its first half, of the methods that none stands against.
 
     With fewer than two such methods it says what the verdict would be.
+
+    Args:
+        reference: as of `is_held`.
     """
+    doubts = against(doubts, *methods)
     if not doubts:
         return sentence(methods, pairs, metric, direction, margin)
-    reasons = list(dict.fromkeys(doubt.text for doubt in doubts))
+    # One that stands against all decides, whatever else there is.
+    ordered = sorted(doubts, key=lambda doubt: doubt.method is not None)
+    reasons = list(dict.fromkeys(doubt.text for doubt in ordered))
     reason = reasons[0] + (f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else "")
     sound = [name for name in methods if not against(doubts, name)]
     if len(sound) < 2:
-        text = _one(sentence(methods, pairs, metric, direction, margin))
-        return f"Withheld: {reason}. Without that doubt: {text}."
-    of_sound = [pair for pair in pairs if not against(doubts, pair.a, pair.b)]
-    text = _one(sentence(sound, of_sound, metric, direction, margin))
-    text = text if text.startswith(tuple(sound)) else text[0].lower() + text[1:]
-    aside = listed([name for name in methods if name not in sound])
-    return f"Leaving {aside} aside, {text}. Withheld: {reason}."
+        text = _one(sentence(methods, pairs, metric, direction, margin), methods)
+        without = "these doubts" if len(reasons) > 1 else "that doubt"
+        return f"Withheld: {reason}. Without {without}: {text}."
+    of_sound = [
+        pair if not is_held(pair, doubts, reference) else _without_margin(pair)
+        for pair in pairs
+        if not against(doubts, pair.a, pair.b)
+    ]
+    text = _one(sentence(sound, of_sound, metric, direction, margin), sound)
+    aside = [name for name in methods if name not in sound]
+    few = len(sound) <= min(MOST, len(aside))
+    about = f"Of {joined(sound)}" if few else f"Leaving {listed(aside)} aside"
+    return f"{about}, {text}. Withheld: {reason}."
 
 
-def _one(text: str) -> str:
-    """The first sentence, without its full stop."""
-    return text.partition(". ")[0].rstrip(".")
+def _without_margin(pair: Pair) -> Pair:
+    """What the test alone says of a pair."""
+    verdict = "undecided" if pair.verdict == "equivalent" else pair.verdict
+    return pair.model_copy(update={"verdict": verdict, "within_margin": False})
 
 
-def verdict(pair: Pair, doubts: Sequence[Doubt] = ()) -> str:
-    """The verdict of a pair, for tables."""
+def _one(text: str, names: Sequence[str]) -> str:
+    """The first sentence, without its full stop, as it stands within another."""
+    first = text.partition(". ")[0].rstrip(".")
+    return first if first.startswith(tuple(names)) else first[0].lower() + first[1:]
+
+
+def verdict(pair: Pair, doubts: Sequence[Doubt] = (), reference: str = "") -> str:
+    """The verdict of a pair, for tables; `reference` as of `is_held`."""
     text = pair.verdict
     if pair.within_margin and pair.verdict in ("better", "worse"):
         text = f"{pair.verdict} by less than the margin"
-    return f"withheld ({text})" if against(doubts, pair.a, pair.b) else text
+    return f"withheld ({text})" if is_held(pair, doubts, reference) else text
 
 
 def speed(pair: Pair, by: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from src.comparing.record import Comparison
+from src.comparing.words import against
 from src.reporting.figures import Figure, ended
 from src.reporting.page import FOOTER, Page, Section, Table, Verdict, render
 from src.reporting.tables import (
@@ -73,7 +74,8 @@ def _verdict(comparison: Comparison) -> Verdict:
     ]  # fmt: skip
     more = [comparison.basis, saved(comparison), *map(_still, comparison.missing)]
     sentence = comparison.sentence or "This comparison holds no verdict."
-    return Verdict(sentence, reasons, [text for text in more if text])
+    sound = [name for name in comparison.methods if not against(comparison.withheld, name)]
+    return Verdict(sentence, reasons, [text for text in more if text], partly=len(sound) > 1)
 
 
 def _still(text: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from src.comparing.record import Comparison, Interval, Trial
+from src.comparing.words import verdict
 from src.metrics import Direction
 from src.reporting.figures_numbers import (
     GOOD,
@@ -245,7 +246,8 @@ def _differences(comparison: Comparison, cost: Cost) -> list[Panel]:
         numbers = [_number(bound) for bound in (pair.difference, pair.low, pair.high)]
         series.append(
             Series(label, style, "interval", [numbers[0]], [float(y)], [numbers[1]],
-                   [numbers[2]], pair.verdict == "undecided", [pair.verdict])
+                   [numbers[2]], pair.verdict == "undecided",
+                   [verdict(pair, comparison.withheld, comparison.measure)])
         )  # fmt: skip
     label = f"difference in {comparison.metric.replace('_', ' ')}"
     side = "above" if comparison.direction == Direction.MAXIMIZE else "below"

@@ -74,11 +74,16 @@ class Section:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A sentence, (check, text) of each reason to withhold it, and what it rests on."""
+    """A sentence, (check, text) of each reason to withhold it, and what it rests on.
+
+    Args:
+        partly: whether the reasons leave something that the sentence says.
+    """
 
     sentence: str
     reasons: Sequence[tuple[str, str]] = ()
     basis: Sequence[str] = ()
+    partly: bool = False
 
 
 @dataclass(frozen=True)

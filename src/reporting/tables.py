@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from src.comparing.record import UNSHOWABLE, Comparison, Reached, Row, Speed, Summary
-from src.comparing.words import against, metric_name, speed, verdict
+from src.comparing.words import is_held, metric_name, speed, verdict
 from src.console import stdout
 from src.files import write_whole
 from src.metrics import Direction, quantity
@@ -196,6 +196,10 @@ def pair_notes(comparison: Comparison) -> list[str]:
     if margin.value is not None:
         of = f" = {margin.value:.3g}" if margin.text.endswith("%") else ""
         texts.append(f"equivalent: surely within the margin of {margin.text}{of}")
+    held = [is_held(pair, comparison.withheld, comparison.measure) for pair in comparison.pairs]
+    if any(held):
+        texts.append("withheld: one of both methods is in doubt, or the margin; in brackets what "
+                     "was found, and how soon is in doubt, too")  # fmt: skip
     if comparison.by_looks:
         texts.append("each interval holds for all pairs and all looks together, in 95% of "
                      "comparisons")  # fmt: skip
@@ -222,7 +226,7 @@ def pairs(comparison: Comparison) -> list[list[str]]:
         low, high = (rounded(end, wide) for end in (pair.low, pair.high))
         rows.append([
             f"{pair.a} against {pair.b}",
-            verdict(pair, comparison.withheld),
+            verdict(pair, comparison.withheld, comparison.measure),
             rounded(pair.difference, wide),
             f"{low} to {high}" if wide is not None else "–",
             *(speed(pair, by) for by in _measured(comparison)),
@@ -241,7 +245,7 @@ def flat_pairs(comparison: Comparison) -> list[list[Any]]:
     about = {"metric": comparison.metric, "direction": comparison.direction}
     doubts = comparison.withheld
     facts = [
-        {**pair.model_dump(), **about, "in_doubt": bool(against(doubts, pair.a, pair.b))}
+        {**pair.model_dump(), **about, "in_doubt": is_held(pair, doubts, comparison.measure)}
         for pair in comparison.pairs
     ]
     for by in _measured(comparison):
@@ -492,4 +496,6 @@ def parquet(rows: Sequence[Sequence[Any]]) -> bytes:
 def _dtype(name: str) -> str:
     if name in TEXTS:
         return "string"
+    if name in ("within_margin", "in_doubt"):
+        return "boolean"
     return "Int64" if name in WHOLE or name.endswith("_reached") else "Float64"

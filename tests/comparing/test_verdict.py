@@ -257,7 +257,7 @@ def test_the_sentence() -> None:
     assert sentence(plan, ["a", "b"], told, []) == f"{text} b ends with a higher test loss."
     doubts = [Doubt(text=text) for text in "xyx"]
     held = sentence(plan, ["a", "b"], told, doubts)
-    assert held == f"Withheld: x (and 1 more). Without that doubt: {text}"
+    assert held == f"Withheld: x (and 1 more). Without these doubts: {text}"
     assert sentence(plan, ["a", "b"], [], []) == "No verdict yet: the first look is still to come."
 
 

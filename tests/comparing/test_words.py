@@ -5,7 +5,17 @@ from itertools import combinations
 import pytest
 
 from src.comparing.record import Doubt, Pair, Speed
-from src.comparing.words import against, basis, headline, listed, sentence, speed, steady, verdict
+from src.comparing.words import (
+    against,
+    basis,
+    headline,
+    is_held,
+    listed,
+    sentence,
+    speed,
+    steady,
+    verdict,
+)
 from src.metrics import Direction
 
 
@@ -98,26 +108,52 @@ def doubted(*methods: str | None) -> str:
 
 
 def test_nothing_is_said_where_all_are_in_doubt() -> None:
+    """What stands against all comes first: without the others it would be the same."""
     best = "a is best: its test loss ends lower than that of every other method."
-    held = doubted(None, "b", None)
-    assert held == f"Withheld: None is odd (and 1 more). Without that doubt: {best}"
+    held = doubted("b", None)
+    assert held == f"Withheld: None is odd (and 1 more). Without these doubts: {best}"
+    assert doubted(None, None) == f"Withheld: None is odd. Without that doubt: {best}"
     assert doubted("b", "c", "d") == (
-        f"Withheld: b is odd (and 2 more). Without that doubt: {best}"
+        f"Withheld: b is odd (and 2 more). Without these doubts: {best}"
     ), "one method is compared with none"
+    pairs, odd = [Pair(a="a", b="b", verdict="undecided")], [Doubt(text="x")]
+    text = headline([*"ab"], pairs, "test_loss", Direction.MINIMIZE, "5%", odd)
+    assert text.startswith("Withheld: x. Without that doubt: no method is surely better")
 
 
 def test_methods_in_doubt_are_left_aside() -> None:
-    """What is said of the others is said of their pairs alone."""
+    """What is said of the others is said of their pairs alone; where these are few, by name."""
     ends = "its test loss ends lower than that of every other method"
-    assert doubted("a", "a") == (f"Leaving a aside, b is best: {ends}. Withheld: a is odd.")
-    assert doubted("c", "b") == (
-        f"Leaving b and c aside, a is best: {ends}. Withheld: c is odd (and 1 more)."
-    )
+    assert doubted("a", "a") == f"Leaving a aside, b is best: {ends}. Withheld: a is odd."
+    assert doubted("c", "b") == (f"Of a and d, a is best: {ends}. Withheld: c is odd (and 1 more).")
     assert doubted().startswith(f"a is best: {ends}. b, c and d")
+    assert doubted("x") == doubted(), "of another comparison"
     pairs = [Pair(a=a, b=b, verdict="undecided") for a, b in combinations("abc", 2)]
     odd = [Doubt(method="c", text="c is odd")]
     text = headline([*"abc"], pairs, "test_loss", Direction.MINIMIZE, "5%", odd)
     assert text.startswith("Leaving c aside, no method is surely better than another in test loss")
+
+
+def test_a_margin_in_doubt() -> None:
+    """It is a share of a mean that a failed search may have made large: nothing rests on it."""
+    verdicts = {"ab": "equivalent", "ac": "better", "bc": "better"}
+    pairs = [
+        Pair(a=a, b=b, verdict=verdicts.get(a + b, "better"), within_margin=a + b == "bc")
+        for a, b in combinations("abcd", 2)
+    ]
+    odd = [Doubt(method="d", text="d is odd")]
+
+    def told(reference: str) -> str:
+        return headline([*"abcd"], pairs, "test_loss", Direction.MINIMIZE, "5%", odd, reference)
+
+    assert told("").startswith("Leaving d aside, a and b are best and equivalent")
+    assert "equivalent" in told("a") and "equivalent" not in told("d")
+    assert told("d") == (
+        "Leaving d aside, one of a and b is best in test loss, but these seeds don't tell which. "
+        "Withheld: d is odd."
+    )
+    assert [is_held(pair, odd, "d") for pair in pairs] == [True, False, True, True, True, True]
+    assert [is_held(pair, odd, "a") for pair in pairs] == [False, False, True, False, True, True]
 
 
 def test_what_stands_against_a_pair() -> None:

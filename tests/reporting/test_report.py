@@ -441,12 +441,16 @@ def test_withheld_verdict_is_explained(tmp_path: Path) -> None:
     facts, runs = made_up.comparison(seeds=2, trials=3)
     made_up.write(tmp_path, facts, runs)
     stands = page(read(tmp_path), [])
-    facts["withheld"] = [{"check": "edge", "method": "sgd", "text": "best lr at the edge: 5"}]
-    made_up.write(tmp_path, facts, runs)
-    held = page(read(tmp_path), [])
-    assert "Verdict withheld" not in stands
-    assert "Verdict withheld" in held
-    assert "best lr at the edge: 5" in held
+    assert "Verdict" in stands and "ithheld" not in stands.partition("<main")[0]
+    told = {}
+    for method in ("sgd", None):
+        facts["withheld"] = [{"check": "edge", "method": method, "text": "best lr at the edge: 5"}]
+        made_up.write(tmp_path, facts, runs)
+        told[method] = page(read(tmp_path), [])
+        assert "best lr at the edge: 5" in told[method]
+    assert "Verdict withheld" in told[None] and "Why it is withheld" in told[None]
+    assert "Verdict, withheld in part" in told["sgd"] and "What is withheld" in told["sgd"]
+    assert "a verdict on these methods before" in told["sgd"]
 
 
 def test_thousands_of_runs(tmp_path: Path) -> None:
