@@ -134,7 +134,8 @@ def compare(overrides: list[str]) -> Comparison | Overall | None:
     """
     from src.reporting import pictures, vega
 
-    if WORKER not in os.environ and "dry_run=true" not in overrides:
+    elsewhere = any(item.startswith(("hydra/launcher", "detach", "dry_run")) for item in overrides)
+    if WORKER not in os.environ and not elsewhere:
         pictures.begin()  # beside what this process imports
         vega.begin()
     import alembic.command  # noqa: F401, which Optuna imports for a database

@@ -2,7 +2,8 @@
 
 import os
 import pickle
-from functools import cache
+from functools import cache, lru_cache
+from io import TextIOBase
 from typing import Any
 
 import omegaconf
@@ -19,7 +20,8 @@ def read_texts_once() -> None:
     real, known = omegaconf.OmegaConf.load, dict[str, bytes]()
 
     def load(file: Any, **limits: Any) -> Any:
-        if limits or LIMIT in os.environ or not hasattr(file, "seek"):
+        whole = isinstance(file, TextIOBase) and file.seekable() and file.tell() == 0
+        if limits or LIMIT in os.environ or not whole:
             return real(file, **limits)
         text = file.read()
         if text not in known:
@@ -28,6 +30,6 @@ def read_texts_once() -> None:
         return pickle.loads(known[text])
 
     omegaconf.OmegaConf.load = load  # type: ignore[method-assign,assignment]
-    parse = cache(omegaconf.grammar_parser.parse)
+    parse = lru_cache(maxsize=4096)(omegaconf.grammar_parser.parse)
     for module in (omegaconf._utils, omegaconf.base, omegaconf.grammar_parser):
         module.parse = parse  # type: ignore[attr-defined]

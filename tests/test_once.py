@@ -54,3 +54,6 @@ def test_what_else_counts_beside_the_text(
     for _ in range(2):
         assert OmegaConf.load(StringIO("a: 3")) == {"a": 3}
     assert len(parsed) == 4
+    monkeypatch.delenv(once.LIMIT)
+    (stream := StringIO("x: 1\na: 2")).readline()
+    assert OmegaConf.load(stream) == {"a": 2}, "what is left of a stream"

@@ -9,6 +9,7 @@ import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 
@@ -34,7 +35,7 @@ from src.results import digest
 from src.results.place import WORKER
 from src.sweeping.progress import best_trial, trials_bar
 from src.sweeping.show import importances
-from src.sweeping.storage import AWAY, absolute, open_storage
+from src.sweeping.storage import AWAY, absolute, open_storage, patiently, shown
 from src.sweeping.study import study_direction
 from src.sweeping.tally import COUNTED, is_failed
 from src.sweeping.workers import MAX_RESTARTS, POLL_SECONDS, last_words
@@ -213,7 +214,10 @@ class Searches:
 
 def read_search(plan: Plan, method: str, number: int, name: str) -> Search:
     """Read a finished search from its study."""
-    study = _load(plan, method, name)
+    try:
+        study = patiently(partial(_load, plan, method, name), url=_url(plan, method))
+    except KeyError as error:
+        raise InputError(f"{name}: its study is gone from {shown(_url(plan, method))}") from error
     signature = study.user_attrs["signature"]
     of_method = ("optimizer", "scheduler", "space", "search", "hash", "seed")
     shared = {key: value for key, value in signature.items() if not key.startswith(of_method)}
@@ -233,9 +237,13 @@ def read_search(plan: Plan, method: str, number: int, name: str) -> Search:
 
 def _load(plan: Plan, method: str, name: str) -> optuna.Study:
     """A study by its name; the database is opened once."""
-    sweeper = plan.configs[method].hydra.sweeper
-    storage = open_storage(absolute(str(sweeper.storage)), sweeper.lease_seconds)
+    lease_seconds = plan.configs[method].hydra.sweeper.lease_seconds
+    storage = open_storage(_url(plan, method), lease_seconds)
     return optuna.load_study(study_name=name, storage=storage)
+
+
+def _url(plan: Plan, method: str) -> str:
+    return absolute(str(plan.configs[method].hydra.sweeper.storage))
 
 
 def _margin(plan: Plan, metric: str, trials: Sequence[Trial]) -> float | None:

@@ -144,7 +144,7 @@ class Team(Generic[T]):
         self.works = workers is None or workers.here
         self.wanted: dict[str, list[Piece]] = {}
         self.numbers: set[int] = set()  # of the workers under way
-        self.listed: set[str] = set()  # the names on the board
+        self.listed: set[str] | None = None  # the names on the board
         self.begun, self.pause = False, POLL_SECONDS
         self.restarts, self.failed = 0, ""
         self.told = -TELL_SECONDS
@@ -200,8 +200,8 @@ class Team(Generic[T]):
             if self.workers is not None:  # those of an earlier command
                 self.numbers = {*range(self.workers.left_over())}
         names = {piece.name for piece in self._pieces()}
-        seen = self.listed - self.board.reported()  # by workers, as long as nothing is published
-        if not seen <= names <= self.listed:
+        # What workers see as long as nothing is published is what was listed and isn't reported.
+        if self.listed is None or not self.listed - self.board.reported() <= names <= self.listed:
             self.board.publish(self._pieces())
             self.listed = names
 

@@ -29,11 +29,11 @@ def end_tasks(seconds: float) -> None:
         seconds: after which those that are left are killed.
     """
     ray = sys.modules.get("ray")
-    if ray is None:  # it could not be imported
+    if ray is None or not hasattr(ray, "shutdown"):  # it can't be imported, or is at this moment
         return
-    for task in TASKS if ray.is_initialized() else ():
-        ray.cancel(task)
     if TASKS and ray.is_initialized():
+        for task in TASKS:
+            ray.cancel(task)
         ray.wait(TASKS, num_returns=len(TASKS), timeout=seconds)
     TASKS.clear()
     ray.shutdown()

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
@@ -27,6 +28,8 @@ NOTHING = '{"data": {"values": []}, "mark": "point"}'
 
 Drawn = dict[str, bytes]  # by the ends of files' names
 Process = subprocess.Popen[bytes]
+Free = SimpleQueue[Process | None]  # None for one that has yet to be started
+_STARTED: list[Process] = []
 
 
 def draw(spec: str, theme: dict[str, Any]) -> Drawn:
@@ -54,43 +57,64 @@ def draw_all(specs: Sequence[str], theme: dict[str, Any]) -> list[Drawn]:
         ValueError: one can't be drawn.
     """
     free = _processes(os.getpid())
-    with ThreadPoolExecutor(MOST) as threads:
-        return [*threads.map(lambda spec: _ask(free, spec, theme), specs)]
-
-
-def _ask(free: "SimpleQueue[Process]", spec: str, theme: dict[str, Any]) -> Drawn:
-    """Wait for a free process, and let it draw; draw in the place of one that is gone."""
-    process = free.get()
+    threads = ThreadPoolExecutor(free.qsize())
     try:
-        return _answer(process, (spec, theme))
-    except (OSError, EOFError, pickle.UnpicklingError):
-        return draw(spec, theme)
+        return [*threads.map(lambda spec: _ask(free, spec, theme), specs)]
+    except (KeyboardInterrupt, SystemExit):
+        threads.shutdown(wait=False, cancel_futures=True)
+        for process in _STARTED:  # a thread waits for its answer, and this process for the thread
+            process.kill()
+        raise
+    finally:
+        threads.shutdown()
+
+
+def _ask(free: Free, spec: str, theme: dict[str, Any]) -> Drawn:
+    """Wait for a free process, and let it draw; draw in the place of one that fails."""
+    process = free.get()
+    if process is None or process.poll() is not None:
+        process = _started()
+    answer: Drawn | str | None = None
+    try:
+        if process is not None:
+            answer = _answer(process, (spec, theme))
+    except Exception:  # part of its answer may still come
+        assert process is not None
+        process.kill()
     finally:
         free.put(process)
+    if isinstance(answer, str):
+        raise ValueError(answer)
+    return draw(spec, theme) if answer is None else answer
 
 
-def _answer(process: Process, asked: tuple[str, dict[str, Any]]) -> Drawn:
+def _answer(process: Process, asked: tuple[str, dict[str, Any]]) -> Drawn | str:
     assert process.stdin is not None and process.stdout is not None
     pickle.dump(asked, process.stdin)
     process.stdin.flush()
-    drawn = pickle.load(process.stdout)
-    if isinstance(drawn, str):
-        raise ValueError(drawn)
-    return cast(Drawn, drawn)
+    return cast(Drawn | str, pickle.load(process.stdout))
 
 
 @cache
-def _processes(owner: int) -> "SimpleQueue[Process]":
+def _processes(owner: int) -> Free:
     """Those of this process, which a fork of it doesn't share; they end with it."""
-    free: SimpleQueue[Process] = SimpleQueue()
+    free: Free = SimpleQueue()
     for _ in range(min(MOST, _processors())):
+        free.put(_started())
+    return free
+
+
+def _started() -> Process | None:
+    """A new one; None where there is no room for it."""
+    with suppress(OSError):
         process = subprocess.Popen(
             [sys.executable, "-m", "src.reporting.pictures"],
             cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0,
         )  # fmt: skip
         atexit.register(process.kill)
-        free.put(process)
-    return free
+        _STARTED.append(process)
+        return process
+    return None
 
 
 def _processors() -> int:
@@ -100,20 +124,19 @@ def _processors() -> int:
 
 
 def serve() -> None:
-    """Draw what is asked for, until nobody is there to ask."""
-    vl_convert.vegalite_to_svg(NOTHING)  # the first takes half a second more
-    while True:
-        try:
+    """Draw what is asked for, until nobody is there to ask, or to hear."""
+    with os.fdopen(os.dup(1), "wb") as out, suppress(EOFError, OSError, pickle.UnpicklingError):
+        os.dup2(2, 1)  # what else prints mustn't stand among the answers
+        vl_convert.vegalite_to_svg(NOTHING)  # the first takes half a second more
+        while True:
             spec, theme = pickle.load(sys.stdin.buffer)
-        except EOFError:
-            return
-        answer: Drawn | str
-        try:
-            answer = draw(spec, theme)
-        except ValueError as error:
-            answer = str(error)
-        pickle.dump(answer, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
+            answer: Drawn | str
+            try:
+                answer = draw(spec, theme)
+            except ValueError as error:
+                answer = str(error)
+            pickle.dump(answer, out)
+            out.flush()
 
 
 if __name__ == "__main__":

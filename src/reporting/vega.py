@@ -19,20 +19,22 @@ from src.config import PROJECT
 from src.files import write_whole
 from src.results.place import cached
 
+WHOLE = b"\n/* whole */"  # ends what the other process prints
 _BEGUN: list[tuple[subprocess.Popen[bytes], IO[bytes]]] = []  # and what they print
 
 
 def begin() -> None:
     """Let another process bundle them, if nobody has, while this one does something else."""
-    if _BEGUN or scripts.cache_info().currsize or _place().exists():
-        return
-    printed = TemporaryFile()  # noqa: SIM115, it is read by whoever wants the scripts
-    command = [sys.executable, "-m", "src.reporting.vega"]
-    process = subprocess.Popen(
-        command, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=printed, process_group=0
-    )
-    atexit.register(process.kill)
-    _BEGUN.append((process, printed))
+    with suppress(OSError):  # then this one does, when a page wants them
+        if _BEGUN or scripts.cache_info().currsize or _place().exists():
+            return
+        printed = TemporaryFile()  # noqa: SIM115, it is read by whoever wants the scripts
+        process = subprocess.Popen(
+            [sys.executable, "-m", "src.reporting.vega"],
+            cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=printed, process_group=0,
+        )  # fmt: skip
+        atexit.register(process.kill)
+        _BEGUN.append((process, printed))
 
 
 @cache
@@ -50,9 +52,11 @@ def scripts() -> str:
 def _begun() -> str:
     """What the other process has bundled; empty if there is none, or if it failed."""
     for process, printed in _BEGUN:
-        if process.wait() == 0:
-            printed.seek(0)
-            return printed.read().decode()
+        process.wait()
+        printed.seek(0)
+        text, whole, _ = printed.read().partition(WHOLE)
+        if whole:
+            return text.decode()
     return ""
 
 
@@ -66,4 +70,5 @@ def _place() -> Path:
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(bundle().encode())
+    with suppress(OSError):  # who asks does it then
+        sys.stdout.buffer.write(bundle().encode() + WHOLE)

@@ -1,6 +1,6 @@
 """Evaluations of several runs' models at once, each to the bit as alone."""
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -10,6 +10,8 @@ from src.losses import Loss
 from src.training.evaluation import evaluate, means, totals
 from src.training.stack import Program, Stack, same
 from src.training.tape import NotStackedError, record_values
+
+Known = dict[int, tuple[list[str], Program]]  # by the set, which a program keeps
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,14 @@ class Look:
 
 
 class Looks:
-    """Evaluates the models of a stack."""
+    """Evaluates the models of a stack.
 
-    def __init__(self, stack: Stack) -> None:
-        self.stack = stack
+    Args:
+        known: programs of stacks of as many models of the kind; it adds to them.
+    """
+
+    def __init__(self, stack: Stack, known: Known | None = None) -> None:
+        self.stack, self.known = stack, {} if known is None else known
         self.programs: dict[int, tuple[list[str], Program]] = {}  # by the set, which they keep
 
     def means(self, looks: Sequence[Look]) -> list[dict[str, float]]:
@@ -47,20 +53,20 @@ class Looks:
     def _prepare(self, looks: Sequence[Look]) -> tuple[list[str], Program]:
         """The sums over the set's parts by name, compared with what each model gives alone."""
         alone = [look.alone() for look in looks]
-        key = "look", id(looks[0].data.inputs)
+        key = id(looks[0].data.inputs)
         for names, program in self._programs(key, looks[0]):
             own = self.stack.copies()
             program.run(own)
             found = self._means(looks, names, program.results())
             if all(map(same, own, self.stack.own)) and repr(found) == repr(alone):
-                self.stack.known[key] = names, program
+                self.known[key] = names, program
                 return names, program
         raise NotStackedError("evaluated together they don't give what they give alone")
 
-    def _programs(self, key: Hashable, first: Look) -> Iterator[tuple[list[str], Program]]:
+    def _programs(self, key: int, first: Look) -> Iterator[tuple[list[str], Program]]:
         """Programs that may give the bits: one that did for others, and one made now."""
-        if key in self.stack.known:
-            yield self.stack.known[key]
+        if key in self.known:
+            yield self.known[key]
         names: list[str] = []
         was_training = first.model.training
         first.model.eval()

@@ -72,6 +72,13 @@ class Program:
             self.operations += self._chosen(operation)
         self.loss, self.late = loss, self._rest(loss) if loss else []
         del self.tape, self.generator
+        made = {slot for each in self.operations for slot in each.outs if slot is not None}
+        self.passing = {slot.at for slot in made} | {*range(len(inputs))}
+
+    def forget(self) -> None:
+        """Drop the values that the next run computes anew."""
+        for at in self.passing:
+            self.values[at] = None
 
     def _rest(self, loss: Slot) -> list[Operation]:
         """What is still to do for the loss; of an operation, some results may be there."""
@@ -339,7 +346,7 @@ class Stack:
 
     Args:
         models: with parameters and buffers of the same shapes, which all need gradients.
-        known: programs of stacks of as many models of the kind, by what they are for; it adds
+        known: programs of stacks of as many models of the kind, by the shapes of batches; it adds
             to them.
 
     Raises:
@@ -347,7 +354,7 @@ class Stack:
     """
 
     def __init__(
-        self, models: Sequence[nn.Module], known: dict[Hashable, Any] | None = None
+        self, models: Sequence[nn.Module], known: dict[Hashable, Program] | None = None
     ) -> None:
         self.known = {} if known is None else known
         self.rows = {id(model): row for row, model in enumerate(models)}

@@ -106,7 +106,8 @@ class Steps:
         groups = [each.param_groups[0] for each in optimizers]
         apart = tuple(name for name in groups[0] if name not in CHANGING and
                       any(group[name] != groups[0][name] for group in groups))  # fmt: skip
-        known = of, len(rows), tuple(param.shape[1:] for param in params), apart
+        alike = tuple((param.shape[1:], param.dtype, param.device) for param in params)
+        known = of, len(rows), alike, apart
         part = max(counted(states, range(len(rows))), key=len)
         if known not in self.agreed and len(part) >= LEAST:
             own = [rows[member] for member in part]

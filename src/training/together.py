@@ -18,9 +18,9 @@ from torch.optim import Optimizer
 
 from src.data import Split
 from src.losses import Loss as Criterion
-from src.training.looks import Look, Looks
+from src.training.looks import Known, Look, Looks
 from src.training.loop import clear, whole
-from src.training.stack import Stack
+from src.training.stack import Program, Stack
 from src.training.stacking import LEAST
 from src.training.state import global_generators, set_global_generators
 from src.training.steps import Steps
@@ -30,8 +30,8 @@ T = TypeVar("T")
 AGREED: dict[Hashable, bool] = {}  # of kinds of optimizers, whether they step at once
 
 
-@lru_cache(maxsize=8)  # they hold memory
-def _programs(kind: Hashable, size: int) -> dict[Hashable, Any]:
+@lru_cache(maxsize=8)
+def _programs(kind: Hashable, size: int) -> dict[Hashable, Program]:
     """What was made for stacks of a kind and size: those that come later try it first."""
     return {}
 
@@ -51,6 +51,7 @@ class Together(Generic[T]):
         self.stacks: dict[Hashable, Stack] = {}
         self.steps: dict[Hashable, Steps] = {}
         self.looks: dict[Hashable, Looks] = {}
+        self.seen: dict[tuple[Hashable, int], Known] = {}  # programs of looks, by kind and size
         self.made: set[tuple[Hashable, Hashable]] = set()  # what was made in one pass before
         # Why models of a kind aren't stacked, by kind and shapes of the batch.
         self.alone: dict[tuple[Hashable, Hashable], str] = {}
@@ -122,6 +123,9 @@ class Together(Generic[T]):
             for coroutine in [*self.waiting]:
                 with suppress(KeyboardInterrupt):
                     self._go_to(coroutine, coroutine.throw, KeyboardInterrupt())
+            for key in self.seen:
+                for program in _programs(*key).values():
+                    program.forget()  # what it has computed
 
     def _go(self, coroutine: greenlet, *value: Any) -> Iterator[T]:
         """Let a task go on until it wants something; yield what it returns where it ends."""
@@ -208,7 +212,8 @@ class Together(Generic[T]):
             if len(models) < LEAST:
                 return None
             stack = self.stacks[kind] = Stack(models, _programs(kind, len(models)))
-            self.steps[kind], self.looks[kind] = Steps(stack, AGREED), Looks(stack)
+            self.steps[kind] = Steps(stack, AGREED)
+            self.looks[kind] = Looks(stack, self.seen.setdefault((kind, len(models)), {}))
         if 2 * len(some) < len(stack):
             return None
         losses, grads = stack.made(some)

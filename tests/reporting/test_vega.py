@@ -47,5 +47,17 @@ def test_another_process_makes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_process_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vl_convert.javascript_bundle", lambda _: "made here")
-    vega._BEGUN.append((subprocess.Popen(["false"]), BytesIO(b"half")))
+    vega._BEGUN.append((subprocess.Popen(["true"]), BytesIO(b"half")))
     assert vega.scripts.__wrapped__() == "made here"
+
+
+def test_where_nothing_can_be_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page still has its scripts."""
+
+    def popen(*_: object, **__: object) -> None:
+        raise BlockingIOError("too many")
+
+    monkeypatch.setattr(vega.subprocess, "Popen", popen)
+    vega.scripts.cache_clear()
+    vega.begin()
+    assert not vega._BEGUN and "vegaEmbed" in vega.scripts()

@@ -90,19 +90,23 @@ def test_later_stacks_try_what_was_made_before(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In this process; it must give the bits of their runs, too."""
-    made, real = list[object](), stack.Program.__init__
+    made, real = list[stack.Program](), stack.Program.__init__
 
     def init(program: stack.Program, *given: Any, **named: Any) -> None:
         made.append(program)
         real(program, *given, **named)
 
     monkeypatch.setattr(stack.Program, "__init__", init)
-    module._programs.cache_clear()
+    known: dict[Any, dict[Any, stack.Program]] = {}
+    monkeypatch.setattr(module, "_programs", lambda *key: known.setdefault(key, {}))
     both(session.folder / "first", [(f"seed={k}",) for k in range(4)])
-    assert made
+    [programs] = known.values()
+    assert programs and made
+    for program in programs.values():
+        assert all(program.values[at] is None for at in program.passing), "they hold memory"
     made.clear()
     both(session.folder / "second", [(f"seed={k}", "optimizer.lr=0.003") for k in range(4, 8)])
-    assert not made
+    assert len(made) == 1, "the evaluation's, which keeps its data"
 
 
 def test_more_runs_than_room(session: Session) -> None:
