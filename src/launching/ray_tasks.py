@@ -1,8 +1,10 @@
 """The tasks of Ray's launcher: asked to end they put their trials back; Ray itself kills them."""
 
 import sys
+from importlib import import_module
 from typing import Any, cast
 
+PLUGIN = "hydra_plugins.hydra_ray_launcher"
 TASKS: list[Any] = []  # that this process has started, as Ray refers to them
 
 
@@ -12,14 +14,15 @@ def remember_tasks() -> None:
     Raises:
         ImportError: Ray or its launcher isn't installed.
     """
-    from hydra_plugins.hydra_ray_launcher import _core
-    from hydra_plugins.hydra_ray_launcher._launcher_util import launch_job_on_ray
+    core, util = (
+        cast(Any, import_module(f"{PLUGIN}.{name}")) for name in ("_core", "_launcher_util")
+    )
 
     def start(*given: Any) -> Any:
-        TASKS.append(launch_job_on_ray(*given))
+        TASKS.append(util.launch_job_on_ray(*given))
         return TASKS[-1]
 
-    cast(Any, _core).launch_job_on_ray = start
+    core.launch_job_on_ray = start
 
 
 def end_tasks(seconds: float) -> None:

@@ -62,11 +62,10 @@ def test_without_ray_nobody_is_asked(monkeypatch: pytest.MonkeyPatch, tasks: lis
 def test_what_the_launcher_starts_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once, however often it is asked for."""
     core = SimpleNamespace()
-    of_plugin = ModuleType("hydra_plugins.hydra_ray_launcher")
-    of_plugin._core = core  # type: ignore[attr-defined]
     util = SimpleNamespace(launch_job_on_ray=lambda *given: ["task", *given])
-    monkeypatch.setitem(sys.modules, of_plugin.__name__, of_plugin)
-    monkeypatch.setitem(sys.modules, f"{of_plugin.__name__}._launcher_util", util)
+    for name, module in (("_core", core), ("_launcher_util", util)):
+        monkeypatch.setitem(sys.modules, f"{ray_tasks.PLUGIN}.{name}", module)
+    monkeypatch.setitem(sys.modules, ray_tasks.PLUGIN, ModuleType(ray_tasks.PLUGIN))
     monkeypatch.setattr(ray_tasks, "TASKS", tasks := list[Any]())
     remember_tasks()
     remember_tasks()
