@@ -15,8 +15,8 @@ from typing import IO
 
 import vl_convert
 
-from src.config import PROJECT
 from src.files import write_whole
+from src.reporting.pictures import PROJECT
 from src.results.place import cached
 
 WHOLE = b"\n/* whole */"  # ends what the other process prints

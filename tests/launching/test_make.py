@@ -28,6 +28,10 @@ class Launcher:
         self.joblib = {"n_jobs": -1}
         self.launched: list[tuple[list[list[str]], int]] = []
         self.given: dict[str, Any] = {}
+        self.remembered = 0
+
+    def remember(self) -> None:
+        self.remembered += 1
 
     def launch(self, overrides: list[list[str]], first: int) -> list[str]:
         self.launched.append((overrides, first))
@@ -44,6 +48,7 @@ def launcher(monkeypatch: pytest.MonkeyPatch) -> Launcher:
 
     plugins = SimpleNamespace(instance=lambda: SimpleNamespace(instantiate_launcher=instantiate))
     monkeypatch.setattr(make, "Plugins", plugins)
+    monkeypatch.setattr(make, "remember_tasks", made.remember)
     monkeypatch.setattr(sys, "orig_argv", WORDS)
     return made
 
@@ -89,6 +94,7 @@ def test_a_job_is_the_submitters_command(
     assert launcher.given["task_function"].numbers == (0, 4)
     assert launcher.given["hydra_context"].config_loader == "loader"
     assert launcher.given["config"] == config("ray")
+    assert launcher.remembered == 1, "tasks that can be asked to end"
 
 
 @pytest.mark.parametrize(
@@ -99,7 +105,7 @@ def test_joblib_has_as_many_at_once_as_there_are_workers(
 ) -> None:
     """Where nobody said how many: a worker that waited for another's end would never begin."""
     launched(kind, (0, 1, 2), tmp_path, n_jobs=given)
-    assert launcher.joblib == {"n_jobs": used}
+    assert launcher.joblib == {"n_jobs": used} and launcher.remembered == (kind == "ray")
 
 
 @pytest.mark.parametrize(

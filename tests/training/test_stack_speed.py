@@ -145,6 +145,6 @@ def test_an_evaluation_is_recorded_once_for_stacks_of_as_many(
     for _ in range(2):
         models = several(lambda: MLP(64, 10), 4)
         looked = [Look(model, CLASSES, data) for model in models]
-        found = Looks(Stack(models, known)).means(looked)
+        found = Looks(Stack(models), known).means(looked)
         assert found == [look.alone() for look in looked]
     assert len(recorded) == 1
