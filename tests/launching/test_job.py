@@ -6,9 +6,11 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from src.launching import job as jobs
@@ -102,9 +104,12 @@ def test_a_job_that_submitit_lets_pass_the_signal_remembers_it(tmp_path: Path, w
 
 
 def _children() -> list[str]:
-    import psutil
-
-    return [" ".join(child.cmdline()) for child in psutil.Process().children()]
+    """The command lines of those that live; other tests may have left one that has ended."""
+    lines = []
+    for child in psutil.Process().children():
+        with suppress(psutil.ZombieProcess):
+            lines.append(" ".join(child.cmdline()))
+    return lines
 
 
 OBEYING = """
