@@ -44,7 +44,7 @@ def told(made: Comparison) -> dict[tuple[str, str], str]:
     """The verdict of each pair, in a fixed order of its methods; withheld is none."""
     verdicts = {
         (pair.a, pair.b): "withheld"
-        if words.against(made.withheld, pair.a, pair.b)
+        if words.is_held(pair, made.withheld, made.measure)
         else words.verdict(pair)
         for pair in made.pairs
     }
