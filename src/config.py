@@ -9,9 +9,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
-    PlainValidator,
     ValidationError,
     model_validator,
 )
@@ -44,7 +44,8 @@ def count_or_auto(least: int) -> Any:
             return value
         raise PydanticCustomError("count", f"must be a whole number from {least} on, or auto")
 
-    return PlainValidator(check)
+    # No PlainValidator: pydantic calls Python code to write its values, in which a signal is lost.
+    return BeforeValidator(check)
 
 
 class Data(Section, extra="allow"):

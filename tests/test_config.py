@@ -4,6 +4,7 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -81,6 +82,20 @@ def test_tutorial() -> None:
     assert (config.trainer.epochs, config.trainer.evaluate_every) == (10, 10_000)
     assert config.trainer.evaluate == ["train", "test"]
     assert config.optimizer["_target_"] == "src.optimizers.Nesterov"
+
+
+def test_a_signal_is_not_lost_while_a_config_is_written() -> None:
+    """pydantic makes an error of its own of what is raised in Python code that it calls."""
+    config, called = parse(composed()), set()
+
+    def profile(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call":
+            called.add(frame.f_code.co_name)
+
+    sys.setprofile(profile)
+    config.model_dump()
+    sys.setprofile(None)
+    assert called == {"model_dump"}
 
 
 def refused(changes: dict[str, Any]) -> str:

@@ -641,18 +641,18 @@ def test_the_second_of_two_processes_is_refused(session: Session) -> None:
 
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_interrupted_and_resumed(session: Session, signum: int, status: int) -> None:
-    settings = (*SHORT, "trainer.epochs=8")
+    settings = (*SHORT, "trainer.epochs=30")
     reference, _ = whole(session, "whole", *settings)
     folder = session.folder / "run"
     child = fork(train(*settings, f"hydra.run.dir={folder}"), session.folder / "log")
     metrics = folder / "metrics.jsonl"
     wait_until(lambda: metrics.is_file() and metrics.read_text().count("\n") > 5, child)
     os.kill(child, signum)
-    assert ended(child) == status
+    assert ended(child) == status, (session.folder / "log").read_text()
     end = result(folder)
     assert end["status"] == "interrupted"
     assert end["final"] == rows(folder)[-1]
-    assert len(rows(folder)) < 48
+    assert len(rows(folder)) < 180
     go_on(session, folder)
     assert outcome(folder) == outcome(reference)
 
