@@ -266,8 +266,9 @@ def test_only_the_plan(tmp_path: Path, here: Here) -> None:
     """Nothing is trained, and no folder made."""
     status, told, _ = here(tmp_path, "methods=[sgd,adam]", "dry_run=true")
     assert status == 0
-    assert "32 trials in all" in told
-    assert "40 runs. Winners that can't be told apart go on to 20, 40, 80 and 160" in told
+    assert "3 searches of 16 trials, and more (up to 15)" in told
+    assert "96 to 480 trials in all" in told
+    assert "80 runs. Winners that can't be told apart go on to 20, 40, 80 and 160" in told
     assert list(tmp_path.iterdir()) == []
 
 

@@ -14,7 +14,6 @@ from src.metrics import Direction, direction_of
 
 CURVE = "val_loss"  # metric of learning curves and targets: validation data only
 MOST = 0.9  # share of the reference's runs that reach the target by their end
-MORE_SEARCHES = 3  # of each open method, where searches differ more than seeds
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def design(plan: Plan, scale: Scale, spent: Mapping[int, float] | None = None) -
         direction=plan.direction,
         margin=scale.margin or 0.0,
         searches=protocol.first_searches,
-        more_searches=MORE_SEARCHES if protocol.searches == "auto" else 0,
+        more_searches=protocol.more_searches,
     )
 
 

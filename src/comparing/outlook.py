@@ -23,9 +23,9 @@ def lines(plan: Plan, others: Sequence[Plan] = ()) -> Iterator[str]:
     number = protocol.first_searches
     each = f"{_count(number, 'search', 'searches')} of {_count(protocol.n_trials, 'trial')}"
     each += f", pruned by {plan.pruner}" if plan.pruner else ""
-    more = ", and more if they differ more than seeds do" if protocol.searches == "auto" else ""
-    yield (f"1. Each method is tuned in {each}{more}: "
-           f"{_count(number * protocol.n_trials * len(methods), 'trial')} in all.")  # fmt: skip
+    if (most := protocol.most_searches) > number:
+        each += f", and more (up to {most}) if they differ more than seeds do"
+    yield f"1. Each method is tuned in {each}: {amount(trials(plan), 'trial')} in all."
     least, most = runs(plan)
     looks = protocol.numbers_of_seeds
     if len(looks) == 1:
@@ -52,6 +52,13 @@ def workers(plan: Plan) -> Iterator[str]:
         yield f"{count} workers of this machine make searches and runs."
 
 
+def trials(plan: Plan) -> tuple[int, int]:
+    """The least and the most trials of all searches, wider ones aside."""
+    protocol = plan.protocol
+    each = protocol.n_trials * len(plan.methods)
+    return each * protocol.first_searches, each * protocol.most_searches
+
+
 def runs(plan: Plan) -> tuple[int, int]:
     """The least and the most runs on fresh seeds, those of defaults included."""
     looks, count = plan.protocol.numbers_of_seeds, len(plan.methods)
@@ -66,24 +73,23 @@ def left(plan: Plan, searches: Sequence[Search], done: int) -> str:
     Args:
         done: runs on fresh seeds that were made.
     """
-    trials = [trial for search in searches for trial in search.trials]
-    seconds = [trial.seconds for trial in trials if trial.state == "complete" and trial.seconds]
-    return remaining(plan, seconds, sum(trial.counted for trial in trials), done)
+    ended = [trial for search in searches for trial in search.trials]
+    seconds = [trial.seconds for trial in ended if trial.state == "complete" and trial.seconds]
+    return remaining(plan, seconds, sum(trial.counted for trial in ended), done)
 
 
-def remaining(plan: Plan, seconds: Sequence[float], trials: int, done: int = 0) -> str:
+def remaining(plan: Plan, seconds: Sequence[float], ended: int, done: int = 0) -> str:
     """How long the rest may take, as if each trial and run took the mean of these seconds.
 
     Args:
         seconds: of complete trials; without any, nothing is said.
-        trials: that count and have ended.
+        ended: trials that count.
         done: runs on fresh seeds that were made.
     """
     if not seconds:
         return ""
     protocol, mean = plan.protocol, sum(seconds) / len(seconds)
-    in_all = protocol.n_trials * len(plan.methods) * protocol.first_searches
-    before = max(0, in_all - trials) * mean / protocol.n_jobs
+    before = max(0, trials(plan)[0] - ended) * mean / protocol.n_jobs
     least, most = (before + max(0, count - done) * mean for count in runs(plan))
     if most == least:
         return f"about {duration(most)} left"
@@ -98,6 +104,12 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {name}s"
     return f"{seconds:.0f} seconds"
+
+
+def amount(bounds: tuple[int, int], name: str, times: int = 1) -> str:
+    """`48 runs`, `48 to 960 runs`."""
+    least, most = (times * bound for bound in bounds)
+    return _count(most, name) if least == most else f"{least:,} to {_count(most, name)}"
 
 
 def _count(number: int, name: str, several: str = "") -> str:

@@ -97,6 +97,8 @@ def several(arguments: Sequence[str]) -> Several | None:
             raise InputError(f"{item.input_line}: give problem, or suite or problems, not both")
     others = [str(item.input_line) for item in items
               if _group(item) not in KEYS and item.key_or_group != "protocol.name"]  # fmt: skip
+    if asked["protocol"]["searches"] is None:  # each problem has searches, and so luck, of its own
+        others.append(override("protocol.searches", 1))
     plans = {name: plan([*others, override("problem", name), override("protocol.name", slug(name))])
              for name in names}  # fmt: skip
     suite = None if "problems" in [_group(item) for item in items] else _choice(asked)
@@ -135,20 +137,18 @@ def _names(problems: Any, search_path: Sequence[str]) -> list[str]:
 def lines(several: Several) -> Iterator[str]:
     """What will be made, before anything is."""
     plans = [*several.plans.values()]
-    methods, protocol = several.methods, plans[0].protocol
-    trials = len(plans) * len(methods) * protocol.first_searches * protocol.n_trials
-    least, most = (len(plans) * number for number in outlook.runs(plans[0]))
-    number = f"{least:,} runs" if least == most else f"{least:,} to {most:,} runs"
+    trials = outlook.amount(outlook.trials(plans[0]), "trial", times=len(plans))
+    runs = outlook.amount(outlook.runs(plans[0]), "run", times=len(plans))
     yield (
-        f"{len(methods)} methods on {len(plans)} problems, on each with the same budget: "
-        f"{trials:,} trials and {number} on fresh seeds in all."
+        f"{len(several.methods)} methods on {len(plans)} problems, on each with the same budget: "
+        f"{trials} and {runs} on fresh seeds in all."
     )
     metrics = {name: plan.protocol.metric for name, plan in several.plans.items()}
     own = len({*metrics.values()}) > 1
     named = (f"{name} ({metric_name(metric)})" if own else name for name, metric in metrics.items())
     yield f"problems: {', '.join(named)}; on each:"
     yield from outlook.lines(plans[0], plans[1:])
-    if reason := refusal(len(methods), len(plans)):
+    if reason := refusal(len(several.methods), len(plans)):
         yield f"About other problems nothing will be said: {reason}."
 
 

@@ -13,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from src.comparing import refused
 from src.comparing.sequential import fewest_seeds
@@ -40,6 +40,7 @@ from src.sweeping.template import Template
 COMPARISON_KEYS = ("methods", "protocol", "dry_run", "detach", "n_jobs")
 NAME_BYTES = 255  # of a folder's name, on common file systems
 FIRST_SEARCHES = 3  # of each method with searches=auto
+MORE_SEARCHES = 3  # of each open method, where searches differ more than seeds
 UNNAMED = re.compile(r"[^\w.+=-]+")  # what can't stand in a folder's name
 MARGIN = re.compile(r"(\d+(?:\.\d*)?|\.\d+)%")
 EXAMPLE = "{adam: {eps: 1e-3}}"
@@ -68,6 +69,14 @@ class Protocol(Section):
     max_bad: Annotated[float, Field(gt=0, le=1)]
     widen: Annotated[int, Field(ge=0, le=5)]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _choose_searches(cls, values: Any) -> Any:
+        """What is decided as it goes on takes the luck of searches in; a fixed size has one."""
+        if not isinstance(values, dict) or values.get("searches", 1) is not None:
+            return values
+        return {**values, "searches": "auto" if values.get("seeds") == "auto" else 1}
+
     @property
     def numbers_of_seeds(self) -> tuple[int, ...]:
         """After how many seeds there is a look; one number where it was given."""
@@ -77,6 +86,16 @@ class Protocol(Section):
     def first_searches(self) -> int:
         """Searches of each method at the first look."""
         return FIRST_SEARCHES if self.searches == "auto" else self.searches
+
+    @property
+    def more_searches(self) -> int:
+        """Searches of each open method that a look may add."""
+        return MORE_SEARCHES if self.searches == "auto" else 0
+
+    @property
+    def most_searches(self) -> int:
+        """Searches of each method, if every look but the last adds some."""
+        return self.first_searches + self.more_searches * (len(self.numbers_of_seeds) - 1)
 
     def margin_of(self, metric: str, values: Sequence[float]) -> float:
         """The margin in the metric's units; a share is one of the mean value, or of its error.
@@ -414,7 +433,7 @@ def _request(top: DictConfig) -> Request:
     if list(protocol.looks) != sorted({*protocol.looks}):
         raise InputError(f"protocol.looks={protocol.looks}: must be growing numbers of seeds")
     _check_margin(protocol.margin)
-    if protocol.first_seed < (end := protocol.first_search + protocol.first_searches):
+    if protocol.first_seed < (end := protocol.first_search + protocol.most_searches):
         raise InputError(
             f"protocol.first_seed={protocol.first_seed}: must be {end} or more, for "
             f"protocol.searches={protocol.searches} take the seeds below"

@@ -129,7 +129,8 @@ class Pair(Part):
         detectable: the smallest difference that a t test of n seeds finds in 80% of cases, at the
             level of 5% divided by the number of pairs.
         seeds_to_settle: seeds, more than n, that would probably settle it; null if the pair is
-            decided, or beyond 100,000.
+            decided, if the luck of searches leaves it open, or beyond 100,000.
+        searches_to_settle: the same in searches of each method, if it is their luck.
         verdict: better, worse, equivalent or undecided.
         within_margin: whether the difference is surely smaller than the margin.
         speeds: by steps at the target, at one 5% harder and one 5% easier to reach; then by
@@ -149,6 +150,7 @@ class Pair(Part):
     effect: float | None = None
     detectable: float | None = None
     seeds_to_settle: int | None = None
+    searches_to_settle: int | None = None
     verdict: str = ""
     within_margin: bool = False
     speeds: list[Speed] = []

@@ -61,6 +61,9 @@ def _pair(
     spread = float(over_seeds.std(ddof=1)) if n > 1 else 0.0
     effect = mean / spread if spread > 0 else None
     decided = p_holm < LEVEL and not low <= 0 <= high
+    by_search = "searches" in test[1]
+    units = differences.mean(axis=1) if by_search else over_seeds
+    needed = None if decided else units_needed(units, level)
     better = direction.better(mean, 0)
     verdict = ("better" if better else "worse") if decided else "undecided"
     return Pair(
@@ -75,7 +78,8 @@ def _pair(
         p_holm=p_holm,
         effect=effect,
         detectable=detectable_effect(n, level) * spread if n > 1 and spread > 0 else None,
-        seeds_to_settle=seeds_needed(effect, n, level) if effect and not decided else None,
+        seeds_to_settle=None if by_search else needed,
+        searches_to_settle=needed if by_search else None,
         verdict=verdict,
     )
 
@@ -183,6 +187,18 @@ def seeds_needed(effect: float, n: int = 1, level: float = LEVEL) -> int | None:
     counts = range(2, MOST_SEEDS + 1)  # more seeds find a smaller effect
     index = bisect_left(counts, -abs(effect), key=lambda seeds: -detectable_effect(seeds, level))
     return max(counts[index], n + 1) if index < len(counts) else None
+
+
+def units_needed(differences: Values, level: float) -> int | None:
+    """How many, more than these, find the difference with 80% power; None if they don't differ.
+
+    Args:
+        differences: one for each seed, or for each search.
+    """
+    n = len(differences)
+    spread = float(differences.std(ddof=1)) if n > 1 else 0.0
+    effect = float(differences.mean()) / spread if spread > 0 else 0.0
+    return seeds_needed(effect, n, level) if effect else None
 
 
 def finite(values: Iterable[float | None]) -> list[float]:

@@ -156,7 +156,7 @@ def _fixed(pair: Pair, seen: sequential.Seen, searches: int) -> Pair:
     """A pair of the fixed design, which may be equivalent, too."""
     changes: dict[str, Any] = {"searches": searches, "within_margin": seen.within}
     if pair.verdict == "undecided" and seen.within:
-        changes |= {"verdict": "equivalent", "seeds_to_settle": None}
+        changes |= {"verdict": "equivalent", "seeds_to_settle": None, "searches_to_settle": None}
     return pair.model_copy(update=changes)
 
 
@@ -168,11 +168,14 @@ def _seen(
     margin: float,
 ) -> Pair:
     part = (slice(look.searches), slice(look.seeds))
-    over_seeds = (values[seen.a][part] - values[seen.b][part]).mean(axis=0)
+    differences = values[seen.a][part] - values[seen.b][part]
+    over_seeds = differences.mean(axis=0)
     spread, level = float(over_seeds.std(ddof=1)), LEVEL / pairs
     effect = float(over_seeds.mean()) / spread if spread > 0 else None
-    is_open = seen.verdict == "undecided"
     found = seen.estimate
+    by_search = "searches" in found.test  # then it is their luck that leaves the pair open
+    units = differences.mean(axis=1) if by_search else over_seeds
+    needed = _to_settle(units, found, level, margin) if seen.verdict == "undecided" else None
     return Pair(
         a=seen.a,
         b=seen.b,
@@ -186,7 +189,8 @@ def _seen(
         p_holm=seen.corrected,
         effect=effect,
         detectable=statistics.detectable_effect(look.seeds, level) * spread if spread > 0 else None,
-        seeds_to_settle=_to_settle(over_seeds, found, level, margin) if is_open else None,
+        seeds_to_settle=None if by_search else needed,
+        searches_to_settle=needed if by_search else None,
         verdict=seen.verdict,
         within_margin=seen.within,
         speeds=[],
@@ -196,12 +200,16 @@ def _seen(
 def _to_settle(
     differences: Values, found: sequential.Estimate, level: float, margin: float
 ) -> int | None:
-    """Seeds, more than these, that would probably show a difference, or that it is within the
-    margin: by the normal distribution, in 80% of cases."""
+    """How many, more than these, would probably show a difference, or that it is within the margin:
+    by the normal distribution, in 80% of cases.
+
+    Args:
+        differences: one for each seed, or for each search.
+    """
     n, spread = len(differences), float(differences.std(ddof=1))
     if spread == 0:
         return None
-    candidates = [statistics.seeds_needed(float(differences.mean()) / spread, n, level)]
+    candidates = [statistics.units_needed(differences, level)]
     room = margin - abs(found.value)
     if room > 0:
         needed = (float(stats.norm.isf(level / 2) + stats.norm.isf(0.1)) * spread / room) ** 2

@@ -252,8 +252,8 @@ def basis(
     one = max(searches) == 1
     searched = "one search" if one else f"{_range(searches)} searches"
     luck = (
-        "The luck of a search is not in it: another search may find another winner "
-        "(protocol.searches=auto makes several)."
+        "The luck of a search is not in it: another search may find another winner, and so decide "
+        "otherwise (protocol.searches=auto makes several)."
         if one
         else "The luck of seeds and of searches is in it."
     )

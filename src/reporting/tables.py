@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from src.comparing.record import UNSHOWABLE, Comparison, Reached, Row, Speed, Summary
+from src.comparing.record import UNSHOWABLE, Comparison, Pair, Reached, Row, Speed, Summary
 from src.comparing.words import is_held, metric_name, speed, verdict
 from src.console import stdout
 from src.files import write_whole
@@ -62,8 +62,8 @@ LEFT = (
 )  # columns of words
 TEXTS = ("method", "kind", "metric", "direction", "a", "b", "test", "verdict", "steps_verdict",
          "seconds_verdict", "problem", "doubt", "withheld", "unbeaten")  # fmt: skip
-WHOLE = ("rank", "n", "diverged", "seeds_to_settle", "wins", "ties", "losses", "unbeaten_on",
-         "reached")  # fmt: skip
+WHOLE = ("rank", "n", "diverged", "seeds_to_settle", "searches_to_settle", "wins", "ties",
+         "losses", "unbeaten_on", "reached")  # fmt: skip
 
 
 def quantities(comparison: Comparison) -> dict[str, str]:
@@ -186,7 +186,13 @@ def _measured(comparison: Comparison) -> list[str]:
 
 
 def _open(comparison: Comparison) -> bool:
-    return any(pair.seeds_to_settle for pair in comparison.pairs)
+    return any(pair.seeds_to_settle or pair.searches_to_settle for pair in comparison.pairs)
+
+
+def _settles(pair: Pair) -> str:
+    if pair.searches_to_settle:
+        return f"{pair.searches_to_settle:,d} searches"
+    return _maybe(pair.seeds_to_settle, "{:,d} seeds")
 
 
 def pair_notes(comparison: Comparison) -> list[str]:
@@ -211,8 +217,10 @@ def pair_notes(comparison: Comparison) -> list[str]:
             "slower than any that do; between two evaluations the curve is taken as straight"
         )
     if _open(comparison):
-        texts.append("would settle it: about as many seeds as would probably show a difference, or "
-                     "that it is within the margin")  # fmt: skip
+        searches = any(pair.searches_to_settle for pair in comparison.pairs)
+        units = "seeds, or searches of each method," if searches else "seeds"
+        texts.append(f"would settle it: about as many {units} as would probably show a "
+                     "difference, or that it is within the margin")  # fmt: skip
     return texts
 
 
@@ -232,7 +240,7 @@ def pairs(comparison: Comparison) -> list[list[str]]:
             *(speed(pair, by) for by in _measured(comparison)),
             _maybe(pair.p_holm, "{:.2g}"),
             _maybe(pair.n, "{:d}"),
-            *([_maybe(pair.seeds_to_settle, "{:,d} seeds")] if _open(comparison) else []),
+            *([_settles(pair)] if _open(comparison) else []),
         ])  # fmt: skip
     return rows
 
@@ -240,8 +248,8 @@ def pairs(comparison: Comparison) -> list[list[str]]:
 def flat_pairs(comparison: Comparison) -> list[list[Any]]:
     """The pairs with unrounded numbers, heading first; differences are a - b."""
     names = ["a", "b", "metric", "direction", "n", "difference", "low", "high", "test", "p",
-             "p_holm", "effect", "detectable", "seeds_to_settle", "verdict",
-             "within_margin", "in_doubt"]  # fmt: skip
+             "p_holm", "effect", "detectable", "seeds_to_settle", "searches_to_settle",
+             "verdict", "within_margin", "in_doubt"]  # fmt: skip
     about = {"metric": comparison.metric, "direction": comparison.direction}
     doubts = comparison.withheld
     facts = [

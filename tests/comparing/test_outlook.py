@@ -32,14 +32,14 @@ def test_every_word_of_a_plan() -> None:
 
 
 def test_every_word_of_a_plan_with_several_looks() -> None:
-    """Three searches at first: 3 x 3 x 1,000 trials; 3 x 10 defaults and 3 x 3 x 10 or 40."""
+    """3 x 3 x 1,000 trials, as many more at two looks; 3 x 10 defaults and 3 x 3 x 10 or 40."""
     made = asked("test_accuracy", n_trials=1000, searches="auto", seeds="auto", looks=[10, 20, 40],
                  margin=0.01, reference="b")  # fmt: skip
     made.pruner = "asha"
     assert told(made) == [
         "Which of a, b and c ends with the higher test accuracy, on digits with mlp?",
-        "1. Each method is tuned in 3 searches of 1,000 trials, pruned by asha, and more if they "
-        "differ more than seeds do: 9,000 trials in all.",
+        "1. Each method is tuned in 3 searches of 1,000 trials, pruned by asha, and more "
+        "(up to 9) if they differ more than seeds do: 9,000 to 27,000 trials in all.",
         "2. Each winner is trained on 10 fresh seeds, and so is each method's default: 120 runs. "
         "Winners that can't be told apart go on to 20 and 40: 390 runs at most.",
         "3. Each pair ends as better, equivalent (surely within 0.01) or undecided; a false "

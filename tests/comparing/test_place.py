@@ -53,11 +53,12 @@ def test_searches_alone_leave_the_name_free(tmp_path: Path, asked: Plan) -> None
 )  # fmt: skip
 def test_what_goes_on(tmp_path: Path, asked: Plan, change: str) -> None:
     """The advice of a withheld verdict can be followed with the same command."""
-    folder = begun(tmp_path, asked)
-    settings = plan([METHODS, change]).settings()
+    one = [METHODS, "protocol.searches=1"]
+    folder = begun(tmp_path, plan(one))
+    settings = plan([*one, change]).settings()
     check(folder, settings)
     assert len(changed(folder, settings)) == 1
-    assert placed(plan([METHODS, change]), tmp_path).name == asked.name
+    assert placed(plan([*one, change]), tmp_path).name == asked.name
 
 
 def test_a_method_may_be_added_and_none_left_out(tmp_path: Path, asked: Plan) -> None:

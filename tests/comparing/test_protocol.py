@@ -10,6 +10,7 @@ import pytest
 from src.comparing import outlook
 from src.comparing.conduct import Job
 from src.comparing.ledger import Ledger
+from src.comparing.problems import several
 from src.comparing.protocol import Plan, plan
 from src.comparing.record import Search, Trial
 from src.composing import register
@@ -293,9 +294,36 @@ def test_what_else_is_refused(overrides: list[str], message: str) -> None:
         plan([METHODS, *overrides])
 
 
+@pytest.mark.parametrize(
+    ("given", "searches", "most"),
+    [
+        ((), "auto", 15),
+        (("protocol.searches=null", "protocol.looks=[10,20]"), "auto", 6),
+        (("protocol.seeds=10",), 1, 1),
+        (("protocol.seeds=10", "protocol.searches=auto"), "auto", 3),
+        (("protocol.searches=2",), 2, 2),
+    ],
+)
+def test_how_many_searches(given: tuple[str, ...], searches: int | str, most: int) -> None:
+    """As many as it takes, unless something says how large the comparison is to be."""
+    protocol = plan([METHODS, *given]).protocol
+    assert (protocol.searches, protocol.most_searches) == (searches, most)
+
+
+@pytest.mark.parametrize(
+    ("given", "searches"),
+    [((), 1), (("protocol.searches=null",), 1), (("protocol.searches=auto",), "auto")],
+)
+def test_how_many_searches_over_problems(given: tuple[str, ...], searches: int | str) -> None:
+    """There each problem has a search, and so the luck of one, of its own."""
+    made = several([METHODS, "problems=[wine,diabetes]", *given])
+    assert made is not None
+    assert [one.protocol.searches for one in made.plans.values()] == [searches, searches]
+
+
 def test_the_plan_in_words() -> None:
     """Trials and the least and most runs, by hand: 2 methods, winners and defaults."""
-    told = [*outlook.lines(plan([METHODS, "protocol.n_trials=5"]))]
+    told = [*outlook.lines(plan([METHODS, "protocol.n_trials=5", "protocol.searches=1"]))]
     assert told[0] == "Which of adam and adamw ends with the lower test loss, on digits with mlp?"
     assert "1 search of 5 trials: 10 trials in all" in told[1]
     assert "10 fresh seeds" in told[2]
@@ -320,14 +348,14 @@ def test_every_trial_is_trained_to_its_end_by_default() -> None:
     whole, pruned = usual(), plan([METHODS, "pruner=asha"])
     assert whole.job("adam").pruner._target_ == "optuna.pruners.NopPruner"
     assert pruned.job("adam").pruner._target_ == "optuna.pruners.SuccessiveHalvingPruner"
-    assert "of 16 trials: 32" in [*outlook.lines(whole)][1]
-    assert "of 16 trials, pruned by asha: 32" in [*outlook.lines(pruned)][1]
+    assert "of 16 trials, and more" in [*outlook.lines(whole)][1]
+    assert "of 16 trials, pruned by asha, and more" in [*outlook.lines(pruned)][1]
     assert whole.hash() != pruned.hash()
 
 
 def test_the_time_left() -> None:
     """Ten seconds a run, by one complete trial; 9 trials more, then 40 to 340 runs."""
-    made = plan([METHODS, "protocol.n_trials=5"])
+    made = plan([METHODS, "protocol.n_trials=5", "protocol.searches=1"])
     assert outlook.left(made, [], 0) == ""
     trials = [Trial(number=n, state="complete", seconds=10.0) for n in range(5)]
     done = [Search(method=name, trials=trials) for name in made.methods]

@@ -53,7 +53,7 @@ def said(overrides: list[str]) -> str:
         (f"protocol.name={'a' * 256}", "must not be longer than 255 bytes"),
         (f"protocol.name='{'ä' * 128}'", "must not be longer than 255 bytes"),
         ("protocol.searches=1001", "protocol.first_seed=1000: must be 1001 or more"),
-        ("protocol.first_search=1000", "protocol.first_seed=1000: must be 1001 or more"),
+        ("protocol.first_search=1000", "protocol.first_seed=1000: must be 1015 or more"),
     ],
 )  # fmt: skip
 def test_settings_of_the_comparison(override: str, line: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from statsmodels.stats.power import TTestPower
 
 from src.comparing.record import Doubt, Event, Pair, Run, Summary, Timing
 from src.comparing.verdict import LAST, _basis, _diverged, judge, sentence
@@ -268,7 +269,7 @@ def test_what_it_rests_on() -> None:
     assert basis == (
         "On digits with mlp; a lower test loss is better. Each method was tuned in one search of "
         "4 trials and trained on 2 fresh seeds. The luck of a search is not in it: another search "
-        "may find another winner (protocol.searches=auto makes several)."
+        "may find another winner, and so decide otherwise (protocol.searches=auto makes several)."
     )
 
 
@@ -318,6 +319,23 @@ def test_a_pair_that_stays_open() -> None:
     assert second.high - second.low < first.high - first.low
     assert found.ended == "that was the last look"
     assert "the most that were planned" in found.basis
+
+
+def test_a_pair_that_searches_leave_open() -> None:
+    """... says how many of those would do: twenty seeds alone are sure."""
+    luck = {"a": [0.0, 0.0, 0.0, 0.0], "b": [1.0, 4.0, 0.5, 3.0]}
+    runs = [
+        made_run(name, 1000 + seed, 1.0 + 0.1 * seed + luck[name][search], search=search)
+        for name in "ab" for search in range(4) for seed in range(20)
+    ]  # fmt: skip
+    searches = [made_search(name, number) for name in "ab" for number in range(4)]
+    for settings in ({"seeds": "auto", "looks": [10, 20]}, {"seeds": 20}):
+        plan = made_plan(methods=("a", "b"), searches=4, **settings)
+        (pair,) = judge(plan, searches, runs, {}, [], NOW).pairs
+        assert (pair.verdict, pair.seeds_to_settle) == ("undecided", None)
+        effect = -2.125 / np.std(luck["b"], ddof=1)
+        powers = [TTestPower().power(effect, count, 0.05) for count in range(2, 40)]
+        assert pair.searches_to_settle == 2 + int(np.argmax(np.array(powers) >= 0.8))
 
 
 @pytest.mark.parametrize(

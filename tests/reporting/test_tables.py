@@ -32,7 +32,7 @@ def line(method: str, kind: str, loss: float | None, **more: Any) -> dict[str, A
 PAIR = {
     "a": "b", "b": "a", "n": 4, "difference": -0.01234, "low": -0.02, "high": 0.005, "p": 0.01,
     "p_holm": 0.0234, "test": "Wilcoxon signed-rank", "effect": -1.234, "detectable": 0.0567,
-    "seeds_to_settle": 1200, "verdict": "undecided",
+    "seeds_to_settle": 1200, "searches_to_settle": None, "verdict": "undecided",
 }  # fmt: skip
 
 
