@@ -89,16 +89,21 @@ def _common(
     methods: Sequence[str], runs: Sequence[Run], direction: Direction
 ) -> tuple[dict[str, Values], int]:
     """Each method's values, (searches, seeds), where all methods have them, and how many seeds."""
-    of = {name: runs_of(runs, name, "tuned") for name in methods}
-    seeds = sorted(set.intersection(*({run.seed for run in own} for own in of.values())) - {None})  # type: ignore[type-var]
-    searches = min(1 + max((run.search for run in own), default=0) for own in of.values())
+    worst = direction.worst(statistics.finite(run.value for run in runs) or [0.0])
+    of: dict[str, list[dict[int, float]]] = {}  # values by seed, for each search of a method
+    for name in methods:
+        own = runs_of(runs, name, "tuned")
+        of[name] = [
+            {run.seed: worst if run.value is None else run.value
+             for run in own if run.search == search and run.seed is not None}
+            for search in range(1 + max((run.search for run in own), default=0))
+        ]  # fmt: skip
+    searches = min(map(len, of.values()))
+    seeds = sorted(set.intersection(*({*by} for own in of.values() for by in own[:searches])))
     if len(seeds) < 2:
         raise InputError("these comparisons have fewer than two fresh seeds in common")
-    worst = direction.worst(statistics.finite(run.value for run in runs) or [0.0])
-    values = {}
-    for name, own in of.items():
-        value = {(run.search, run.seed): worst if run.value is None else run.value for run in own}
-        values[name] = np.array([
-            [value.get((search, seed), worst) for seed in seeds] for search in range(searches)
-        ])  # fmt: skip
-    return values, len(seeds)
+    grids = {
+        name: np.array([[by[seed] for seed in seeds] for by in own[:searches]])
+        for name, own in of.items()
+    }
+    return grids, len(seeds)

@@ -45,3 +45,17 @@ def test_other_protocols_are_refused() -> None:
     other = comparison("bc", **{"protocol.n_trials": 8})
     with pytest.raises(InputError, match=r"ab and bc .*: protocol\.n_trials was 4, is 8$"):
         together([comparison("ab"), other])
+
+
+def test_a_search_that_was_stopped_among_its_seeds() -> None:
+    """Only seeds count that each search of each method has; none is made up."""
+    found = [comparison("ab"), comparison("bc")]
+    second = [
+        made_run(name, 1000 + seed, WORTH[name] + 0.01 * ((seed * (ord(name) % 5)) % 4), search=1)
+        for name, seeds in (("a", 12), ("b", 12), ("c", 6)) for seed in range(seeds)
+    ]  # fmt: skip
+    both = [one.model_copy(update={"runs": [*one.runs, *second]}) for one in found]
+    drawn = together(both)
+    assert {pair.n for pair in drawn.pairs} == {6}
+    (difference,) = (pair.difference for pair in drawn.pairs if (pair.a, pair.b) == ("b", "c"))
+    assert difference == pytest.approx(-1, abs=0.05)
