@@ -165,7 +165,7 @@ def _value(trial: FrozenTrial) -> float:
 
 
 def report_result(
-    study: SharedStudy, folder: Path, compose: Callable[[list[str]], DictConfig]
+    study: SharedStudy, folder: Path, config_of: Callable[[FrozenTrial], DictConfig]
 ) -> None:
     """Print the top trials and the best configuration; write `best.yaml` into the folder."""
     console, trials = stdout(), study.trials()
@@ -177,7 +177,7 @@ def report_result(
         console.print(f"study {study.name}: no trial was completed")
         return
     overrides = best.user_attrs["overrides"]
-    path = write_best(best, compose(overrides), folder)
+    path = write_best(best, config_of(best), folder)
     console.print(f"best: trial {best.number}, {best.value:.6g}, in {best.user_attrs['folder']}")
     hints = {"train it:": command(*search_path(), *overrides)}
     if folder == OUTPUTS / "sweeps" / study.name:

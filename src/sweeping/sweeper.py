@@ -19,7 +19,7 @@ from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl
 from omegaconf import DictConfig, OmegaConf
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from src.cli import one_line_errors
 from src.config import Config, job_config, parse
@@ -153,7 +153,7 @@ class StudySweeper(OptunaSweeperImpl):
             else:
                 self._work(study)
             if not is_worker:
-                report_result(study, self.folder, self._compose)
+                report_result(study, self.folder, self._config_of)
         except (InputError, OSError, *AWAY) as error:
             with suppress(InputError):  # the next start finds what it couldn't be told
                 study.release()
@@ -292,6 +292,12 @@ class StudySweeper(OptunaSweeperImpl):
         assert self.hydra_context is not None and self.config is not None
         return self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
 
+    def _config_of(self, trial: FrozenTrial) -> DictConfig:
+        """A trial's config, that of the last one asked for: composed anew it would be the same."""
+        for key, value in self._values(trial).items():
+            OmegaConf.update(self.base, key, value, force_add=True)
+        return self.base
+
     def _check_groups(self, arguments: Sequence[Override]) -> None:
         for argument in arguments:
             group = argument.key_or_group
@@ -366,7 +372,7 @@ class StudySweeper(OptunaSweeperImpl):
         facts = {"seconds": share, **({"together": beside} if beside else {})}
         return replace(outcome, attributes={**outcome.attributes, **facts})
 
-    def _values(self, trial: Trial) -> dict[str, Any]:
+    def _values(self, trial: Trial | FrozenTrial) -> dict[str, Any]:
         """The trial's own values, as the config holds them."""
         return {key: self.dimensions[key].value(item) for key, item in trial.params.items()}
 

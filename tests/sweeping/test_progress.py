@@ -243,12 +243,7 @@ def test_how_to_go_on_after_a_sweep(
         value=0.123456789, user_attrs={"overrides": ["a=1"], "folder": "/f/trial-1"}
     )
     study = shown(2, create_trial(value=0.5), best)
-    study.name, composed = "s", list[list[str]]()
-
-    def compose(lines: list[str]) -> DictConfig:
-        composed.append(lines)
-        return DictConfig({})
-
+    study.name, asked = "s", list[int]()
     ends = {
         "default": (absolute(DEFAULT_STORAGE), tmp_path / "sweeps" / "s"),
         "elsewhere": ("postgresql+psycopg://me:secret@host/db", tmp_path / "s"),
@@ -256,10 +251,10 @@ def test_how_to_go_on_after_a_sweep(
     said = {}
     for name, (study.url, folder) in ends.items():
         progress.report_result(
-            study, folder, lambda lines: composed.append(lines) or DictConfig({})
+            study, folder, lambda trial: asked.append(trial.number) or DictConfig({})
         )
         said[name] = capsys.readouterr().out.splitlines()[3:]
-    assert composed == [["a=1"], ["a=1"]]
+    assert asked == [1, 1]
     assert said["default"] == [
         "best: trial 1, 0.123457, in /f/trial-1",
         "train it:   python -m src.train a=1",
@@ -313,7 +308,7 @@ def test_a_reason_with_signs_of_markup_is_shown_as_it_is(
 ) -> None:
     trials = [create_trial(state=TrialState.FAIL, user_attrs={"reason": "got [bold]x[/bold]"})]
     study = SimpleNamespace(trials=lambda: trials, direction=Direction.MINIMIZE, name="s")
-    progress.report_result(study, tmp_path, lambda overrides: None)  # type: ignore[arg-type]
+    progress.report_result(study, tmp_path, lambda trial: None)  # type: ignore[arg-type]
     out = capsys.readouterr().out
     assert "failed: 1 trial: 1 got [bold]x[/bold]" in out
     assert "study s: no trial was completed" in out
