@@ -7,7 +7,7 @@ import numpy as np
 
 from src.comparing.protocol import Plan
 from src.comparing.record import Run, runs_of
-from src.comparing.sequential import Design, spending
+from src.comparing.sequential import Design, Spent, further
 from src.comparing.sooner import Times, reach
 from src.comparing.statistics import Values, finite
 from src.metrics import Direction, direction_of
@@ -63,22 +63,24 @@ def first_look(plan: Plan, runs: Sequence[Run]) -> list[Run]:
     ]
 
 
-def design(plan: Plan, scale: Scale, spent: Mapping[int, float] | None = None) -> Design:
+def design(plan: Plan, scale: Scale, spent: Spent | None = None) -> Design:
     """The looks of a plan.
 
     Args:
         scale: of its runs.
-        spent: shares of looks that were made under another plan.
+        spent: shares of looks that were made, under this plan or another.
     """
     protocol, count = plan.protocol, len(plan.methods)
     looks = protocol.numbers_of_seeds
+    fixed = None if protocol.more_searches else protocol.first_searches
     return Design(
         looks=looks,
-        shares=spending(looks, count * (count - 1) // 2, spent),
+        shares=tuple(further(looks, count * (count - 1) // 2, spent or {}, fixed)),
         direction=plan.direction,
         margin=scale.margin or 0.0,
         searches=protocol.first_searches,
         more_searches=protocol.more_searches,
+        spent=spent or {},
     )
 
 

@@ -24,7 +24,7 @@ def lines(plan: Plan, others: Sequence[Plan] = ()) -> Iterator[str]:
     each = f"{_count(number, 'search', 'searches')} of {_count(protocol.n_trials, 'trial')}"
     each += f", pruned by {plan.pruner}" if plan.pruner else ""
     if (most := protocol.most_searches) > number:
-        each += f", and more (up to {most}) if they differ more than seeds do"
+        each += f", and more (up to {most}) while their luck may decide"
     yield f"1. Each method is tuned in {each}: {amount(trials(plan), 'trial')} in all."
     least, most = runs(plan)
     looks = protocol.numbers_of_seeds
@@ -61,10 +61,10 @@ def trials(plan: Plan) -> tuple[int, int]:
 
 def runs(plan: Plan) -> tuple[int, int]:
     """The least and the most runs on fresh seeds, those of defaults included."""
-    looks, count = plan.protocol.numbers_of_seeds, len(plan.methods)
-    searches = plan.protocol.first_searches
-    default = count * looks[0]
-    return default + count * searches * looks[0], default + count * searches * looks[-1]
+    protocol, count = plan.protocol, len(plan.methods)
+    seeds = protocol.numbers_of_seeds[0]
+    least = protocol.first_searches * seeds
+    return count * (seeds + least), count * (seeds + protocol.most_runs)
 
 
 def left(plan: Plan, searches: Sequence[Search], done: int) -> str:
@@ -88,9 +88,15 @@ def remaining(plan: Plan, seconds: Sequence[float], ended: int, done: int = 0) -
     """
     if not seconds:
         return ""
-    protocol, mean = plan.protocol, sum(seconds) / len(seconds)
-    before = max(0, trials(plan)[0] - ended) * mean / protocol.n_jobs
-    least, most = (before + max(0, count - done) * mean for count in runs(plan))
+    protocol, mean, count = plan.protocol, sum(seconds) / len(seconds), len(plan.methods)
+    first = protocol.numbers_of_seeds[0]
+
+    def until(searches: int, seeds: int) -> float:
+        more = max(0, count * searches * protocol.n_trials - ended) / protocol.n_jobs
+        return (more + max(0, count * (first + searches * seeds) - done)) * mean
+
+    least = until(protocol.first_searches, first)
+    most = max(until(*look) for look in protocol.last_looks)
     if most == least:
         return f"about {duration(most)} left"
     if least == 0:

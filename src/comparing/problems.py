@@ -97,7 +97,8 @@ def several(arguments: Sequence[str]) -> Several | None:
             raise InputError(f"{item.input_line}: give problem, or suite or problems, not both")
     others = [str(item.input_line) for item in items
               if _group(item) not in KEYS and item.key_or_group != "protocol.name"]  # fmt: skip
-    if asked["protocol"]["searches"] is None:  # each problem has searches, and so luck, of its own
+    if (asked.get("protocol") or {}).get("searches", 1) is None:
+        # Each problem has searches, and so luck, of its own.
         others.append(override("protocol.searches", 1))
     plans = {name: plan([*others, override("problem", name), override("protocol.name", slug(name))])
              for name in names}  # fmt: skip

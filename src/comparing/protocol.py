@@ -93,9 +93,22 @@ class Protocol(Section):
         return MORE_SEARCHES if self.searches == "auto" else 0
 
     @property
+    def last_looks(self) -> list[tuple[int, int]]:
+        """The numbers of searches and seeds at which it ends at the latest: each look but the last
+        may add searches instead of seeds."""
+        looks, more = self.numbers_of_seeds, self.more_searches
+        count = len(looks) if more else 1
+        return [(self.first_searches + more * added, looks[-1 - added]) for added in range(count)]
+
+    @property
     def most_searches(self) -> int:
         """Searches of each method, if every look but the last adds some."""
-        return self.first_searches + self.more_searches * (len(self.numbers_of_seeds) - 1)
+        return self.last_looks[-1][0]
+
+    @property
+    def most_runs(self) -> int:
+        """Runs of each tuned method, if no look settles anything."""
+        return max(searches * seeds for searches, seeds in self.last_looks)
 
     def margin_of(self, metric: str, values: Sequence[float]) -> float:
         """The margin in the metric's units; a share is one of the mean value, or of its error.
@@ -436,7 +449,8 @@ def _request(top: DictConfig) -> Request:
     if protocol.first_seed < (end := protocol.first_search + protocol.most_searches):
         raise InputError(
             f"protocol.first_seed={protocol.first_seed}: must be {end} or more, for "
-            f"protocol.searches={protocol.searches} take the seeds below"
+            f"protocol.searches={protocol.searches} may take the {protocol.most_searches} seeds "
+            f"from protocol.first_search={protocol.first_search} on"
         )
     return request
 

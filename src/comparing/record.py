@@ -128,9 +128,9 @@ class Pair(Part):
         effect: Cohen's d of the paired differences, mean / standard deviation; null without spread.
         detectable: the smallest difference that a t test of n seeds finds in 80% of cases, at the
             level of 5% divided by the number of pairs.
-        seeds_to_settle: seeds, more than n, that would probably settle it; null if the pair is
-            decided, if the luck of searches leaves it open, or beyond 100,000.
-        searches_to_settle: the same in searches of each method, if it is their luck.
+        seeds_to_settle, searches_to_settle: so many seeds, and searches of each method, would
+            probably settle it; null where those at hand are enough for that, if the pair is
+            decided, or beyond 100,000.
         verdict: better, worse, equivalent or undecided.
         within_margin: whether the difference is surely smaller than the margin.
         speeds: by steps at the target, at one 5% harder and one 5% easier to reach; then by
@@ -368,7 +368,7 @@ class Comparison(Part):
         basis: what it rests on: how much was searched and trained, and what luck is left in it.
         margin: below which a difference doesn't matter.
         looks: made so far; `ended` says why there are no more.
-        most_runs: of tuned methods, had all of them gone to the last look.
+        most_runs: of tuned methods, had no look settled anything.
         missing: what an unfinished comparison hasn't done; nothing, if it is finished.
         awaited: folders of the runs that the next look waits for.
         reference: the method that sets the target.

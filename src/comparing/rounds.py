@@ -4,7 +4,7 @@ Nothing is remembered beside the runs but how much of the 5% the looks have spen
 the same command goes on after a kill, and comes to the same looks.
 """
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable
 from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -47,7 +47,7 @@ class Rounds:
         self.where = where
         self.searches: list[Search] = []
         self.runs: dict[str, Run] = {}
-        self.spent: dict[int, float] = {}
+        self.spent: dict[tuple[int, int], float] = {}
         self.stopped = ""
         self.alone: set[str] = set()  # why runs trained one at a time, as far as it was told
 
@@ -61,9 +61,11 @@ class Rounds:
         self.at_look(self)
         first = range(self.plan.protocol.first_searches)
         self.searches = yield from self._search(self.plan.methods, first)
-        self.spent = self._read_spent()
+        self._read_spent()
         self.at_look(self)
         while (need := self.need()) and not self.stopped:
+            if (need.searches, need.seeds) not in self.spent:
+                self._check_left()
             yield from self._more_searches(need)
             yield from self._train(need, first=not self.course().looks)
             course = self.course()
@@ -130,17 +132,18 @@ class Rounds:
         protocol = self.plan.protocol
         return spent.about(self.searches, protocol.first_searches, protocol.metric)
 
-    def _read_spent(self) -> dict[int, float]:
-        shares = spent.shares(self.folder, self._about())
-        self._check_spent(shares)
-        return shares
+    def _read_spent(self) -> None:
+        """Read what was spent, and refuse looks that are surely to come and have nothing left."""
+        self.spent, protocol = spent.shares(self.folder, self._about()), self.plan.protocol
+        looks = protocol.numbers_of_seeds
+        missing = [seeds for seeds in looks if (protocol.first_searches, seeds) not in self.spent]
+        if len(looks) > len(self.spent) or (missing and not protocol.more_searches):
+            self._check_left()
 
-    def _check_spent(self, spent: Mapping[int, float]) -> None:
-        """Refuse further looks where nothing of the 5% is left for them."""
-        looks = self.plan.protocol.numbers_of_seeds
-        further = [seeds for seeds in looks if seeds not in spent]
-        if further and sum(spent.values()) > 1 - 1e-9:
-            made = ", ".join(str(seeds) for seeds in sorted(spent))
+    def _check_left(self) -> None:
+        """Refuse a further look where nothing of the 5% is left for it."""
+        if sum(self.spent.values()) > 1 - 1e-9:
+            made = ", ".join(str(seeds) for seeds in sorted({seeds for _, seeds in self.spent}))
             raise InputError(
                 f"{self.folder}: the looks made here, at {made} seeds, have spent all of the 5%, "
                 f"so that further looks at the same runs would call too many false differences; "
@@ -150,9 +153,7 @@ class Rounds:
 
     def _spend(self, course: Course) -> None:
         """Keep what the looks have spent, before anybody is shown what they saw."""
-        self.spent |= {
-            look.seeds: look.share for look in course.looks if look.seeds not in self.spent
-        }
+        self.spent |= {(look.searches, look.seeds): look.share for look in course.looks}
         spent.keep(self.folder, self._about(), self.spent)
 
 

@@ -14,7 +14,7 @@ method over looks, Tamhane, Xi and Gou (2021, doi 10.1002/sim.9128).
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations
+from itertools import combinations, repeat
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -27,6 +27,7 @@ from src.metrics import Direction
 JUST = LEVEL * (1 + 1e-9)  # a look with few seeds has its share to the last of its few sizes
 NEARLY = 1 - 1e-9  # of the margin: an end that is the margin but for its last bits is not within it
 Verdict = Literal["better", "worse", "equivalent", "undecided"]
+Spent = Mapping[tuple[int, int], float]  # shares of looks, by their numbers of searches and seeds
 
 
 class Estimate(NamedTuple):
@@ -90,8 +91,9 @@ class Design:
     """What is fixed before anything is seen.
 
     Args:
-        looks: numbers of seeds, increasing.
-        shares: of the level, one for each look.
+        looks: numbers of seeds, increasing; there are as many looks.
+        shares: of the level, for one look after another.
+        spent: those of looks that were made before, which they keep; `shares` are for the others.
         direction: of the values.
         margin: differences below it don't matter, in units of the values; 0 for none.
         searches: at the first look.
@@ -105,6 +107,7 @@ class Design:
     margin: float = 0.0
     searches: int = 1
     more_searches: int = 0
+    spent: Spent = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -116,9 +119,7 @@ class Course:
     pairs: Mapping[tuple[str, str], Seen] = field(default_factory=dict)
 
 
-def spending(
-    looks: Sequence[int], pairs: int, spent: Mapping[int, float] | None = None
-) -> tuple[float, ...]:
+def spending(looks: Sequence[int], pairs: int, left: float = 1.0) -> tuple[float, ...]:
     """Each look's share of the level: of Pocock's type, by the look's number.
 
     A look with few seeds can't use all of its share, because its smallest p is 2 / 2^n and the next
@@ -127,22 +128,36 @@ def spending(
     Args:
         looks: numbers of seeds.
         pairs: that are compared.
-        spent: shares of looks that were made before these were planned, by numbers of seeds.
+        left: how much of the level there is for them.
     """
-    spent = spent or {}
-    planned = dict(zip(looks, spending(looks, pairs), strict=True)) if spent else {}
-    if spent and all(math.isclose(planned.get(seeds, -1.0), spent[seeds]) for seeds in spent):
-        return tuple(planned.values())  # they were looks of this very plan
-    left = max(0.0, 1.0 - math.fsum(spent.values()))
-    ahead = [seeds for seeds in looks if seeds not in spent]
-    shares, used = dict(spent), 0.0
-    for number, seeds in enumerate(ahead, 1):
-        due = left * math.log1p((math.e - 1) * number / len(ahead)) - used
-        if number < len(ahead):
+    shares, used = [], 0.0
+    for number, seeds in enumerate(looks, 1):
+        due = left * math.log1p((math.e - 1) * number / len(looks)) - used
+        if number < len(looks):
             due = signed_rank.attainable(LEVEL * due / pairs, seeds) * pairs / LEVEL
-        shares[seeds] = due
+        shares.append(due)
         used += due
-    return tuple(shares[seeds] for seeds in looks)
+    return tuple(shares)
+
+
+def further(looks: Sequence[int], pairs: int, spent: Spent, searches: int | None) -> list[float]:
+    """The shares of the looks that are still to come.
+
+    Args:
+        looks: as of `spending`, as they are planned now.
+        spent: shares of looks that were made, under this plan or another.
+        searches: of every look; None where a look may add some, so that one can't tell which looks
+            will be made, only how many.
+    """
+    planned, places = spending(looks, pairs), sorted(spent)
+    made = [spent[place] for place in places]
+    alike = searches is None or [*zip(repeat(searches), looks, strict=False)][: len(made)] == places
+    if alike and len(made) <= len(planned) and all(map(math.isclose, planned, made)):
+        return [*planned[len(made) :]]  # they were looks of this very plan
+    ahead = [seeds for seeds in looks if (searches, seeds) not in spent]
+    if searches is None:
+        ahead = [*looks[len(made) :]]
+    return [*spending(ahead, pairs, max(0.0, 1.0 - math.fsum(made)))]
 
 
 def fewest_seeds(pairs: int) -> int:
@@ -193,8 +208,8 @@ def follow(values: Mapping[str, Values], design: Design) -> Course:
     running = dict.fromkeys(pairs, 1.0)  # the smallest p / share so far
     seen: dict[tuple[str, str], Seen] = {}
     course = Course()
-    searches, at = design.searches, 0
-    for share in design.shares:
+    searches, at, shares = design.searches, 0, iter(design.shares)
+    for _ in design.looks:
         opened = [pair for pair in pairs if pair not in seen or seen[pair].verdict == "undecided"]
         methods = tuple(name for name in values if any(name in pair for pair in opened))
         seeds = design.looks[at]
@@ -202,6 +217,8 @@ def follow(values: Mapping[str, Values], design: Design) -> Course:
             break
         if not all(_trained(values[name], searches, seeds) for name in methods):
             return replace(course, need=Need(methods, searches, seeds))
+        spent = design.spent.get((searches, seeds))
+        share = next(shares, 0.0) if spent is None else spent
         level = LEVEL * share / len(pairs)
         for a, b in opened:
             part = (slice(searches), slice(seeds))

@@ -1,12 +1,12 @@
 """How much of the 5% the looks of a comparison have spent, as its folder tells it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from src.comparing import checks
 from src.comparing.record import Comparison, Search, read
+from src.comparing.sequential import Spent
 from src.errors import InputError
 from src.files import write_whole
 from src.results import digest
@@ -29,47 +29,55 @@ def about(searches: Sequence[Search], first_searches: int, metric: str) -> str:
     return digest({"winners": winners, "metric": metric})
 
 
-def shares(folder: Path, about_now: str) -> dict[int, float]:
-    """The shares of looks that were made at these runs, by numbers of seeds."""
-    kept = _kept(folder) or {}
-    if kept.get("about") != about_now:
-        return {}
-    return {int(seeds): float(share) for seeds, share in kept["shares"].items()}
+def shares(folder: Path, about_now: str) -> dict[tuple[int, int], float]:
+    """The shares of looks that were made at these runs, by their numbers of searches and seeds."""
+    return _kept(folder).get(about_now, {})
 
 
-def keep(folder: Path, about_now: str, spent: Mapping[int, float]) -> None:
-    """Keep what looks have spent."""
-    ordered = {str(seeds): share for seeds, share in sorted(spent.items())}
-    write_whole(folder / FILE, json.dumps({"about": about_now, "shares": ordered}).encode())
+def keep(folder: Path, about_now: str, spent: Spent) -> None:
+    """Keep what looks have spent, beside what others have that were about something else."""
+    every = {**_kept(folder), about_now: {**spent}}
+    lines = {
+        name: [
+            {"searches": searches, "seeds": seeds, "share": share}
+            for (searches, seeds), share in sorted(of_one.items())
+        ]
+        for name, of_one in every.items()
+    }
+    write_whole(folder / FILE, json.dumps(lines).encode())
 
 
 def take_over(folder: Path) -> None:
     """Keep what the looks have spent that the record tells, where the file is missing or broken.
 
-    So it is in a comparison of before looks were kept. Whoever goes on with one does this first,
-    because the record is then written anew.
+    So it is in a comparison of before looks were kept, or were kept by their seeds alone. Whoever
+    goes on with one does this first, because the record is then written anew.
     """
-    if _kept(folder) is not None:
+    if _kept(folder):
         return
     try:
         comparison = read(folder)
     except InputError:  # there is none: nobody was shown a look
         return
     looks, searches = comparison.looks, comparison.searches
-    made = {look.seeds: look.share for look in reversed(looks)} or _only_look(comparison)
     first = looks[0].searches if looks else 1 + max((it.search for it in searches), default=0)
-    if made:
+    made = {(look.searches, look.seeds): look.share for look in looks}
+    if made := made or _only_look(comparison, first):
         keep(folder, about(searches, first, comparison.metric), made)
 
 
-def _kept(folder: Path) -> dict[str, Any] | None:
+def _kept(folder: Path) -> dict[str, dict[tuple[int, int], float]]:
+    """What the file holds, by what the looks were at; nothing if it is missing or broken."""
     try:
-        return dict(json.loads((folder / FILE).read_text(encoding="utf-8")))
-    except (OSError, TypeError, ValueError):
-        return None
+        return {
+            name: {(each["searches"], each["seeds"]): float(each["share"]) for each in lines}
+            for name, lines in json.loads((folder / FILE).read_text(encoding="utf-8")).items()
+        }
+    except (AttributeError, KeyError, OSError, TypeError, ValueError):
+        return {}
 
 
-def _only_look(comparison: Comparison) -> dict[int, float]:
+def _only_look(comparison: Comparison, searches: int) -> dict[tuple[int, int], float]:
     """Of a record without looks: its pairs were judged once, with the whole of the 5%."""
     seeds = [pair.n for pair in comparison.pairs if pair.n]
-    return {max(seeds): 1.0} if seeds else {}
+    return {(searches, max(seeds)): 1.0} if seeds else {}

@@ -8,6 +8,7 @@ import math
 import warnings
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -61,9 +62,7 @@ def _pair(
     spread = float(over_seeds.std(ddof=1)) if n > 1 else 0.0
     effect = mean / spread if spread > 0 else None
     decided = p_holm < LEVEL and not low <= 0 <= high
-    by_search = "searches" in test[1]
-    units = differences.mean(axis=1) if by_search else over_seeds
-    needed = None if decided else units_needed(units, level)
+    seeds, searches = (None, None) if decided else to_settle(differences, level)
     better = direction.better(mean, 0)
     verdict = ("better" if better else "worse") if decided else "undecided"
     return Pair(
@@ -78,8 +77,8 @@ def _pair(
         p_holm=p_holm,
         effect=effect,
         detectable=detectable_effect(n, level) * spread if n > 1 and spread > 0 else None,
-        seeds_to_settle=None if by_search else needed,
-        searches_to_settle=needed if by_search else None,
+        seeds_to_settle=seeds,
+        searches_to_settle=searches,
         verdict=verdict,
     )
 
@@ -114,8 +113,8 @@ def _over_seeds(differences: Values, pairs: int) -> tuple[float, str]:
 
 
 def _t_test(differences: Values) -> float:
-    if np.ptp(differences) == 0:
-        return 1.0
+    if np.ptp(differences) == 0:  # searches that found the same have no luck
+        return 0.0 if differences[0] else 1.0
     return float(stats.ttest_1samp(differences, 0.0).pvalue)
 
 
@@ -189,16 +188,68 @@ def seeds_needed(effect: float, n: int = 1, level: float = LEVEL) -> int | None:
     return max(counts[index], n + 1) if index < len(counts) else None
 
 
-def units_needed(differences: Values, level: float) -> int | None:
-    """How many, more than these, find the difference with 80% power; None if they don't differ.
+def seeds_within(room: float, level: float) -> int | None:
+    """Seeds whose interval lies within a margin in about 80% of cases; None beyond 100,000.
 
     Args:
-        differences: one for each seed, or for each search.
+        room: between the difference and the margin, in standard deviations, > 0.
+        level: of the interval, which is Student's.
     """
-    n = len(differences)
-    spread = float(differences.std(ddof=1)) if n > 1 else 0.0
-    effect = float(differences.mean()) / spread if spread > 0 else 0.0
-    return seeds_needed(effect, n, level) if effect else None
+
+    def enough(seeds: int) -> bool:
+        quantiles = stats.t.isf([level / 2, (1 - POWER) / 2], seeds - 1)
+        return bool(room * math.sqrt(seeds) >= quantiles.sum())
+
+    counts = range(2, MOST_SEEDS + 1)
+    index = bisect_left(counts, True, key=enough)
+    return counts[index] if index < len(counts) else None
+
+
+def to_settle(
+    differences: Values, level: float, room: float = 0.0
+) -> tuple[int | None, int | None]:
+    """How many seeds, and how many searches, would probably settle what these leave open.
+
+    Either would show a difference, or that it is within the margin, whichever is nearer. Both the
+    seeds and the searches must; a number is None where those at hand seem to be enough, and both
+    are where nothing below 100,000 is, or where seeds don't differ.
+
+    Args:
+        differences: of a pair, shape (searches, seeds).
+        level: of the test and the interval.
+        room: between the difference and the margin; 0 for none.
+    """
+    sides = [differences.mean(axis=axis) for axis in (0, 1) if differences.shape[1 - axis] > 1]
+    ways = []
+    for needed in (partial(_shows, level=level), partial(_is_within, level=level, room=room)):
+        counts = [needed(side) for side in sides]
+        found = [count for count in counts if count is not None]
+        if len(found) == len(counts):
+            ways.append(found)
+    if differences.shape[1] < 2 or np.ptp(sides[0]) == 0 or not ways:
+        return None, None
+    have = [len(side) for side in sides]
+    best = min(ways, key=lambda way: max(n / m for n, m in zip(way, have, strict=True)))
+    more = [n if n > m else None for n, m in zip(best, have, strict=True)]
+    if not any(more):  # by the normal distribution; what is known of them is a little less
+        more[0] = have[0] + 1
+    return more[0], more[1] if len(more) > 1 else None
+
+
+def _shows(differences: Values, level: float) -> int | None:
+    """How many of these would show that they aren't 0."""
+    spread, mean = float(differences.std(ddof=1)), float(differences.mean())
+    if mean == 0:
+        return None
+    return seeds_needed(mean / spread, level=level) if spread > 0 else 2
+
+
+def _is_within(differences: Values, level: float, room: float) -> int | None:
+    """How many of these would show that they are within the margin."""
+    spread = float(differences.std(ddof=1))
+    if room <= 0:
+        return None
+    return seeds_within(room / spread, level) if spread > 0 else 2
 
 
 def finite(values: Iterable[float | None]) -> list[float]:

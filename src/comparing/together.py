@@ -14,8 +14,9 @@ from src.metrics import Direction
 from src.results.identity import differing
 
 # What may differ: which methods there were, and how long the looks went on.
-FREE = ("methods", *(f"protocol.{key}" for key in
-        ("seeds", "looks", "seconds", "reference", "target", "margin", "max_bad")))  # fmt: skip
+FREE = ("methods", *(f"protocol.{key}" for key in (
+    "searches", "seeds", "looks", "seconds", "reference", "target", "margin", "max_bad",
+)))  # fmt: skip
 
 
 def together(comparisons: Sequence[Comparison]) -> Comparison:
@@ -37,10 +38,12 @@ def together(comparisons: Sequence[Comparison]) -> Comparison:
         searches += [search for search in comparison.searches if search.method in fresh]
         doubts += against(comparison.withheld, *fresh)
     direction = Direction(first.direction)
-    values, seeds = _common(methods, runs, direction)
+    values = _common(methods, runs, direction)
     ranking = direction.ranked(methods, lambda name: float(values[name].mean()))
     pairs = statistics.compare({name: values[name] for name in ranking}, direction)
-    facts = _facts(comparisons, ranking, runs, pairs, doubts, seeds)
+    searches_each, seeds = values[ranking[0]].shape
+    rests_on = _basis(comparisons, searches_each, seeds)
+    facts = _facts(comparisons, ranking, runs, pairs, doubts, rests_on)
     return first.model_copy(update={**facts, "searches": searches})
 
 
@@ -50,15 +53,15 @@ def _facts(
     runs: list[Run],
     pairs: list[Pair],
     withheld: list[Doubt],
-    seeds: int,
+    basis: str,
 ) -> dict[str, Any]:
-    first, names = comparisons[0], [comparison.name for comparison in comparisons]
+    first = comparisons[0]
     rows = {(row.method, row.kind): row for each in reversed(comparisons) for row in each.table}
     direction = Direction(first.direction)
     return {
-        "name": " + ".join(names),
+        "name": " + ".join(comparison.name for comparison in comparisons),
         "sentence": words.headline(ranking, pairs, first.metric, direction, "", withheld),
-        "basis": f"Drawn together from {words.listed(names)}, on the {seeds} seeds that all have.",
+        "basis": basis,
         "methods": ranking,
         "withheld": withheld,
         "runs": runs,
@@ -70,6 +73,15 @@ def _facts(
         "table": [rows[name, kind] for kind in ("tuned", "default") for name in ranking
                   if (name, kind) in rows],
     }  # fmt: skip
+
+
+def _basis(comparisons: Sequence[Comparison], searches: int, seeds: int) -> str:
+    names = words.listed([comparison.name for comparison in comparisons])
+    number = "one search" if searches == 1 else f"{searches} searches"
+    return (
+        f"Drawn together from {names}, on {number} of each method and the {seeds} seeds that all "
+        f"have. {words.luck(searches)}"
+    )
 
 
 def _check(first: Comparison, other: Comparison) -> None:
@@ -85,10 +97,8 @@ def _check(first: Comparison, other: Comparison) -> None:
         )
 
 
-def _common(
-    methods: Sequence[str], runs: Sequence[Run], direction: Direction
-) -> tuple[dict[str, Values], int]:
-    """Each method's values, (searches, seeds), where all methods have them, and how many seeds."""
+def _common(methods: Sequence[str], runs: Sequence[Run], direction: Direction) -> dict[str, Values]:
+    """Each method's values, (searches, seeds), where all methods have them."""
     worst = direction.worst(statistics.finite(run.value for run in runs) or [0.0])
     of: dict[str, list[dict[int, float]]] = {}  # values by seed, for each search of a method
     for name in methods:
@@ -98,12 +108,16 @@ def _common(
              for run in own if run.search == search and run.seed is not None}
             for search in range(1 + max((run.search for run in own), default=0))
         ]  # fmt: skip
-    searches = min(map(len, of.values()))
-    seeds = sorted(set.intersection(*({*by} for own in of.values() for by in own[:searches])))
+    shared = {
+        count: sorted(set.intersection(*({*by} for own in of.values() for by in own[:count])))
+        for count in range(1, 1 + min(map(len, of.values())))
+    }
+    # Where searches were stopped among their seeds, those count that have most runs together.
+    searches = max(shared, key=lambda count: count * len(shared[count]))
+    seeds = shared[searches]
     if len(seeds) < 2:
         raise InputError("these comparisons have fewer than two fresh seeds in common")
-    grids = {
+    return {
         name: np.array([[by[seed] for seed in seeds] for by in own[:searches]])
         for name, own in of.items()
     }
-    return grids, len(seeds)

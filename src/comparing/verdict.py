@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from src.comparing import checks, sequential, sooner, statistics, words
 from src.comparing.grids import CURVE, Scale, design, ranked, times_of, values_of
@@ -43,14 +42,14 @@ def judge(
     environment: Mapping[str, Any],
     ledger: list[Event],
     now: datetime,
-    spent: Mapping[int, float] | None = None,
+    spent: sequential.Spent | None = None,
     guess: Mapping[str, float] | None = None,
     stopped: str = "",
 ) -> Comparison:
     """The whole record of searches and runs, each run measured against the target.
 
     Args:
-        spent: shares of the 5% of looks that were made under another plan.
+        spent: shares of the 5% of looks that were made, under this plan or another.
         guess: what a constant guess reaches, by metric.
         stopped: why no further look began, where one was planned.
     """
@@ -173,9 +172,9 @@ def _seen(
     spread, level = float(over_seeds.std(ddof=1)), LEVEL / pairs
     effect = float(over_seeds.mean()) / spread if spread > 0 else None
     found = seen.estimate
-    by_search = "searches" in found.test  # then it is their luck that leaves the pair open
-    units = differences.mean(axis=1) if by_search else over_seeds
-    needed = _to_settle(units, found, level, margin) if seen.verdict == "undecided" else None
+    seeds = searches = None
+    if seen.verdict == "undecided":
+        seeds, searches = statistics.to_settle(differences, level, margin - abs(found.value))
     return Pair(
         a=seen.a,
         b=seen.b,
@@ -189,32 +188,12 @@ def _seen(
         p_holm=seen.corrected,
         effect=effect,
         detectable=statistics.detectable_effect(look.seeds, level) * spread if spread > 0 else None,
-        seeds_to_settle=None if by_search else needed,
-        searches_to_settle=needed if by_search else None,
+        seeds_to_settle=seeds,
+        searches_to_settle=searches,
         verdict=seen.verdict,
         within_margin=seen.within,
         speeds=[],
     )
-
-
-def _to_settle(
-    differences: Values, found: sequential.Estimate, level: float, margin: float
-) -> int | None:
-    """How many, more than these, would probably show a difference, or that it is within the margin:
-    by the normal distribution, in 80% of cases.
-
-    Args:
-        differences: one for each seed, or for each search.
-    """
-    n, spread = len(differences), float(differences.std(ddof=1))
-    if spread == 0:
-        return None
-    candidates = [statistics.units_needed(differences, level)]
-    room = margin - abs(found.value)
-    if room > 0:
-        needed = (float(stats.norm.isf(level / 2) + stats.norm.isf(0.1)) * spread / room) ** 2
-        candidates.append(max(n + 1, int(needed) + 1))
-    return min((count for count in candidates if count is not None), default=None)
 
 
 def _bounded(value: float) -> float | None:
@@ -292,11 +271,8 @@ def _ended(course: sequential.Course) -> str:
 
 
 def _most_runs(plan: Plan, course: sequential.Course) -> int | None:
-    """Runs of tuned methods, had all gone to the last look."""
-    if not course.looks:
-        return None
-    seeds = plan.protocol.numbers_of_seeds[-1]
-    return len(plan.methods) * course.looks[-1].searches * seeds
+    """Runs of tuned methods, had no look settled anything."""
+    return len(plan.methods) * plan.protocol.most_runs if course.looks else None
 
 
 def _measured(run: Run, target: float | None) -> Run:
@@ -357,9 +333,11 @@ def _row(runs: Sequence[Run], method: str, kind: str, measured: Collection[str])
 def _diverged(plan: Plan, runs: Sequence[Run]) -> list[Doubt]:
     doubts = []
     for name in plan.methods:
-        count = _count_diverged(runs_of(runs, name, "tuned"))
-        if count:
+        own = runs_of(runs, name, "tuned")
+        if count := _count_diverged(own):
             text = f"{name}: its winner diverged on {count} of the fresh seeds"
+            if len({run.search for run in own}) > 1:
+                text = f"{name}: its winners diverged in {count} of {len(own)} runs"
             doubts.append(Doubt(check="diverged winner", method=name, text=text))
     return doubts
 

@@ -92,8 +92,8 @@ def _first(
         lead = "are equivalent" if alone else "are best and equivalent"
         return f"{listed(first)} {lead}: their {name} ends the same ({within})."
     if alone and len(first) == len(told_methods(told)):
-        return f"No method is surely better than another in {name}: these seeds don't tell."
-    return f"One of {listed(first)} is best in {name}, but these seeds don't tell which."
+        return f"No method is surely better than another in {name}: these runs don't tell."
+    return f"One of {listed(first)} is best in {name}, but these runs don't tell which."
 
 
 def _but(best: str, told: Told) -> str:
@@ -249,18 +249,22 @@ def basis(
         searches: of each method.
         trials: of each search.
     """
-    one = max(searches) == 1
-    searched = "one search" if one else f"{_range(searches)} searches"
-    luck = (
-        "The luck of a search is not in it: another search may find another winner, and so decide "
-        "otherwise (protocol.searches=auto makes several)."
-        if one
-        else "The luck of seeds and of searches is in it."
-    )
+    searched = "one search" if max(searches) == 1 else f"{_range(searches)} searches"
     return (
         f"On {facts['problem']}; {facts['better']}. Each method was tuned in {searched} of "
-        f"{trials} and trained on {_range(seeds)} fresh seeds{facts['ended']}. {luck}"
+        f"{trials} and trained on {_range(seeds)} fresh seeds{facts['ended']}. "
+        f"{luck(max(searches))}"
     )
+
+
+def luck(searches: int) -> str:
+    """Which luck is in a verdict after so many searches of each method."""
+    if searches == 1:
+        return (
+            "The luck of a search is not in it: another search may find another winner, and so "
+            "decide otherwise (protocol.searches=auto makes several)."
+        )
+    return "The luck of seeds and of searches is in it."
 
 
 def _range(numbers: Sequence[int]) -> str:

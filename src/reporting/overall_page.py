@@ -69,9 +69,10 @@ def _pairs(overall: Overall) -> Section:
     captions = [
         _sentences(tables.HERE, tables.ADVANTAGE, tables.RUNS, tables.BEYOND),
         "These are two questions. What was found on these problems is sure as far as seeds make "
-        "it so, for the winners that these searches found; for what to expect beyond them each "
-        "problem is one observation, with the luck of its searches, however many seeds it has, "
-        "and they must resemble the problems that one has in mind.",
+        "it so, and with one search of each method it is about the winners that these found; for "
+        "what to expect beyond them each problem is one observation, with the luck of its "
+        "searches, however many seeds it has, and they must resemble the problems that one has in "
+        "mind.",
     ]
     if overall.refused:
         captions.append(f"Nothing is said beyond them: {overall.refused}.")

@@ -190,9 +190,8 @@ def _open(comparison: Comparison) -> bool:
 
 
 def _settles(pair: Pair) -> str:
-    if pair.searches_to_settle:
-        return f"{pair.searches_to_settle:,d} searches"
-    return _maybe(pair.seeds_to_settle, "{:,d} seeds")
+    numbers = {"searches": pair.searches_to_settle, "seeds": pair.seeds_to_settle}
+    return " and ".join(f"{number:,d} {name}" for name, number in numbers.items() if number) or "–"
 
 
 def pair_notes(comparison: Comparison) -> list[str]:
@@ -339,8 +338,8 @@ def saved(comparison: Comparison) -> str:
     most, looks = comparison.most_runs, comparison.looks
     if most is None or not looks or not looks[-1].runs < most or comparison.missing:
         return ""
-    return (f"{looks[-1].runs:,} runs of tuned methods were enough; all methods on all planned "
-            f"seeds would have been {most:,}.")  # fmt: skip
+    return (f"{looks[-1].runs:,} runs of tuned methods were made; had no look settled anything, "
+            f"it would have been {most:,}.")  # fmt: skip
 
 
 def _print_first(

@@ -293,7 +293,13 @@ class StudySweeper(OptunaSweeperImpl):
         return self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
 
     def _config_of(self, trial: FrozenTrial) -> DictConfig:
-        """A trial's config, that of the last one asked for: composed anew it would be the same."""
+        """A trial's config, that of the last one asked for.
+
+        Composed anew it would be the same, but for a trial that a command with other settings made,
+        of those that don't matter to the study.
+        """
+        if [*trial.user_attrs["overrides"]][: len(self.fixed)] != [*self.fixed]:
+            return self._compose([*trial.user_attrs["overrides"]])
         for key, value in self._values(trial).items():
             OmegaConf.update(self.base, key, value, force_add=True)
         return self.base

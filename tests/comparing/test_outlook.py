@@ -39,7 +39,7 @@ def test_every_word_of_a_plan_with_several_looks() -> None:
     assert told(made) == [
         "Which of a, b and c ends with the higher test accuracy, on digits with mlp?",
         "1. Each method is tuned in 3 searches of 1,000 trials, pruned by asha, and more "
-        "(up to 9) if they differ more than seeds do: 9,000 to 27,000 trials in all.",
+        "(up to 9) while their luck may decide: 9,000 to 27,000 trials in all.",
         "2. Each winner is trained on 10 fresh seeds, and so is each method's default: 120 runs. "
         "Winners that can't be told apart go on to 20 and 40: 390 runs at most.",
         "3. Each pair ends as better, equivalent (surely within 0.01) or undecided; a false "

@@ -14,6 +14,7 @@ from src.comparing.conduct import Job
 from src.comparing.pieces import Piece, Result
 from src.comparing.record import Run, Search, Trial, write
 from src.comparing.rounds import Rounds
+from src.comparing.sequential import spending
 from src.comparing.spent import take_over
 from src.comparing.verdict import draft
 from src.errors import InputError
@@ -169,10 +170,38 @@ def test_more_looks_share_what_is_left(tmp_path: Path, world: World) -> None:
     """Ended by a limit after its first look, it may look twice more, or three times."""
     first, _ = carry_out(tmp_path, world, looks=[10, 20], seconds=1.0)
     found, _ = carry_out(tmp_path, world, looks=[10, 15, 20, 30])
-    shares = json.loads((tmp_path / "looks.json").read_text())["shares"]
-    assert shares["10"] == first.looks[0].share
-    assert sum(shares.values()) == pytest.approx(1)
+    (shares,) = json.loads((tmp_path / "looks.json").read_text()).values()
+    assert shares[0] == {"searches": 1, "seeds": 10, "share": first.looks[0].share}
+    assert sum(each["share"] for each in shares) == pytest.approx(1)
     assert [look.seeds for look in found.looks] == [10, 15, 20, 30]
+
+
+@pytest.mark.parametrize("luck", [0.9, 1.3, 2.0])
+@pytest.mark.parametrize("limit", [None, 900.0])
+def test_looks_that_add_searches_keep_the_shares_that_were_planned(
+    tmp_path: Path, luck: float, limit: float | None
+) -> None:
+    """Several are at as many seeds. What was said of a pair is never taken back."""
+    planned = spending((10, 20, 40, 80), 3)
+    settings = {"searches": "auto", "looks": [10, 20, 40, 80], "margin": 0.0}
+    said: dict[frozenset[str], str] = {}
+    places = []
+    for seconds in (limit, None) if limit else (None,):  # ended by a limit, it goes on
+        found, records = carry_out(tmp_path, World(luck=luck), seconds=seconds, **settings)
+        for record in records:
+            for pair in record.pairs:
+                if pair.verdict != "undecided":
+                    best = pair.a if pair.verdict == "better" else pair.b
+                    assert said.setdefault(frozenset((pair.a, pair.b)), best) == best
+        shares = [look.share for look in found.looks]
+        assert shares == pytest.approx(planned[: len(shares)])
+        places = [(look.searches, look.seeds) for look in found.looks]
+    assert len({seeds for _, seeds in places}) < len(places)
+    (kept,) = json.loads((tmp_path / "looks.json").read_text()).values()
+    assert [(each["searches"], each["seeds"]) for each in kept] == places
+    if len(places) == 4:
+        with pytest.raises(InputError, match="have spent all of the 5%"):
+            carry_out(tmp_path, World(luck=luck), **{**settings, "looks": [10, 20, 40, 80, 160]})
 
 
 @pytest.mark.parametrize("left", ["", "{", "[1]"])

@@ -10,6 +10,7 @@ from src.comparing.sequential import (
     Need,
     fewest_seeds,
     follow,
+    further,
     lucky,
     measured,
     spending,
@@ -52,13 +53,35 @@ def test_a_share_by_hand() -> None:
 
 def test_what_was_spent_stays_spent() -> None:
     """A look at 10 that had 0.4 leaves 0.6 to the looks that are planned behind it."""
-    shares = spending((10, 20, 40, 80), 1, {10: 0.4})
-    assert shares[0] == 0.4
-    assert math.fsum(shares) == pytest.approx(1)
-    assert spending((10, 20), 1, {10: 1.0}) == (1.0, 0.0)
-    planned = spending((10, 20, 40, 80), 6)
-    assert spending((10, 20, 40, 80), 6, {10: planned[0], 20: planned[1]}) == planned
-    assert spending((20, 40), 1, {10: 0.4})[1] < spending((20, 40), 1)[1]
+    shares = further((10, 20, 40, 80), 1, {(1, 10): 0.4}, 1)
+    assert len(shares) == 3 and math.fsum(shares) == pytest.approx(0.6)
+    assert further((10, 20), 1, {(1, 10): 1.0}, 1) == [0.0]
+    assert math.fsum(further((20, 40), 1, {(1, 10): 0.4}, 1)) == pytest.approx(0.6)
+    assert further((20, 40), 1, {(1, 20): 0.3, (1, 40): 0.2}, 1) == []
+
+
+@pytest.mark.parametrize("searches", [3, None])
+def test_looks_of_the_same_plan_keep_what_was_planned(searches: int | None) -> None:
+    """Where looks may add searches, several may be at as many seeds."""
+    looks = (10, 20, 40, 80)
+    planned = [*spending(looks, 6)]
+    places = [(3, 10), (3, 20)] if searches else [(3, 10), (6, 10)]
+    spent = dict(zip(places, planned, strict=False))
+    assert further(looks, 6, spent, searches) == planned[2:]
+    longer = further((*looks, 160), 6, spent, searches)
+    assert len(longer) == 3 and math.fsum(longer) == pytest.approx(1 - sum(planned[:2]))
+    assert further((10,), 6, {(3, 10): 0.5, (6, 10): 0.5}, None) == []
+
+
+def test_a_look_keeps_the_share_that_it_had() -> None:
+    """... whatever is planned behind it; what a look at other searches has spent is not its."""
+    values = {name: np.zeros((3, 20)) + np.arange(20) * (name == "b") for name in "ab"}
+    made = design(pairs=1, looks=(10, 20), shares=(0.25, 0.125), searches=3,
+                  spent={(3, 10): 0.5, (6, 10): 0.375})  # fmt: skip
+    assert [look.share for look in follow(values, made).looks] == [0.5]
+    apart = {name: value * 0 + np.random.default_rng(ord(name)).normal(size=(3, 20))
+             for name, value in values.items()}  # fmt: skip
+    assert [look.share for look in follow(apart, made).looks] == [0.5, 0.25]
 
 
 @pytest.mark.parametrize(("pairs", "seeds"), [(1, 6), (6, 8), (45, 11)])

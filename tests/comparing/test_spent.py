@@ -10,7 +10,7 @@ from src.comparing import spent
 from src.comparing.record import Comparison, Look, write
 from tests.comparing.conftest import made_search
 
-NOTHING: dict[int, float] = {}
+NOTHING: dict[tuple[int, int], float] = {}
 
 
 def searches(*numbers: int, lr: float = 0.1) -> list[Any]:
@@ -22,18 +22,22 @@ def searches(*numbers: int, lr: float = 0.1) -> list[Any]:
 
 
 def test_shares_are_those_of_the_same_looks(tmp_path: Path) -> None:
-    """By their numbers of seeds; other winners, or another metric, have spent nothing."""
+    """By their numbers of searches and seeds; other winners, or another metric, have spent nothing,
+    and leave what these have."""
     now = spent.about(searches(0), 1, "test_loss")
     assert spent.shares(tmp_path, now) == NOTHING
-    spent.keep(tmp_path, now, {20: 0.25, 10: 0.5})
-    assert spent.shares(tmp_path, now) == {10: 0.5, 20: 0.25}
-    assert [*json.loads((tmp_path / "looks.json").read_text())["shares"]] == ["10", "20"]
+    spent.keep(tmp_path, now, {(1, 20): 0.25, (1, 10): 0.5})
+    assert spent.shares(tmp_path, now) == {(1, 10): 0.5, (1, 20): 0.25}
+    kept = json.loads((tmp_path / "looks.json").read_text())
+    assert [each["seeds"] for each in kept[now]] == [10, 20]
     for other in (
         spent.about(searches(0, lr=0.2), 1, "test_loss"),
         spent.about(searches(0), 1, "test_accuracy"),
         spent.about(searches(0)[:1], 1, "test_loss"),
     ):
         assert spent.shares(tmp_path, other) == NOTHING
+    spent.keep(tmp_path, other, {(3, 10): 1.0})
+    assert spent.shares(tmp_path, now) == {(1, 10): 0.5, (1, 20): 0.25}
 
 
 def test_only_the_searches_of_the_first_look_name_it() -> None:
@@ -53,26 +57,27 @@ def recorded(folder: Path, looks: list[Look], found: list[Any], **more: Any) -> 
 
 
 def test_the_record_tells_it_where_the_file_is_gone(tmp_path: Path) -> None:
-    """Of two looks at as many seeds, at more searches say, the first has spent it."""
+    """Also of two looks at as many seeds, and where the file is of before they told searches."""
     looks = [Look(seeds=10, searches=2, share=0.5), Look(seeds=10, searches=3, share=0.0),
              Look(seeds=20, searches=3, share=0.25)]  # fmt: skip
     recorded(tmp_path, looks, searches(0, 1, 2))
-    spent.take_over(tmp_path)
     now = spent.about(searches(0, 1), 2, "test_loss")
-    assert spent.shares(tmp_path, now) == {10: 0.5, 20: 0.25}
+    (tmp_path / "looks.json").write_text(json.dumps({"about": now, "shares": {"10": 0.5}}))
+    spent.take_over(tmp_path)
+    assert spent.shares(tmp_path, now) == {(2, 10): 0.5, (3, 10): 0.0, (3, 20): 0.25}
 
 
 def test_what_is_kept_is_not_told_again(tmp_path: Path) -> None:
     recorded(tmp_path, [Look(seeds=10, share=0.5)], searches(0))
     now = spent.about(searches(0), 1, "test_loss")
-    spent.keep(tmp_path, now, {10: 0.125})
+    spent.keep(tmp_path, now, {(1, 10): 0.125})
     spent.take_over(tmp_path)
-    assert spent.shares(tmp_path, now) == {10: 0.125}
+    assert spent.shares(tmp_path, now) == {(1, 10): 0.125}
 
 
-@pytest.mark.parametrize(("counts", "shares"), [([8, 12, 0], {12: 1.0}), ([0], {}), ([], {})])
+@pytest.mark.parametrize(("counts", "shares"), [([8, 12, 0], {(2, 12): 1.0}), ([0], {}), ([], {})])
 def test_a_record_without_looks(
-    tmp_path: Path, counts: list[int], shares: dict[int, float]
+    tmp_path: Path, counts: list[int], shares: dict[tuple[int, int], float]
 ) -> None:
     """Its pairs were judged once, at as many seeds as the longest had; with the whole of it."""
     pairs = [{"a": "a", "b": "b", "n": count, "verdict": "undecided"} for count in counts]

@@ -24,6 +24,7 @@ from src.comparing.statistics import (
     interval,
     paired_test,
     seeds_needed,
+    seeds_within,
     summary,
 )
 from src.metrics import Direction
@@ -325,7 +326,9 @@ def test_too_little_to_test():
     assert paired_test(np.full((1, 4), 0.5), pairs=1) == (1.0, "none: too few seeds")
     assert paired_test(np.array([[0.5]]), pairs=1) == (1.0, "none: too few seeds")
     assert paired_test(np.array([[0.5, 0.7]]), pairs=1)[1] == "paired t"
-    assert paired_test(np.ones((3, 9)), pairs=1) == (1.0, "paired t over searches")
+    # Searches that found the same have no luck: p is 2 / 2^9.
+    assert paired_test(np.ones((3, 9)), pairs=1) == (2 / 2**9, "Wilcoxon signed-rank")
+    assert paired_test(np.array([[1.0, -1.0] * 8] * 3), pairs=1)[0] == 1.0
     single = one_pair([0.5])
     assert (single.low, single.high, single.effect, single.detectable) == (0.5, 0.5, None, None)
     alike = one_pair([0.5] * 4)
@@ -338,6 +341,18 @@ def test_too_little_to_test():
 @pytest.mark.parametrize("n", [2, 9, 33, 34, 50])
 def test_seeds_needed_are_more_than_there_are(n):
     assert seeds_needed(0.5, n) == max(34, n + 1)
+
+
+@pytest.mark.parametrize(("room", "level"), [(2.0, 0.05 / 6), (1.0, 0.05), (0.3, 0.01)])
+def test_so_many_seeds_lie_within_a_margin_in_four_of_five_cases(room, level):
+    def share(seeds):
+        drawn = np.random.default_rng(0).normal(size=(20_000, seeds))
+        half = stats.t.isf(level / 2, seeds - 1) * drawn.std(axis=1, ddof=1) / math.sqrt(seeds)
+        return float((np.abs(drawn.mean(axis=1)) + half < room).mean())
+
+    seeds = seeds_within(room, level)
+    assert share(seeds) > 0.78 and share(seeds - 1) < 0.82
+    assert seeds_within(1e-3, level) is None
 
 
 def test_seeds_needed_have_a_least_and_a_most():

@@ -47,15 +47,19 @@ def test_other_protocols_are_refused() -> None:
         together([comparison("ab"), other])
 
 
-def test_a_search_that_was_stopped_among_its_seeds() -> None:
-    """Only seeds count that each search of each method has; none is made up."""
-    found = [comparison("ab"), comparison("bc")]
+@pytest.mark.parametrize(("done", "rests"), [(5, (12, "one search")), (7, (7, "2 searches"))])
+def test_a_search_that_was_stopped_among_its_seeds(done: int, rests: tuple[int, str]) -> None:
+    """Only runs count that each method has, as many as can be; none is made up."""
+    seeds, number = rests
+    found = [comparison("ab"), comparison("bc", **{"protocol.searches": 2})]
     second = [
         made_run(name, 1000 + seed, WORTH[name] + 0.01 * ((seed * (ord(name) % 5)) % 4), search=1)
-        for name, seeds in (("a", 12), ("b", 12), ("c", 6)) for seed in range(seeds)
+        for name, count in (("a", 12), ("b", 12), ("c", done)) for seed in range(count)
     ]  # fmt: skip
     both = [one.model_copy(update={"runs": [*one.runs, *second]}) for one in found]
     drawn = together(both)
-    assert {pair.n for pair in drawn.pairs} == {6}
+    assert {pair.n for pair in drawn.pairs} == {seeds}
+    assert f"on {number} of each method and the {seeds} seeds that all have" in drawn.basis
+    assert ("The luck of a search is not in it" in drawn.basis) == (number == "one search")
     (difference,) = (pair.difference for pair in drawn.pairs if (pair.a, pair.b) == ("b", "c"))
     assert difference == pytest.approx(-1, abs=0.05)

@@ -321,21 +321,35 @@ def test_a_pair_that_stays_open() -> None:
     assert "the most that were planned" in found.basis
 
 
-def test_a_pair_that_searches_leave_open() -> None:
-    """... says how many of those would do: twenty seeds alone are sure."""
-    luck = {"a": [0.0, 0.0, 0.0, 0.0], "b": [1.0, 4.0, 0.5, 3.0]}
+@pytest.mark.parametrize("settings", [{"seeds": "auto", "looks": [10, 20]}, {"seeds": 20}])
+@pytest.mark.parametrize(
+    ("luck", "noise", "open_in"),
+    [((1.0, 4.0, 0.5, 3.0), 0.5, ("searches",)), ((2.0, 2.1, 2.2, 2.3), 24.0, ("seeds",)),
+     ((1.0, 4.0, 0.5, 3.0), 24.0, ("seeds", "searches"))],
+)  # fmt: skip
+def test_what_would_settle_a_pair_with_several_searches(
+    settings: dict[str, Any], luck: tuple[float, ...], noise: float, open_in: tuple[str, ...]
+) -> None:
+    """More searches, more seeds, or both, whatever leaves it open: by a t test with 80% power."""
+    chance = np.random.default_rng(0).normal(size=20)
+    apart = {"a": (0.0,) * 4, "b": luck}
+    values = {name: [own + noise * chance * (name == "b") for own in apart[name]] for name in "ab"}
     runs = [
-        made_run(name, 1000 + seed, 1.0 + 0.1 * seed + luck[name][search], search=search)
+        made_run(name, 1000 + seed, values[name][search][seed], search=search)
         for name in "ab" for search in range(4) for seed in range(20)
     ]  # fmt: skip
     searches = [made_search(name, number) for name in "ab" for number in range(4)]
-    for settings in ({"seeds": "auto", "looks": [10, 20]}, {"seeds": 20}):
-        plan = made_plan(methods=("a", "b"), searches=4, **settings)
-        (pair,) = judge(plan, searches, runs, {}, [], NOW).pairs
-        assert (pair.verdict, pair.seeds_to_settle) == ("undecided", None)
-        effect = -2.125 / np.std(luck["b"], ddof=1)
-        powers = [TTestPower().power(effect, count, 0.05) for count in range(2, 40)]
-        assert pair.searches_to_settle == 2 + int(np.argmax(np.array(powers) >= 0.8))
+    plan = made_plan(methods=("a", "b"), searches=4, margin=0.0, **settings)
+    (pair,) = judge(plan, searches, runs, {}, [], NOW).pairs
+    grid = np.array(values["b"])
+    told = {"seeds": pair.seeds_to_settle, "searches": pair.searches_to_settle}
+    for name, axis in (("seeds", 0), ("searches", 1)):
+        one = grid.mean(axis=axis)
+        effect = one.mean() / one.std(ddof=1)
+        powers = (TTestPower().power(effect, count, 0.05) for count in range(2, 10_000))
+        needed = 2 + next(at for at, power in enumerate(powers) if power >= 0.8)
+        assert (needed > len(one)) == (name in open_in)
+        assert told[name] == (needed if name in open_in else None)
 
 
 @pytest.mark.parametrize(

@@ -46,10 +46,10 @@ def told(methods: str, told: dict[str, str], ratios: dict[str, float] | None = N
          "a and b are best and equivalent: their test loss ends the same (within 5%). "
          "c ends with a higher test loss."),
         ("abc", {"ab": "undecided"},
-         "One of a and b is best in test loss, but these seeds don't tell which. "
+         "One of a and b is best in test loss, but these runs don't tell which. "
          "c ends with a higher test loss."),
         ("ab", {"ab": "undecided"},
-         "No method is surely better than another in test loss: these seeds don't tell."),
+         "No method is surely better than another in test loss: these runs don't tell."),
         ("ab", {"ab": "equivalent"},
          "a and b are equivalent: their test loss ends the same (within 5%)."),
         ("abcde", {"de": "undecided"},
@@ -149,7 +149,7 @@ def test_a_margin_in_doubt() -> None:
     assert told("").startswith("Leaving d aside, a and b are best and equivalent")
     assert "equivalent" in told("a") and "equivalent" not in told("d")
     assert told("d") == (
-        "Leaving d aside, one of a and b is best in test loss, but these seeds don't tell which. "
+        "Leaving d aside, one of a and b is best in test loss, but these runs don't tell which. "
         "Withheld: d is odd."
     )
     assert [is_held(pair, odd, "d") for pair in pairs] == [True, False, True, True, True, True]
