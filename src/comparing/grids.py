@@ -7,7 +7,7 @@ import numpy as np
 
 from src.comparing.protocol import Plan
 from src.comparing.record import Run, runs_of
-from src.comparing.sequential import Design, Spent, further
+from src.comparing.sequential import Design, Spent, as_planned
 from src.comparing.sooner import Times, reach
 from src.comparing.statistics import Values, finite
 from src.metrics import Direction, direction_of
@@ -75,7 +75,7 @@ def design(plan: Plan, scale: Scale, spent: Spent | None = None) -> Design:
     fixed = None if protocol.more_searches else protocol.first_searches
     return Design(
         looks=looks,
-        shares=tuple(further(looks, count * (count - 1) // 2, spent or {}, fixed)),
+        shares=as_planned(looks, count * (count - 1) // 2, spent or {}, fixed),
         direction=plan.direction,
         margin=scale.margin or 0.0,
         searches=protocol.first_searches,

@@ -415,7 +415,8 @@ class Comparison(Part):
     @property
     def by_looks(self) -> bool:
         """Whether looks decided how many seeds there are; else there was one look."""
-        return self.protocol.get("protocol.seeds") == "auto"
+        shares = [look.share for look in self.looks]
+        return self.protocol.get("protocol.seeds") == "auto" or shares not in ([], [1.0])
 
     def direction_of(self, metric: str) -> Direction:
         """Which way a metric is better."""

@@ -57,15 +57,17 @@ class Rounds:
         Raises:
             InputError: the looks made here have spent all of the 5%.
         """
-        spent.take_over(self.folder)
-        self.at_look(self)
+        if not spent.take_over(self.folder, self.plan.protocol.first_searches):
+            self.at_look(self)  # else what was found stays, until it is sure that this goes on
         first = range(self.plan.protocol.first_searches)
         self.searches = yield from self._search(self.plan.methods, first)
         self._read_spent()
         self.at_look(self)
         while (need := self.need()) and not self.stopped:
-            if (need.searches, need.seeds) not in self.spent:
-                self._check_left()
+            if (need.searches, need.seeds) not in self.spent and self._nothing_left():
+                self.stopped = "all of the 5% is spent"
+                self.at_look(self)
+                break
             yield from self._more_searches(need)
             yield from self._train(need, first=not self.course().looks)
             course = self.course()
@@ -138,11 +140,13 @@ class Rounds:
         looks = protocol.numbers_of_seeds
         missing = [seeds for seeds in looks if (protocol.first_searches, seeds) not in self.spent]
         if len(looks) > len(self.spent) or (missing and not protocol.more_searches):
-            self._check_left()
+            self._refuse_if_nothing_is_left()
 
-    def _check_left(self) -> None:
-        """Refuse a further look where nothing of the 5% is left for it."""
-        if sum(self.spent.values()) > 1 - 1e-9:
+    def _nothing_left(self) -> bool:
+        return sum(self.spent.values()) > 1 - 1e-9
+
+    def _refuse_if_nothing_is_left(self) -> None:
+        if self._nothing_left():
             made = ", ".join(str(seeds) for seeds in sorted({seeds for _, seeds in self.spent}))
             raise InputError(
                 f"{self.folder}: the looks made here, at {made} seeds, have spent all of the 5%, "

@@ -14,6 +14,7 @@ method over looks, Tamhane, Xi and Gou (2021, doi 10.1002/sim.9128).
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import combinations, repeat
 from typing import Literal, NamedTuple
 
@@ -93,7 +94,8 @@ class Design:
     Args:
         looks: numbers of seeds, increasing; there are as many looks.
         shares: of the level, for one look after another.
-        spent: those of looks that were made before, which they keep; `shares` are for the others.
+        spent: those of looks that were made before, which they keep; `shares` are for the others,
+            and where there are none, what is left is shared.
         direction: of the values.
         margin: differences below it don't matter, in units of the values; 0 for none.
         searches: at the first look.
@@ -140,24 +142,35 @@ def spending(looks: Sequence[int], pairs: int, left: float = 1.0) -> tuple[float
     return tuple(shares)
 
 
-def further(looks: Sequence[int], pairs: int, spent: Spent, searches: int | None) -> list[float]:
-    """The shares of the looks that are still to come.
+def as_planned(
+    looks: Sequence[int], pairs: int, spent: Spent, searches: int | None
+) -> tuple[float, ...]:
+    """The shares of the looks to come, if those that were made are the first of this very plan.
 
     Args:
         looks: as of `spending`, as they are planned now.
         spent: shares of looks that were made, under this plan or another.
-        searches: of every look; None where a look may add some, so that one can't tell which looks
-            will be made, only how many.
+        searches: of every look; None where a look may add some.
     """
     planned, places = spending(looks, pairs), sorted(spent)
     made = [spent[place] for place in places]
     alike = searches is None or [*zip(repeat(searches), looks, strict=False)][: len(made)] == places
     if alike and len(made) <= len(planned) and all(map(math.isclose, planned, made)):
-        return [*planned[len(made) :]]  # they were looks of this very plan
-    ahead = [seeds for seeds in looks if (searches, seeds) not in spent]
-    if searches is None:
-        ahead = [*looks[len(made) :]]
-    return [*spending(ahead, pairs, max(0.0, 1.0 - math.fsum(made)))]
+        return planned[len(made) :]
+    return ()
+
+
+def _of_the_rest(design: Design, number: int, searches: int, spent: Spent, pairs: int) -> float:
+    """The share of a look that was never planned: of what is left, with those still to come.
+
+    Args:
+        number: of the look, from 0 on.
+        spent: shares of all looks that were made.
+    """
+    left, ahead = max(0.0, 1.0 - math.fsum(spent.values())), design.looks[number:]
+    if not design.more_searches:
+        ahead = tuple(seeds for seeds in ahead if (searches, seeds) not in spent)
+    return spending(ahead, pairs, left)[0]
 
 
 def fewest_seeds(pairs: int) -> int:
@@ -208,8 +221,8 @@ def follow(values: Mapping[str, Values], design: Design) -> Course:
     running = dict.fromkeys(pairs, 1.0)  # the smallest p / share so far
     seen: dict[tuple[str, str], Seen] = {}
     course = Course()
-    searches, at, shares = design.searches, 0, iter(design.shares)
-    for _ in design.looks:
+    searches, at, shares, spent = design.searches, 0, iter(design.shares), {**design.spent}
+    for number in range(len(design.looks)):
         opened = [pair for pair in pairs if pair not in seen or seen[pair].verdict == "undecided"]
         methods = tuple(name for name in values if any(name in pair for pair in opened))
         seeds = design.looks[at]
@@ -217,8 +230,11 @@ def follow(values: Mapping[str, Values], design: Design) -> Course:
             break
         if not all(_trained(values[name], searches, seeds) for name in methods):
             return replace(course, need=Need(methods, searches, seeds))
-        spent = design.spent.get((searches, seeds))
-        share = next(shares, 0.0) if spent is None else spent
+        if (place := (searches, seeds)) not in spent:
+            share = next(shares, None)
+            rest = partial(_of_the_rest, design, number, searches, spent, len(pairs))
+            spent[place] = rest() if share is None else share
+        share = spent[place]
         level = LEVEL * share / len(pairs)
         for a, b in opened:
             part = (slice(searches), slice(seeds))

@@ -152,7 +152,9 @@ def _p(logs: Logs) -> float:
     if len(logs.known) == 1:
         return p
     means = logs.known.mean(axis=1)
-    return max(p, float(stats.ttest_1samp(means, 0.0).pvalue) if np.ptp(means) else 1.0)
+    if np.ptp(means) == 0:  # searches that found the same have no luck
+        return p if means[0] else 1.0
+    return max(p, float(stats.ttest_1samp(means, 0.0).pvalue))
 
 
 def _over_seeds(ranked: Values) -> Values:

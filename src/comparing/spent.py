@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from src.comparing import checks
@@ -47,23 +48,45 @@ def keep(folder: Path, about_now: str, spent: Spent) -> None:
     write_whole(folder / FILE, json.dumps(lines).encode())
 
 
-def take_over(folder: Path) -> None:
+def take_over(folder: Path, searches: int) -> bool:
     """Keep what the looks have spent that the record tells, where the file is missing or broken.
 
     So it is in a comparison of before looks were kept, or were kept by their seeds alone. Whoever
     goes on with one does this first, because the record is then written anew.
+
+    Args:
+        searches: of each method at the first look, if nothing tells it.
+
+    Returns:
+        Whether anybody was shown a look.
     """
     if _kept(folder):
-        return
-    try:
+        return True
+    by_seeds = _by_seeds(folder)
+    for name, of_one in by_seeds.items():
+        keep(folder, name, {(searches, seeds): share for seeds, share in of_one.items()})
+    with suppress(InputError):  # there is none: nobody was shown a look
         comparison = read(folder)
-    except InputError:  # there is none: nobody was shown a look
-        return
-    looks, searches = comparison.looks, comparison.searches
-    first = looks[0].searches if looks else 1 + max((it.search for it in searches), default=0)
-    made = {(look.searches, look.seeds): look.share for look in looks}
-    if made := made or _only_look(comparison, first):
-        keep(folder, about(searches, first, comparison.metric), made)
+        looks, made = comparison.looks, comparison.searches
+        first = looks[0].searches if looks else 1 + max((it.search for it in made), default=0)
+        of_record = {(look.searches, look.seeds): look.share for look in looks}
+        of_record = of_record or ({} if by_seeds else _only_look(comparison, first))
+        name = about(made, first, comparison.metric)
+        if of_record:
+            told = {seeds for _, seeds in of_record}
+            before = shares(folder, name).items()
+            more = {place: share for place, share in before if place[1] not in told}
+            keep(folder, name, {**more, **of_record})
+    return bool(_kept(folder))
+
+
+def _by_seeds(folder: Path) -> dict[str, dict[int, float]]:
+    """What a file holds that was written when looks were told by their seeds alone."""
+    try:
+        kept = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        return {kept["about"]: {int(seeds): float(it) for seeds, it in kept["shares"].items()}}
+    except (AttributeError, KeyError, OSError, TypeError, ValueError):
+        return {}
 
 
 def _kept(folder: Path) -> dict[str, dict[tuple[int, int], float]]:

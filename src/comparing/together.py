@@ -31,8 +31,9 @@ def together(comparisons: Sequence[Comparison]) -> Comparison:
     for other in comparisons[1:]:
         _check(first, other)
     runs, searches, methods, doubts = [], [], [], []
+    source = _sources(comparisons)
     for comparison in comparisons:
-        fresh = [name for name in comparison.methods if name not in methods]
+        fresh = [name for name in comparison.methods if source[name] is comparison]
         methods += fresh
         runs += [run for run in comparison.runs if run.method in fresh]
         searches += [search for search in comparison.searches if search.method in fresh]
@@ -47,6 +48,18 @@ def together(comparisons: Sequence[Comparison]) -> Comparison:
     return first.model_copy(update={**facts, "searches": searches})
 
 
+def _sources(comparisons: Sequence[Comparison]) -> dict[str, Comparison]:
+    """For each method the comparison that has most of its runs; of equal ones the first."""
+    names = [name for comparison in comparisons for name in comparison.methods]
+    return {
+        name: max(
+            (one for one in comparisons if name in one.methods),
+            key=lambda one: len(runs_of(one.runs, name, "tuned")),
+        )
+        for name in dict.fromkeys(names)
+    }
+
+
 def _facts(
     comparisons: Sequence[Comparison],
     ranking: list[str],
@@ -56,7 +69,12 @@ def _facts(
     basis: str,
 ) -> dict[str, Any]:
     first = comparisons[0]
-    rows = {(row.method, row.kind): row for each in reversed(comparisons) for row in each.table}
+    rows = {
+        (row.method, row.kind): row
+        for name, source in _sources(comparisons).items()
+        for row in source.table
+        if row.method == name
+    }
     direction = Direction(first.direction)
     return {
         "name": " + ".join(comparison.name for comparison in comparisons),

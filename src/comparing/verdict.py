@@ -141,7 +141,7 @@ def _pairs(
     """What became of each pair. One look is the fixed design: its numbers are of `compare`."""
     if not course.looks:
         return []
-    if len(plan.protocol.numbers_of_seeds) == 1:
+    if _fixed_design(course):
         first = course.looks[0]
         grids = {name: grid[: first.searches, : first.seeds] for name, grid in values.items()}
         fixed = statistics.compare(grids, direction)
@@ -149,6 +149,11 @@ def _pairs(
     looks = {pair: reach_of(pair, course)[-1] for pair in course.pairs}
     count = len(course.pairs)
     return [_seen(seen, looks[pair], values, count, margin) for pair, seen in course.pairs.items()]
+
+
+def _fixed_design(course: sequential.Course) -> bool:
+    """Whether there is a single look, which has the whole of the 5%."""
+    return [look.share for look in course.looks] == [1.0]
 
 
 def _fixed(pair: Pair, seen: sequential.Seen, searches: int) -> Pair:
@@ -211,7 +216,7 @@ def _looks(
     """What was seen at each look; at the only one of the fixed design, its pairs."""
     count, found = len(course.pairs), []
     for look in course.looks:
-        if len(plan.protocol.numbers_of_seeds) == 1:
+        if _fixed_design(course):
             seen = [pair.model_copy(update={"speeds": []}) for pair in pairs]
         else:
             seen = [_seen(each, look, values, count, margin) for each in look.pairs]

@@ -263,17 +263,19 @@ def looks(comparison: Comparison) -> Figure:
         for pair in look.pairs:
             numbers = tuple(map(_number, (pair.difference, pair.low, pair.high)))
             if np.isfinite(numbers).all():
-                seen.setdefault((pair.a, pair.b), []).append((float(look.seeds), *numbers))
+                runs = float(look.seeds * look.searches)
+                seen.setdefault((pair.a, pair.b), []).append((runs, *numbers))
     longest = sorted(
         (pair for pair in seen if len(seen[pair]) > 1), key=lambda pair: -len(seen[pair])
     )
     name = f"difference in {comparison.metric.replace('_', ' ')}"
+    unit = "runs of each" if any(look.searches > 1 for look in comparison.looks) else "seeds"
     panels = []
     for a, b in longest[:MOST_PAIRS]:
         x, y, low, high = map(list, zip(*seen[a, b], strict=True))
         style = comparison.methods.index(a) if a in comparison.methods else 0
         line = Series(f"{a} − {b}", style, "line", x, y, low, high)
-        panels.append(Panel(f"{a} − {b}", Axis("seeds", log=True), Axis(name, mark=0.0), [line]))
+        panels.append(Panel(f"{a} − {b}", Axis(unit, log=True), Axis(name, mark=0.0), [line]))
     caption = (
         "The difference of each pair that went on after its first look, and the interval of each "
         "look (band), which holds for all looks and pairs together. A pair ends where the test "

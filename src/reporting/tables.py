@@ -338,8 +338,10 @@ def saved(comparison: Comparison) -> str:
     most, looks = comparison.most_runs, comparison.looks
     if most is None or not looks or not looks[-1].runs < most or comparison.missing:
         return ""
+    if not any(pair.verdict not in ("", "undecided") for pair in comparison.pairs):
+        return ""  # nothing was settled that could have saved anything
     return (f"{looks[-1].runs:,} runs of tuned methods were made; had no look settled anything, "
-            f"it would have been {most:,}.")  # fmt: skip
+            f"it would have been up to {most:,}.")  # fmt: skip
 
 
 def _print_first(

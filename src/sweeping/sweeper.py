@@ -298,9 +298,10 @@ class StudySweeper(OptunaSweeperImpl):
         Composed anew it would be the same, but for a trial that a command with other settings made,
         of those that don't matter to the study.
         """
-        if [*trial.user_attrs["overrides"]][: len(self.fixed)] != [*self.fixed]:
-            return self._compose([*trial.user_attrs["overrides"]])
-        for key, value in self._values(trial).items():
+        overrides, values = [*trial.user_attrs["overrides"]], self._values(trial)
+        if overrides != [*self.fixed, *self._lines(values)]:
+            return self._compose(overrides)
+        for key, value in values.items():
             OmegaConf.update(self.base, key, value, force_add=True)
         return self.base
 

@@ -166,6 +166,49 @@ def test_more_looks_after_all_is_spent_are_refused(tmp_path: Path, world: World)
     assert len(world.trained) == count
 
 
+def test_what_was_found_stays_where_looks_are_refused(tmp_path: Path, world: World) -> None:
+    carry_out(tmp_path, world, looks=[10, 20])
+    shown: list[Rounds] = []
+    plan = made_plan(**{**SPEC, "looks": [10, 20, 40]})
+    steps = Rounds(plan, tmp_path, shown.append).steps()
+    with pytest.raises(InputError, match="have spent all of the 5%"):
+        wanted = next(steps)
+        while True:
+            wanted = steps.send((wanted[0], world.make(wanted[0], tmp_path)))
+    assert shown == []
+
+
+def test_a_look_that_was_made_is_judged_with_its_share(tmp_path: Path, world: World) -> None:
+    """Also where it is the only one of another plan: it was one of several."""
+    looked, _ = carry_out(tmp_path, world, looks=[10, 20])
+    found, _ = carry_out(tmp_path, world, seeds=20)
+    assert [look.share for look in found.looks] == [looked.looks[1].share]
+    pairs = {(pair.a, pair.b): pair for pair in looked.looks[1].pairs}
+    for pair in found.pairs:
+        if (pair.a, pair.b) in pairs:
+            assert pair.p == pairs[pair.a, pair.b].p
+            assert pair.p_holm >= min(1.0, pair.p / looked.looks[1].share)
+    assert found.by_looks
+    other, _ = carry_out(tmp_path / "alone", world, seeds=20)
+    assert [look.share for look in other.looks] == [1.0] and not other.by_looks
+
+
+def test_where_nothing_is_left_in_mid_course_it_ends(tmp_path: Path) -> None:
+    """Looks that add searches may come to a place that nobody could foresee."""
+    world, settings = World(luck=2.0), {"searches": "auto", "looks": [10, 20], "margin": 0.0}
+    found, _ = carry_out(tmp_path, world, **settings)
+    assert [(look.searches, look.seeds) for look in found.looks] == [(3, 10), (6, 10)]
+    kept = json.loads((tmp_path / "looks.json").read_text())
+    (lines,) = kept.values()
+    lines[1] |= {"searches": 3, "seeds": 20}
+    (tmp_path / "looks.json").write_text(json.dumps(kept))
+    count = len(world.trained)
+    again, _ = carry_out(tmp_path, world, **settings)
+    assert (again.ended, again.missing) == ("all of the 5% is spent", [])
+    assert [(look.searches, look.seeds) for look in again.looks] == [(3, 10)]
+    assert len(world.trained) == count
+
+
 def test_more_looks_share_what_is_left(tmp_path: Path, world: World) -> None:
     """Ended by a limit after its first look, it may look twice more, or three times."""
     first, _ = carry_out(tmp_path, world, looks=[10, 20], seconds=1.0)
@@ -213,10 +256,10 @@ def test_what_looks_have_spent_is_told_by_the_record_too(
     kept = json.loads((tmp_path / "looks.json").read_text())
     (tmp_path / "looks.json").write_text(left)
     write(found, tmp_path)
-    take_over(tmp_path)
+    take_over(tmp_path, 1)
     assert json.loads((tmp_path / "looks.json").read_text()) == kept
     write(found.model_copy(update={"looks": []}), tmp_path)
-    take_over(tmp_path)
+    take_over(tmp_path, 1)
     assert json.loads((tmp_path / "looks.json").read_text()) == kept
     carry_out(tmp_path, world, looks=[10, 20])
     with pytest.raises(InputError, match=r"at 10, 20 seeds, have spent all of the 5%"):

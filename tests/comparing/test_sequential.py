@@ -8,9 +8,10 @@ import pytest
 from src.comparing.sequential import (
     Design,
     Need,
+    Spent,
+    as_planned,
     fewest_seeds,
     follow,
-    further,
     lucky,
     measured,
     spending,
@@ -51,37 +52,39 @@ def test_a_share_by_hand() -> None:
     assert sum(spending((10, 20, 40, 80, 160), 45)[:2]) == pytest.approx(second, abs=0.1)
 
 
-def test_what_was_spent_stays_spent() -> None:
-    """A look at 10 that had 0.4 leaves 0.6 to the looks that are planned behind it."""
-    shares = further((10, 20, 40, 80), 1, {(1, 10): 0.4}, 1)
-    assert len(shares) == 3 and math.fsum(shares) == pytest.approx(0.6)
-    assert further((10, 20), 1, {(1, 10): 1.0}, 1) == [0.0]
-    assert math.fsum(further((20, 40), 1, {(1, 10): 0.4}, 1)) == pytest.approx(0.6)
-    assert further((20, 40), 1, {(1, 20): 0.3, (1, 40): 0.2}, 1) == []
-
-
 @pytest.mark.parametrize("searches", [3, None])
 def test_looks_of_the_same_plan_keep_what_was_planned(searches: int | None) -> None:
     """Where looks may add searches, several may be at as many seeds."""
     looks = (10, 20, 40, 80)
-    planned = [*spending(looks, 6)]
+    planned = spending(looks, 6)
     places = [(3, 10), (3, 20)] if searches else [(3, 10), (6, 10)]
     spent = dict(zip(places, planned, strict=False))
-    assert further(looks, 6, spent, searches) == planned[2:]
-    longer = further((*looks, 160), 6, spent, searches)
-    assert len(longer) == 3 and math.fsum(longer) == pytest.approx(1 - sum(planned[:2]))
-    assert further((10,), 6, {(3, 10): 0.5, (6, 10): 0.5}, None) == []
+    assert as_planned(looks, 6, spent, searches) == planned[2:]
+    assert as_planned((*looks, 160), 6, spent, searches) == ()
+    assert as_planned((10, 20), 6, {(3, 10): 0.5, (6, 10): 0.25, (6, 20): 0.25}, None) == ()
+    assert as_planned((20, 40), 1, {(1, 10): spending((20, 40), 1)[0]}, 1) == ()
 
 
-def test_a_look_keeps_the_share_that_it_had() -> None:
-    """... whatever is planned behind it; what a look at other searches has spent is not its."""
-    values = {name: np.zeros((3, 20)) + np.arange(20) * (name == "b") for name in "ab"}
-    made = design(pairs=1, looks=(10, 20), shares=(0.25, 0.125), searches=3,
-                  spent={(3, 10): 0.5, (6, 10): 0.375})  # fmt: skip
-    assert [look.share for look in follow(values, made).looks] == [0.5]
-    apart = {name: value * 0 + np.random.default_rng(ord(name)).normal(size=(3, 20))
-             for name, value in values.items()}  # fmt: skip
-    assert [look.share for look in follow(apart, made).looks] == [0.5, 0.25]
+def shares_of(looks: tuple[int, ...], searches: int, more: int, spent: Spent) -> list[float]:
+    """Those of looks at values that stay open to the end, whose searches don't differ."""
+    values = {name: np.random.default_rng(ord(name)).normal(size=(searches, 80)) for name in "ab"}
+    made = design(looks=looks, shares=as_planned(looks, 1, spent, None if more else searches),
+                  spent=spent, searches=searches, more_searches=more)  # fmt: skip
+    found = follow(values, made)
+    assert {seen.verdict for seen in found.pairs.values()} == {"undecided"}
+    return [look.share for look in found.looks]
+
+
+@pytest.mark.parametrize("more", [0, 3])
+def test_other_looks_share_what_is_left(more: int) -> None:
+    """Whatever lies off their path; a look that was made keeps the share that it had."""
+    shares = shares_of((10, 20, 40, 80), 3, more, {(3, 10): 0.4})
+    assert shares[0] == 0.4 and math.fsum(shares) == pytest.approx(1) and min(shares) > 0.1
+    off = shares_of((15, 30), 3, more, {(3, 10): 0.4, (3, 20): 0.2})
+    assert len(off) == 2 and math.fsum(off) == pytest.approx(0.4) and min(off) > 0.1
+    between = shares_of((15, 20), 3, more, {(3, 10): 0.4, (3, 20): 0.2})
+    assert between[1] == 0.2 and sum(between) <= 0.6 + 1e-12
+    assert shares_of((10, 20), 3, more, {(3, 10): 1.0}) == [1.0, 0.0]
 
 
 @pytest.mark.parametrize(("pairs", "seeds"), [(1, 6), (6, 8), (45, 11)])

@@ -63,15 +63,33 @@ def test_the_record_tells_it_where_the_file_is_gone(tmp_path: Path) -> None:
     recorded(tmp_path, looks, searches(0, 1, 2))
     now = spent.about(searches(0, 1), 2, "test_loss")
     (tmp_path / "looks.json").write_text(json.dumps({"about": now, "shares": {"10": 0.5}}))
-    spent.take_over(tmp_path)
+    spent.take_over(tmp_path, 2)
     assert spent.shares(tmp_path, now) == {(2, 10): 0.5, (3, 10): 0.0, (3, 20): 0.25}
+
+
+def test_a_file_that_told_seeds_alone_still_counts(tmp_path: Path) -> None:
+    """The record may know less: it is written anew before anything is judged."""
+    now = spent.about(searches(0, 1), 2, "test_loss")
+    old = json.dumps({"about": now, "shares": {"10": 0.5, "20": 0.25}})
+    (tmp_path / "looks.json").write_text(old)
+    assert spent.take_over(tmp_path, 2)
+    assert spent.shares(tmp_path, now) == {(2, 10): 0.5, (2, 20): 0.25}
+    (tmp_path / "looks.json").write_text(old)
+    recorded(tmp_path, [], searches(0, 1), pairs=[{"a": "a", "b": "b", "n": 20}])
+    assert spent.take_over(tmp_path, 2)
+    assert spent.shares(tmp_path, now) == {(2, 10): 0.5, (2, 20): 0.25}
+    (tmp_path / "looks.json").write_text(old)
+    looks = [Look(seeds=10, searches=2, share=0.4), Look(seeds=10, searches=5, share=0.1)]
+    recorded(tmp_path, looks, searches(0, 1, 2, 3, 4))
+    assert spent.take_over(tmp_path, 2)
+    assert spent.shares(tmp_path, now) == {(2, 10): 0.4, (5, 10): 0.1, (2, 20): 0.25}
 
 
 def test_what_is_kept_is_not_told_again(tmp_path: Path) -> None:
     recorded(tmp_path, [Look(seeds=10, share=0.5)], searches(0))
     now = spent.about(searches(0), 1, "test_loss")
     spent.keep(tmp_path, now, {(1, 10): 0.125})
-    spent.take_over(tmp_path)
+    spent.take_over(tmp_path, 2)
     assert spent.shares(tmp_path, now) == {(1, 10): 0.125}
 
 
@@ -82,11 +100,11 @@ def test_a_record_without_looks(
     """Its pairs were judged once, at as many seeds as the longest had; with the whole of it."""
     pairs = [{"a": "a", "b": "b", "n": count, "verdict": "undecided"} for count in counts]
     recorded(tmp_path, [], searches(0, 1), pairs=pairs)
-    spent.take_over(tmp_path)
+    spent.take_over(tmp_path, 2)
     assert spent.shares(tmp_path, spent.about(searches(0, 1), 2, "test_loss")) == shares
     assert (tmp_path / "looks.json").exists() is bool(shares)
 
 
 def test_without_a_record_nobody_was_shown_a_look(tmp_path: Path) -> None:
-    spent.take_over(tmp_path)
+    assert not spent.take_over(tmp_path, 2)
     assert [*tmp_path.iterdir()] == []
