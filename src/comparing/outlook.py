@@ -54,17 +54,26 @@ def workers(plan: Plan) -> Iterator[str]:
 
 def trials(plan: Plan) -> tuple[int, int]:
     """The least and the most trials of all searches, wider ones aside."""
-    protocol = plan.protocol
-    each = protocol.n_trials * len(plan.methods)
-    return each * protocol.first_searches, each * protocol.most_searches
+    first, last = (_until(plan, look)[0] for look in (_first(plan), plan.protocol.last_looks[-1]))
+    return first, last
 
 
 def runs(plan: Plan) -> tuple[int, int]:
     """The least and the most runs on fresh seeds, those of defaults included."""
-    protocol, count = plan.protocol, len(plan.methods)
-    seeds = protocol.numbers_of_seeds[0]
-    least = protocol.first_searches * seeds
-    return count * (seeds + least), count * (seeds + protocol.most_runs)
+    most = max(_until(plan, look)[1] for look in plan.protocol.last_looks)
+    return _until(plan, _first(plan))[1], most
+
+
+def _first(plan: Plan) -> tuple[int, int]:
+    """The numbers of searches and seeds of the first look."""
+    return plan.protocol.first_searches, plan.protocol.numbers_of_seeds[0]
+
+
+def _until(plan: Plan, look: tuple[int, int]) -> tuple[int, int]:
+    """Trials, and runs on fresh seeds, up to a look that all methods come to."""
+    (searches, seeds), count = look, len(plan.methods)
+    each = _first(plan)[1] + searches * seeds  # of the default, and of the winners
+    return count * searches * plan.protocol.n_trials, count * each
 
 
 def left(plan: Plan, searches: Sequence[Search], done: int) -> str:
@@ -88,15 +97,13 @@ def remaining(plan: Plan, seconds: Sequence[float], ended: int, done: int = 0) -
     """
     if not seconds:
         return ""
-    protocol, mean, count = plan.protocol, sum(seconds) / len(seconds), len(plan.methods)
-    first = protocol.numbers_of_seeds[0]
+    protocol, mean = plan.protocol, sum(seconds) / len(seconds)
 
-    def until(searches: int, seeds: int) -> float:
-        more = max(0, count * searches * protocol.n_trials - ended) / protocol.n_jobs
-        return (more + max(0, count * (first + searches * seeds) - done)) * mean
+    def until(look: tuple[int, int]) -> float:
+        trials, runs = _until(plan, look)
+        return (max(0, trials - ended) / protocol.n_jobs + max(0, runs - done)) * mean
 
-    least = until(protocol.first_searches, first)
-    most = max(until(*look) for look in protocol.last_looks)
+    least, most = until(_first(plan)), max(map(until, protocol.last_looks))
     if most == least:
         return f"about {duration(most)} left"
     if least == 0:

@@ -139,14 +139,8 @@ class Rounds:
         self.spent, protocol = spent.shares(self.folder, self._about()), self.plan.protocol
         looks = protocol.numbers_of_seeds
         missing = [seeds for seeds in looks if (protocol.first_searches, seeds) not in self.spent]
-        if len(looks) > len(self.spent) or (missing and not protocol.more_searches):
-            self._refuse_if_nothing_is_left()
-
-    def _nothing_left(self) -> bool:
-        return sum(self.spent.values()) > 1 - 1e-9
-
-    def _refuse_if_nothing_is_left(self) -> None:
-        if self._nothing_left():
+        more = len(looks) > len(self.spent) if protocol.more_searches else missing
+        if more and self._nothing_left():
             made = ", ".join(str(seeds) for seeds in sorted({seeds for _, seeds in self.spent}))
             raise InputError(
                 f"{self.folder}: the looks made here, at {made} seeds, have spent all of the 5%, "
@@ -154,6 +148,9 @@ class Rounds:
                 f"other fresh seeds can be looked at: protocol.first_seed="
                 f"{self.plan.protocol.first_seed + 1000} protocol.name=ANOTHER"
             )
+
+    def _nothing_left(self) -> bool:
+        return sum(self.spent.values()) > 1 - 1e-9
 
     def _spend(self, course: Course) -> None:
         """Keep what the looks have spent, before anybody is shown what they saw."""

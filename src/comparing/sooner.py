@@ -11,11 +11,10 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from src.comparing import signed_rank
 from src.comparing.sequential import JUST, Look
-from src.comparing.statistics import LEVEL, Values, holm
+from src.comparing.statistics import LEVEL, Values, holm, t_test
 from src.metrics import direction_of
 
 Verdict = Literal["sooner", "later", "undecided"]
@@ -149,12 +148,7 @@ class Logs(NamedTuple):
 def _p(logs: Logs) -> float:
     """p over seeds; with several searches the larger one of that and of t over searches."""
     p = signed_rank.p_value(_over_seeds(logs.ranked))
-    if len(logs.known) == 1:
-        return p
-    means = logs.known.mean(axis=1)
-    if np.ptp(means) == 0:  # searches that found the same have no luck
-        return p if means[0] else 1.0
-    return max(p, float(stats.ttest_1samp(means, 0.0).pvalue))
+    return p if len(logs.known) == 1 else max(p, t_test(logs.known.mean(axis=1)))
 
 
 def _over_seeds(ranked: Values) -> Values:

@@ -95,7 +95,7 @@ def paired_test(differences: Values, pairs: int) -> tuple[float, str]:
     over_seeds = _over_seeds(differences.mean(axis=0), pairs)
     if len(differences) == 1:
         return over_seeds
-    return max(over_seeds, (_t_test(differences.mean(axis=1)), "paired t over searches"))
+    return max(over_seeds, (t_test(differences.mean(axis=1)), "paired t over searches"))
 
 
 def _over_seeds(differences: Values, pairs: int) -> tuple[float, str]:
@@ -109,10 +109,11 @@ def _over_seeds(differences: Values, pairs: int) -> tuple[float, str]:
             return float(stats.wilcoxon(differences).pvalue), "Wilcoxon signed-rank"
     if len(differences) < 2 or np.ptp(differences) == 0:
         return 1.0, "none: too few seeds"
-    return _t_test(differences), "paired t"
+    return t_test(differences), "paired t"
 
 
-def _t_test(differences: Values) -> float:
+def t_test(differences: Values) -> float:
+    """Two-sided p of Student's paired t test, over searches say."""
     if np.ptp(differences) == 0:  # searches that found the same have no luck
         return 0.0 if differences[0] else 1.0
     return float(stats.ttest_1samp(differences, 0.0).pvalue)

@@ -1,12 +1,13 @@
 """Several comparisons as one, where they asked for the same: their methods on common seeds."""
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from src.comparing import statistics, words
-from src.comparing.record import Comparison, Doubt, Pair, Run, runs_of
+from src.comparing.record import Comparison, Doubt, Pair, Row, Run, runs_of
 from src.comparing.statistics import Values
 from src.comparing.words import against
 from src.errors import InputError
@@ -31,6 +32,7 @@ def together(comparisons: Sequence[Comparison]) -> Comparison:
     for other in comparisons[1:]:
         _check(first, other)
     runs, searches, methods, doubts = [], [], [], []
+    rows: dict[tuple[str, str], Row] = {}
     source = _sources(comparisons)
     for comparison in comparisons:
         fresh = [name for name in comparison.methods if source[name] is comparison]
@@ -38,6 +40,7 @@ def together(comparisons: Sequence[Comparison]) -> Comparison:
         runs += [run for run in comparison.runs if run.method in fresh]
         searches += [search for search in comparison.searches if search.method in fresh]
         doubts += against(comparison.withheld, *fresh)
+        rows |= {(row.method, row.kind): row for row in comparison.table if row.method in fresh}
     direction = Direction(first.direction)
     values = _common(methods, runs, direction)
     ranking = direction.ranked(methods, lambda name: float(values[name].mean()))
@@ -45,7 +48,9 @@ def together(comparisons: Sequence[Comparison]) -> Comparison:
     searches_each, seeds = values[ranking[0]].shape
     rests_on = _basis(comparisons, searches_each, seeds)
     facts = _facts(comparisons, ranking, runs, pairs, doubts, rests_on)
-    return first.model_copy(update={**facts, "searches": searches})
+    places = product(("tuned", "default"), ranking)
+    table = [rows[name, kind] for kind, name in places if (name, kind) in rows]
+    return first.model_copy(update={**facts, "searches": searches, "table": table})
 
 
 def _sources(comparisons: Sequence[Comparison]) -> dict[str, Comparison]:
@@ -69,12 +74,6 @@ def _facts(
     basis: str,
 ) -> dict[str, Any]:
     first = comparisons[0]
-    rows = {
-        (row.method, row.kind): row
-        for name, source in _sources(comparisons).items()
-        for row in source.table
-        if row.method == name
-    }
     direction = Direction(first.direction)
     return {
         "name": " + ".join(comparison.name for comparison in comparisons),
@@ -88,8 +87,6 @@ def _facts(
         "ended": "",
         "most_runs": None,
         "missing": [f"{each.name}: {text}" for each in comparisons for text in each.missing],
-        "table": [rows[name, kind] for kind in ("tuned", "default") for name in ranking
-                  if (name, kind) in rows],
     }  # fmt: skip
 
 

@@ -122,6 +122,15 @@ def test_the_luck_of_searches_counts() -> None:
     assert ratio.corrected > 0.3
 
 
+def test_searches_that_found_the_same_have_no_luck() -> None:
+    """Then p is that over seeds, 2 / 2^9 where all lie on one side."""
+    b = np.array([30.0, 33, 36, 39, 42, 45, 48, 51, 54])
+    a = b / np.array([3.0, 3, 3, 3, 3, 3, 3, 4, 5])
+    found = pair(times(*np.tile(a, 3), searches=3), times(*np.tile(b, 3), searches=3))
+    assert found.corrected == pytest.approx(2 / 2**9)
+    assert found.value == pytest.approx(1 / 3)
+
+
 def test_a_target_is_moved_by_a_share_of_its_size() -> None:
     assert harder("val_loss", 2.0, 0.05) == pytest.approx(1.9)
     assert harder("val_loss", 2.0, -0.05) == pytest.approx(2.1)
