@@ -4,9 +4,11 @@ import inspect
 import os
 import re
 import shlex
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pkgutil import resolve_name
 from typing import Any, TypeVar
 
@@ -86,7 +88,7 @@ def resolve(group: str, settings: dict[str, Any]) -> Callable[..., Any]:
     path = str(settings.get("_target_"))
     _check_allowed(group, path, path)
     try:
-        target = resolve_name(path)
+        target = _named(path)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(f"{group}._target_={path}: {_reason(error)}") from error
     # Its own module and name: a path through an allowed module can lead anywhere.
@@ -96,6 +98,16 @@ def resolve(group: str, settings: dict[str, Any]) -> Callable[..., Any]:
         raise InputError(f"{group}._target_={path}: neither a class nor a function")
     function: Callable[..., Any] = target
     return function
+
+
+def _named(path: str) -> Any:
+    """What a path names; of a module that wasn't imported yet, `resolve_name` looks for files."""
+    module, _, name = path.rpartition(".")
+    found = getattr(sys.modules.get(module), name, None)
+    return resolve_name(path) if found is None else found
+
+
+signature = lru_cache(maxsize=128)(inspect.signature)  # of classes, which keep theirs
 
 
 def arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,7 +121,7 @@ def _wrong(group: str, settings: dict[str, Any], kind: type, reason: str) -> str
 
 def _check_flags(target: Callable[..., Any], given: dict[str, Any]) -> None:
     """Refuse a word for an argument whose default is true or false: "no" would mean yes."""
-    for name, argument in inspect.signature(target).parameters.items():
+    for name, argument in signature(target).parameters.items():
         if isinstance(argument.default, bool) and isinstance(given.get(name), str):
             raise ValueError(f"{name} must be true or false, got {given[name]!r}")
 

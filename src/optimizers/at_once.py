@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
-from src.optimizers.kernels import Fused, Group, State, fusible
+from src.optimizers.kernels import Fused, Group, State, Step, fusible
 from src.optimizers.method import Method
 from src.optimizers.schedule_free import ScheduleFree
 
@@ -76,15 +76,16 @@ class Kernels:
 
     def __init__(self, optimizers: Sequence[Method], rows: Sequence[int]) -> None:
         self.rows = rows
-        kernel = type(optimizers[0]).kernel
-        assert kernel is not None
         self.optimizers = [*optimizers]
         self.groups = [each.param_groups[0] for each in optimizers]
         self.params = [group["params"] for group in self.groups]
         self.states = states_of(optimizers)
         self.settings = [repr({**group, **dict.fromkeys(CHANGING)}) for group in self.groups]
-        self.sure = kernel.sure if isinstance(kernel, Fused) else None
-        self.fusible = all(map(fusible, self.params, self.params, self.states))
+        kernel = type(optimizers[0]).kernel
+        fused = all(map(fusible, self.params, self.params, self.states))
+        self.fused = kernel if isinstance(kernel, Fused) and fused else None
+        self.counted = not isinstance(kernel, Fused)  # it takes one count for all its tensors
+        self.bound: dict[tuple[int, ...], Step | None] = {}  # by the members
 
     def alike(self, members: Sequence[int]) -> list[list[int]]:
         """Those that step in one call of `step`."""
@@ -97,29 +98,33 @@ class Kernels:
         Args:
             grads: for each parameter, those of all rows, (rows, *shape).
         """
-        alike: dict[Hashable, list[int]] = {}
-        for at, member in enumerate(members):
-            key = self.settings[member], self.groups[member]["lr"], *self._history(member)
-            alike.setdefault(key, []).append(at)
-        moved: list[Tensor] = []
-        unbound = [grad.unbind() for grad in grads]
-        first = [each[0] for each in unbound]  # the others lie like them
-        sure = self.sure if self.fusible and fusible(self.params[0], first, []) else None
-        own = [[each[self.rows[member]] for each in unbound] for member in members]
-        for places in alike.values():
-            some = [members[at] for at in places]
+        alike: dict[Hashable, tuple[int, ...]] = {}
+        for member in members:
+            key = self.settings[member], self.groups[member]["lr"], self._history(member)
+            alike[key] = *alike.get(key, ()), member
+        of_rows = [*zip(*[grad.unbind() for grad in grads], strict=True)]
+        fused = fusible(self.params[0], [*of_rows[0]], [])  # the others lie like them
+        for some in alike.values():
+            of_some = [grad for member in some for grad in of_rows[self.rows[member]]]
+            step = self._bound(some) if fused else None
+            if step is not None:
+                step(of_some)
+                continue
             params, states = _chained(self.params, some), _chained(self.states, some)
-            of_some, group = _chained(own, places), self.groups[some[0]]
-            if sure is None or not sure(params, of_some, states, group):
-                self.optimizers[0].update_all(params, of_some, states, group)
-            moved += params
-        increment_version(moved)
+            self.optimizers[0].update_all(params, of_some, states, self.groups[some[0]])
+        increment_version(_chained(self.params, members))
 
-    def _history(self, member: int) -> list[Any]:
+    def _bound(self, members: tuple[int, ...]) -> Step | None:
+        """The kernel's step of members that agree in their settings and their learning rate."""
+        if self.fused is not None and members not in self.bound:
+            params, states = _chained(self.params, members), _chained(self.states, members)
+            self.bound[members] = self.fused.bound(params, states, self.groups[members[0]])
+        return self.bound.get(members)
+
+    def _history(self, member: int) -> tuple[Any, ...]:
         """The numbers in a state, which kernels but torch's take as one for all their tensors."""
-        if self.sure is not None:
-            return []
-        return [each for each in self.states[member][0].values() if not isinstance(each, Tensor)]
+        state = self.states[member][0] if self.counted else {}
+        return tuple(each for each in state.values() if not isinstance(each, Tensor))
 
 
 class Rules:

@@ -89,6 +89,12 @@ def refuse_used(folder: Path) -> None:
         raise InputError(f"{folder}: it holds a run ({used[0]}); a new one needs another folder")
 
 
+ENCODERS = {  # by the indent; to make one takes as long as to encode a row
+    indent: json.JSONEncoder(indent=indent, ensure_ascii=False, allow_nan=False)
+    for indent in (None, 2)
+}
+
+
 class Record:
     """Writes a run's files; a whole file is written under another name and then renamed."""
 
@@ -167,7 +173,11 @@ def digest(value: Any) -> str:
 
 
 def _json(value: Any, indent: int | None = None) -> str:
-    return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    encoder = ENCODERS[indent]
+    try:
+        return encoder.encode(value)
+    except ValueError:  # few values hold a number that JSON lacks
+        return encoder.encode(_finite(value))
 
 
 def _numbers(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from src.errors import InputError
 from src.losses import Loss
 from src.results.identity import of_length
 from src.shapes import Shapes
-from src.targets import blaming, build, resolve
+from src.targets import blaming, build, resolve, signature
 from src.training.device import find_device
 from src.training.schedules import Constant
 
@@ -85,7 +85,9 @@ def build_pair(
     """
     with blaming("loss", config.loss):
         loss.bind(shapes)
-    torch.manual_seed(config.seed)
+    # On a CPU torch's own `manual_seed` would note down, each time, where it was called from.
+    seed = torch.manual_seed if device.type != "cpu" else torch.default_generator.manual_seed
+    seed(config.seed)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Lazy modules are a new feature")
         model = build_model(config.model, shapes, loss.shape)
@@ -129,7 +131,7 @@ def _asked(settings: dict[str, Any], known: dict[str, Any]) -> tuple[list[Any], 
     """The arguments for a model, by position and by name, beside its settings."""
     target = resolve("model", settings)
     with blaming("model", settings):  # some classes of C have no signature
-        parameters = inspect.signature(target).parameters
+        parameters = signature(target).parameters
     named = {name: known[name] for name in parameters if name in known and name not in settings}
     name = settings["_target_"]
     if named.get("vocabulary", 0) is None:

@@ -11,7 +11,8 @@ from src.training.evaluation import evaluate, means, totals
 from src.training.stack import Program, Stack, same
 from src.training.tape import NotStackedError, record_values
 
-Known = dict[int, tuple[list[str], Program]]  # by the set, which a program keeps
+# By the id of a set's inputs; the set is kept, so that no other has its id.
+Known = dict[int, tuple[Split, list[str], Program]]
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Looks:
 
     def __init__(self, stack: Stack, known: Known | None = None) -> None:
         self.stack, self.known = stack, {} if known is None else known
-        self.programs: dict[int, tuple[list[str], Program]] = {}  # by the set, which they keep
+        self.programs: Known = {}
 
     def means(self, looks: Sequence[Look]) -> list[dict[str, float]]:
         """What some of the models give for the same set.
@@ -46,12 +47,12 @@ class Looks:
         key = id(looks[0].data.inputs)
         if key not in self.programs:
             self.programs[key] = self._prepare(looks)
-        names, program = self.programs[key]
+        _, names, program = self.programs[key]
         program.run(self.stack.own)
         return self._means(looks, names, program.results())
 
-    def _prepare(self, looks: Sequence[Look]) -> tuple[list[str], Program]:
-        """The sums over the set's parts by name, compared with what each model gives alone."""
+    def _prepare(self, looks: Sequence[Look]) -> tuple[Split, list[str], Program]:
+        """A set and the sums over its parts by name, compared with what each model gives alone."""
         alone = [look.alone() for look in looks]
         key = id(looks[0].data.inputs)
         for names, program in self._programs(key, looks[0]):
@@ -59,14 +60,14 @@ class Looks:
             program.run(own)
             found = self._means(looks, names, program.results())
             if all(map(same, own, self.stack.own)) and repr(found) == repr(alone):
-                self.known[key] = names, program
-                return names, program
+                self.known[key] = looks[0].data, names, program
+                return self.known[key]
         raise NotStackedError("evaluated together they don't give what they give alone")
 
     def _programs(self, key: int, first: Look) -> Iterator[tuple[list[str], Program]]:
         """Programs that may give the bits: one that did for others, and one made now."""
         if key in self.known:
-            yield self.known[key]
+            yield self.known[key][1:]
         names: list[str] = []
         was_training = first.model.training
         first.model.eval()

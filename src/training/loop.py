@@ -63,6 +63,7 @@ def train(
     if at.step == 0:  # later it is as it was saved
         training(optimizer)
     step = stepper(optimizer, partial(training_loss, model, loss), clip_norm, accumulate)
+    samples = batches.samples
     while at.epoch <= epochs:
         for batch in batches.epoch(seed, at.epoch, skip=at.seen):
             set_lr(optimizer, schedule(at.step))
@@ -72,7 +73,7 @@ def train(
             at.seen += size
             at.since_row += size
             tick(at.samples, value)
-            if at.since_row < evaluate_every and at.seen < batches.samples:
+            if at.since_row < evaluate_every and at.seen < samples:
                 continue
             at.since_row -= evaluate_every
             batch_loss = value.item()  # waits for the device, so the clock is read after it

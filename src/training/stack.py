@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 from torch.utils._pytree import tree_leaves
 
+from src.training.compiled import compiled
 from src.training.tape import (
     NotStackedError,
     Operation,
@@ -33,7 +34,6 @@ LIKE = {  # what these return follows from a shape
     *(getattr(aten, name).default for name in ("full_like", "new_zeros", "new_ones", "new_full")),
 }
 
-
 # What `vmap` makes of these imports torch's compiler, as slow as torch itself.
 UNMAPPED = (aten.nll_loss_forward.default, aten.nll_loss_backward.default)
 
@@ -45,7 +45,9 @@ class Program:
         tape: of one of them, on its parameters and buffers, and a batch.
         wanted: the values that are computed.
         inputs: those of all K, each with the leading axis. They may change.
-        loss: a value that is computed when it is asked for.
+        loss: a value that is computed when it is asked for; at once if it is read from inputs that
+            change between.
+        changing: how many of the inputs, the first of them, do.
         aligned: whether the rows of every value begin as memory of their own would. It takes time,
             and few operations depend on it.
 
@@ -60,25 +62,37 @@ class Program:
         inputs: Sequence[Tensor],
         loss: Slot | None = None,
         *,
+        changing: int = 0,
         aligned: bool = False,
     ) -> None:
-        self.wanted, self.aligned = [*wanted], aligned
+        self.aligned, self.count = aligned, len(wanted)
         self.size, self.tape = len(inputs[0]), tape
         self.generator = torch.Generator().manual_seed(0)
         self.values: list[Any] = [*inputs, *[None] * (len(tape.kept) - len(inputs))]
         self.leading = {Slot(at) for at in range(len(inputs))}
         self.operations: list[Operation] = []
-        for operation in _alive(tape.operations, {*self.wanted, *self.leading}):
+        for operation in _alive(tape.operations, {*wanted, *self.leading}):
             self.operations += self._chosen(operation)
         self.loss, self.late = loss, self._rest(loss) if loss else []
-        del self.tape, self.generator
-        made = {slot for each in self.operations for slot in each.outs if slot is not None}
-        self.passing = {slot.at for slot in made} | {*range(len(inputs))}
+        if {*map(_storage, inputs[:changing])} & {
+            _storage(self.values[slot.at]) for slot in _given(self.late)
+        }:
+            self.operations += [one for each in self.late for one in self._chosen(each)]
+            self.late = []
+        self.needed = _given(self.late, [loss] if loss else [])
+        constants = {
+            slot: self.values[slot.at]
+            for slot in _given(self.operations, [*wanted, *self.needed])
+            if slot not in self.leading
+        }
+        given = [Slot(at) for at in range(len(inputs))]
+        self.function = compiled(self.operations, given, constants, [*wanted, *self.needed])
+        del self.tape, self.generator, self.values
+        self.found: Sequence[Any] = ()
 
     def forget(self) -> None:
-        """Drop the values that the next run computes anew."""
-        for at in self.passing:
-            self.values[at] = None
+        """Drop the values of the last run."""
+        self.found = ()
 
     def _rest(self, loss: Slot) -> list[Operation]:
         """What is still to do for the loss; of an operation, some results may be there."""
@@ -91,14 +105,13 @@ class Program:
 
     def known(self) -> dict[Slot, Any]:
         """What the loss follows from."""
-        return {slot: self.values[slot.at] for each in self.late for slot in each.slots}
+        return dict(zip(self.needed, self.found[self.count :], strict=True))
 
     def loss_of(self, known: dict[Slot, Any], row: int) -> Tensor:
         """The loss of one model."""
-        values: list[Any] = [None] * len(self.values)
-        for slot, value in known.items():
-            leads = slot in self.leading and value is not None
-            values[slot.at] = value[row] if leads else value
+        values = {
+            slot.at: value[row] if slot in self.leading else value for slot, value in known.items()
+        }
         for operation in self.late:
             operation(values)
         assert self.loss is not None
@@ -107,13 +120,11 @@ class Program:
 
     def results(self) -> list[Tensor]:
         """The wanted values, with the leading axis."""
-        return [self.values[slot.at] for slot in self.wanted]
+        return [*self.found[: self.count]]
 
     def run(self, inputs: Sequence[Tensor]) -> None:
         """Compute the values of other inputs; some of these may change."""
-        self.values[: len(inputs)] = inputs
-        for operation in self.operations:
-            operation(self.values)
+        self.found = self.function(*inputs)
 
     def _chosen(self, operation: Operation) -> list[Operation]:
         """The operation in the first form that gives the bits of the models alone."""
@@ -180,7 +191,7 @@ class Program:
         own = {slot for slot in operation.outs if slot in operation.slots}
         bare = [*operation.args] == operation.slots and not operation.kwargs  # nothing else
 
-        def func(*values: Tensor) -> list[Any]:
+        def func(*values: Tensor) -> Any:
             columns = [
                 value.unbind() if leads else [value] * self.size
                 for value, leads in zip(values, led, strict=True)
@@ -191,10 +202,11 @@ class Program:
                 if bare
                 else [operation.called(partial(_next, iter(row))) for row in rows]
             )
-            return [
+            made = [
                 None if slot is None or slot in own else _rows(all_k)
                 for slot, all_k in zip(operation.outs, zip(*results, strict=True), strict=True)
             ]
+            return made if len(made) > 1 else made[0]
 
         return Operation(func, operation.slots, {}, operation.without(own).outs)
 
@@ -231,6 +243,16 @@ class Program:
                 self.values.append(None)
         needed = {slot for slot in operation.outs if slot is not None}
         return _alive([_moved(each, ours) for each in tape.operations], needed)
+
+
+def _given(operations: Iterable[Operation], wanted: Iterable[Slot] = ()) -> list[Slot]:
+    """What the operations, and who wants values afterwards, read but don't make."""
+    made: set[Slot | None] = set()
+    given: dict[Slot, None] = {}
+    for operation in operations:
+        given |= dict.fromkeys(slot for slot in operation.slots if slot not in made)
+        made |= {*operation.outs}
+    return [*(given | dict.fromkeys(slot for slot in wanted if slot not in made))]
 
 
 def _alive(operations: Sequence[Operation], needed: set[Slot]) -> list[Operation]:
@@ -294,6 +316,10 @@ def _laid(rows: Tensor, steps: Sequence[int]) -> Tensor:
     room = -(-max(1, extent) * each // ALIGNED) * ALIGNED // each
     made = torch.empty_strided(rows.shape, (room, *steps), dtype=rows.dtype, device=rows.device)
     return made.copy_(rows)
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 def _copy(rows: Tensor) -> Tensor:
@@ -459,7 +485,10 @@ class Stack:
         for aligned in (False, True):
             try:
                 tape, loss, grads = record(want)
-                made = Program(tape, grads, [*self.copies(), *inputs], loss, aligned=aligned)
+                own = self.copies()
+                made = Program(
+                    tape, grads, [*own, *inputs], loss, changing=len(own), aligned=aligned
+                )
             finally:
                 self._put(before)
             yield made

@@ -39,12 +39,13 @@ class Operation:
     """
 
     def __init__(self, func: Any, args: Any, kwargs: Any, outs: Sequence[Slot | None]) -> None:
-        self.func, self.args, self.kwargs, self.outs = func, args, kwargs, tuple(outs)
-        self.slots = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Slot)]
+        self.func, self.args, self.kwargs, self.outs = func, tuple(args), kwargs, tuple(outs)
+        self.leaves = tree_leaves((args, kwargs))
+        self.slots = [each for each in self.leaves if isinstance(each, Slot)]
         flat = [each for each in args if isinstance(each, Slot)]
         self.plain = len(flat) == len(self.slots)  # none within a list
 
-    def __call__(self, values: list[Any]) -> None:
+    def __call__(self, values: list[Any] | dict[int, Any]) -> None:
         """Read the values that it needs, and set those that come of it."""
         results = self.called(lambda slot: values[slot.at])
         for slot, result in zip(self.outs, results, strict=True):

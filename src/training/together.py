@@ -27,12 +27,24 @@ from src.training.steps import Steps
 from src.training.tape import Batch, Loss, NotStackedError, Want
 
 T = TypeVar("T")
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 AGREED: dict[Hashable, bool] = {}  # of kinds of optimizers, whether they step at once
 
 
 @lru_cache(maxsize=8)
 def _programs(kind: Hashable, size: int) -> dict[Hashable, Program]:
     """What was made for stacks of a kind and size: those that come later try it first."""
+    return {}
+
+
+def _device() -> torch.device:
+    """That whose generators tasks may draw from."""
+    return CUDA if torch.cuda.is_initialized() else CPU
+
+
+@lru_cache(maxsize=2)  # they keep their sets; no more of these than `data.splits` keeps
+def _evaluations(kind: Hashable, size: int) -> Known:
+    """The same for evaluations."""
     return {}
 
 
@@ -51,7 +63,7 @@ class Together(Generic[T]):
         self.stacks: dict[Hashable, Stack] = {}
         self.steps: dict[Hashable, Steps] = {}
         self.looks: dict[Hashable, Looks] = {}
-        self.seen: dict[tuple[Hashable, int], Known] = {}  # programs of looks, by kind and size
+        self.seen: set[tuple[Hashable, int]] = set()  # kinds and sizes of stacks
         self.made: set[tuple[Hashable, Hashable]] = set()  # what was made in one pass before
         # Why models of a kind aren't stacked, by kind and shapes of the batch.
         self.alone: dict[tuple[Hashable, Hashable], str] = {}
@@ -114,37 +126,39 @@ class Together(Generic[T]):
         try:
             while True:
                 while len(self.waiting) < self.size and (task := next(queue, None)):
-                    yield from self._go(greenlet(task))
+                    coroutine = greenlet(task)
+                    answer = self._go_to(coroutine, coroutine.switch)
+                    if coroutine.dead:
+                        yield answer
                 if not self.waiting:
                     return
                 for coroutine, value in self._meet():
-                    yield from self._go(coroutine, value)
+                    answer = self._go_to(coroutine, coroutine.switch, value)
+                    if coroutine.dead:
+                        yield answer
         finally:
             for coroutine in [*self.waiting]:
                 with suppress(KeyboardInterrupt):
                     self._go_to(coroutine, coroutine.throw, KeyboardInterrupt())
             for key in self.seen:
-                for program in _programs(*key).values():
+                programs = [each for _, _, each in _evaluations(*key).values()]
+                for program in (*_programs(*key).values(), *programs):
                     program.forget()  # what it has computed
 
-    def _go(self, coroutine: greenlet, *value: Any) -> Iterator[T]:
-        """Let a task go on until it wants something; yield what it returns where it ends."""
-        answer = self._go_to(coroutine, coroutine.switch, *value)
-        if coroutine.dead:
-            yield answer
-        else:
-            self.waiting[coroutine] = answer
-
     def _go_to(self, coroutine: greenlet, switch: Callable[..., Any], *value: Any) -> Any:
-        """Switch to a task, which finds torch's generators as it left them."""
+        """Switch to a task, which finds torch's generators as it left them.
+
+        Returns:
+            What it returns, where it ends; else it waits for what it wants.
+        """
         self.waiting.pop(coroutine, None)
-        device = torch.device("cuda" if torch.cuda.is_initialized() else "cpu")
         if states := self.generators.pop(coroutine, None):
-            set_global_generators(states, device)
+            set_global_generators(states, _device())
             torch.set_num_threads(1)  # runs that meet have one; one beside them may have had more
         answer = switch(*value)
         if not coroutine.dead:
-            self.generators[coroutine] = global_generators(device)
+            self.generators[coroutine] = global_generators(_device())
+            self.waiting[coroutine] = answer
         return answer
 
     def _meet(self) -> Iterator[tuple[greenlet, Any]]:
@@ -213,7 +227,8 @@ class Together(Generic[T]):
                 return None
             stack = self.stacks[kind] = Stack(models, _programs(kind, len(models)))
             self.steps[kind] = Steps(stack, AGREED)
-            self.looks[kind] = Looks(stack, self.seen.setdefault((kind, len(models)), {}))
+            self.looks[kind] = Looks(stack, _evaluations(kind, len(models)))
+            self.seen.add((kind, len(models)))
         if 2 * len(some) < len(stack):
             return None
         losses, grads = stack.made(some)

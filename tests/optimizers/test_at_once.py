@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from src.optimizers import LAMB, SAM, SGD, Adam, AdamW, Lion, Prodigy
 from src.optimizers.at_once import Kernels, Rules, agree, kind, states_of
+from src.optimizers.kernels import Fused, _adam
 from src.optimizers.method import Method
 from tests.optimizers.methods import METHODS, Settings, build, class_of, separable
 from tests.optimizers.test_trials import trials
@@ -217,8 +219,17 @@ def test_kinds() -> None:
 def test_one_call_of_the_kernel_for_those_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     mine, _, params = several("adam", [{}, {"lr": 0.5}, {}])
     alone(mine, params, drawn(0, 3))
-    made, calls = Kernels(mine, range(3)), []
-    kernel: Any = made.sure
-    monkeypatch.setattr(made, "sure", lambda *args: calls.append(len(args[0])) or kernel(*args))
-    made.step(range(3), drawn(1, 3))
-    assert sorted(calls) == [len(SHAPES), 2 * len(SHAPES)]
+    calls, real = [], torch._fused_adam_
+
+    def kernel(tensors: list[Tensor], *args: Any, **named: Any) -> None:
+        calls.append(len(tensors))
+        real(tensors, *args, **named)
+
+    monkeypatch.setattr(Adam, "kernel", Fused(partial(_adam, kernel)))
+    made = Kernels(mine, range(3))
+    for seed in (1, 2):
+        made.step(range(3), drawn(seed, 3))
+    assert calls == 2 * [2 * len(SHAPES), len(SHAPES)]
+    mine[2].param_groups[0]["lr"] = 0.7
+    made.step(range(3), drawn(3, 3))
+    assert calls[4:] == 3 * [len(SHAPES)]

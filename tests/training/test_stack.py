@@ -129,6 +129,27 @@ def test_another_loss() -> None:
             assert torch.equal(param.grad, other.grad)
 
 
+def linear(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+    """A loss whose gradient doesn't follow from the outputs."""
+    return (model(inputs) * inputs.mean()).mean()
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_loss_is_that_before_the_step(bias: bool) -> None:
+    """Though it is asked for afterwards, and read from the weights that the step moved."""
+
+    def make() -> nn.Module:
+        return nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3, bias=bias))
+
+    models, drawn = several(make, 4), batches(4, 6, 3, 8)
+    alone = [linear(model, *batch).item() for model, batch in zip(models, drawn, strict=True)]
+    wants = [Want(m, partial(linear, m), batch) for m, batch in zip(models, drawn, strict=True)]
+    losses = Stack(models).gradients(wants)
+    for model in models:
+        descend(model)
+    assert [loss.item() for loss in losses] == alone
+
+
 def test_models_that_want_nothing_are_left_as_they_are() -> None:
     """Others' gradients, and the buffers that every pass changes."""
     models = several(Convolution, 4)

@@ -48,7 +48,7 @@ def test_an_evaluation_of_a_small_network() -> None:
     models = several(lambda: MLP(64, 10), 8)
     looks = Looks(Stack(models))
     looks.means([Look(model, CLASSES, data) for model in models])
-    ((_, program),) = looks.programs.values()
+    ((_, _, program),) = looks.programs.values()
     functions = [each.func for each in program.operations]
     assert functions.count(stack._addmm) == 1 and not program.late
     assert stack._laid not in functions and not program.aligned

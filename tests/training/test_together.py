@@ -14,6 +14,7 @@ from src.models import MLP
 from src.results.status import Status
 from src.training import stack
 from src.training import together as module
+from src.training.looks import Known
 from src.training.run import run, snapshot
 from src.training.together import Together
 from tests.helpers import Session, composed, result, timeless
@@ -99,14 +100,16 @@ def test_later_stacks_try_what_was_made_before(
     monkeypatch.setattr(stack.Program, "__init__", init)
     known: dict[Any, dict[Any, stack.Program]] = {}
     monkeypatch.setattr(module, "_programs", lambda *key: known.setdefault(key, {}))
+    looked: dict[Any, Known] = {}
+    monkeypatch.setattr(module, "_evaluations", lambda *key: looked.setdefault(key, {}))
     both(session.folder / "first", [(f"seed={k}",) for k in range(4)])
-    [programs] = known.values()
-    assert programs and made
-    for program in programs.values():
-        assert all(program.values[at] is None for at in program.passing), "they hold memory"
+    [programs], [looks] = known.values(), looked.values()
+    assert programs and looks and made
+    for program in (*programs.values(), *(each for _, _, each in looks.values())):
+        assert not program.found, "they hold memory"
     made.clear()
     both(session.folder / "second", [(f"seed={k}", "optimizer.lr=0.003") for k in range(4, 8)])
-    assert len(made) == 1, "the evaluation's, which keeps its data"
+    assert not made
 
 
 def test_more_runs_than_room(session: Session) -> None:
