@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import Literal, TypeVar, get_args
 
 T = TypeVar("T")
@@ -60,6 +61,7 @@ def part(metric: str) -> str:
     return metric.partition("_")[0]
 
 
+@lru_cache(maxsize=256)  # each row asks for the same few
 def is_metric(name: str) -> bool:
     """Whether a name of a row is that of a metric; `train_seconds` isn't."""
     return part(name) in SETS and quantity(name) not in ("", "seconds")

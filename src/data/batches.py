@@ -51,10 +51,12 @@ class Batches:
 
     def epoch(self, seed: int, epoch: int, skip: int = 0) -> Iterator["Drawn"]:
         """An epoch's batches, without its first `skip` samples; the last may be smaller."""
-        size = len(self.split)
+        size, samples = len(self.split), self.samples
         order = permutation(size, seed, epoch) if self.shuffle else torch.arange(size)
-        order = order[skip : self.samples].to(self.split.targets.device)
-        parts = order.split(self.batch_size) if len(order) else ()
+        if skip or samples < size:
+            order = order[skip:samples]
+        order = order.to(self.split.targets.device)
+        parts = order.split(self.batch_size) if skip < samples else ()
         return (Drawn(self.split, indices) for indices in parts)
 
 

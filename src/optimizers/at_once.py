@@ -86,6 +86,8 @@ class Kernels:
         self.fused = kernel if isinstance(kernel, Fused) and fused else None
         self.counted = not isinstance(kernel, Fused)  # it takes one count for all its tensors
         self.bound: dict[tuple[int, ...], Step | None] = {}  # by the members
+        self.latest: tuple[list[int], list[float]] = [], []  # members and their learning rates
+        self.parts: list[tuple[int, ...]] = []  # those that agree
 
     def alike(self, members: Sequence[int]) -> list[list[int]]:
         """Those that step in one call of `step`."""
@@ -98,13 +100,9 @@ class Kernels:
         Args:
             grads: for each parameter, those of all rows, (rows, *shape).
         """
-        alike: dict[Hashable, tuple[int, ...]] = {}
-        for member in members:
-            key = self.settings[member], self.groups[member]["lr"], self._history(member)
-            alike[key] = *alike.get(key, ()), member
         of_rows = [*zip(*[grad.unbind() for grad in grads], strict=True)]
         fused = fusible(self.params[0], [*of_rows[0]], [])  # the others lie like them
-        for some in alike.values():
+        for some in self._agreeing([*members]):
             of_some = [grad for member in some for grad in of_rows[self.rows[member]]]
             step = self._bound(some) if fused else None
             if step is not None:
@@ -113,6 +111,17 @@ class Kernels:
             params, states = _chained(self.params, some), _chained(self.states, some)
             self.optimizers[0].update_all(params, of_some, states, self.groups[some[0]])
         increment_version(_chained(self.params, members))
+
+    def _agreeing(self, members: list[int]) -> list[tuple[int, ...]]:
+        """Those that agree in their settings and their learning rate: mostly as before."""
+        rates = [self.groups[member]["lr"] for member in members]
+        if self.counted or self.latest != (members, rates):
+            alike: dict[Hashable, tuple[int, ...]] = {}
+            for member, rate in zip(members, rates, strict=True):
+                key = self.settings[member], rate, self._history(member)
+                alike[key] = *alike.get(key, ()), member
+            self.latest, self.parts = (members, rates), [*alike.values()]
+        return self.parts
 
     def _bound(self, members: tuple[int, ...]) -> Step | None:
         """The kernel's step of members that agree in their settings and their learning rate."""

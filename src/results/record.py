@@ -4,10 +4,10 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from filelock import FileLock, Timeout
 
@@ -101,6 +101,7 @@ class Record:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.rows: list[dict[str, Any]] = []
+        self.lines: TextIO | None = None  # metrics.jsonl, while rows come
 
     def config(self, text: str) -> None:
         """Write the resolved config, YAML."""
@@ -114,14 +115,23 @@ class Record:
         self.rows.append(dict(row))
         path = self.folder / "metrics.jsonl"
         try:
-            with open(path, "a", encoding="utf-8") as file:
-                file.write(_json(row) + "\n")
+            self.lines = self.lines or open(path, "a", encoding="utf-8")  # noqa: SIM115
+            self.lines.write(_json(row) + "\n")
+            self.lines.flush()
         except OSError as error:
             error.filename = str(path)  # a failed write names none
             raise
 
+    def close(self) -> None:
+        """Let go of the file of rows."""
+        lines, self.lines = self.lines, None
+        with suppress(OSError):  # a row that can't be written has raised it before
+            if lines is not None:
+                lines.close()
+
     def settle(self) -> None:
         """Read the rows back: an interrupt may have come before the file had the last one."""
+        self.close()
         self.rows = _numbers(read_rows(self.folder))
 
     def flush(self) -> None:

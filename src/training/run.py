@@ -297,6 +297,7 @@ def _train(
         status, session.interrupt = Status.INTERRUPTED, interrupt
         session.record.settle()
     finally:
+        session.record.close()
         loggers.close(status.value)
     return status
 

@@ -19,6 +19,7 @@ from src.optimizers.method import Method
 from src.training.stack import Stack
 from src.training.tape import Want
 
+KINDS: dict[Hashable, Hashable] = {}  # one object for all that are equal
 LEAST = 2  # optimizers of a kind; one steps alone
 
 
@@ -40,12 +41,13 @@ class Steps:
         Args:
             grads: for each parameter, those of all rows of the stack.
         """
-        kinds: dict[Hashable, dict[int, int]] = {}  # the place of each among the wants, by its row
+        # By the id of a kind, whose hash takes long: the place of each among the wants, by its row.
+        kinds: dict[int, tuple[Hashable, dict[int, int]]] = {}
         for at, want in enumerate(wants):
             if (of := self._kind(want)) is not None:
-                kinds.setdefault(of, {})[self.stack.rows[id(want.model)]] = at
+                kinds.setdefault(id(of), (of, {}))[1][self.stack.rows[id(want.model)]] = at
         taken = [False] * len(wants)
-        for of, rows in kinds.items():
+        for of, rows in kinds.values():
             some = [wants[at] for at in rows.values()]
             if len(some) < LEAST or not self._joined(of, some, [*rows], grads):
                 continue
@@ -64,7 +66,8 @@ class Steps:
         if want.kind is None:
             group = want.optimizer.param_groups[0]
             if [*map(id, group["params"])] == [*map(id, want.model.parameters())]:
-                want.kind = kind(want.optimizer)
+                of = kind(want.optimizer)
+                want.kind = of and KINDS.setdefault(of, of)
             if want.kind is None and want.optimizer.state:
                 want.kind = False
         return want.kind or None

@@ -152,19 +152,25 @@ class Together(Generic[T]):
             What it returns, where it ends; else it waits for what it wants.
         """
         self.waiting.pop(coroutine, None)
-        if states := self.generators.pop(coroutine, None):
+        # From a step that was taken here to the next batch a run draws nothing.
+        draws = not (value and isinstance(value[0], tuple) and value[0][1])
+        if draws and (states := self.generators.get(coroutine)):
             set_global_generators(states, _device())
             torch.set_num_threads(1)  # runs that meet have one; one beside them may have had more
         answer = switch(*value)
-        if not coroutine.dead:
+        if coroutine.dead:
+            self.generators.pop(coroutine, None)
+            return answer
+        if draws:
             self.generators[coroutine] = global_generators(_device())
-            self.waiting[coroutine] = answer
+        self.waiting[coroutine] = answer
         return answer
 
     def _meet(self) -> Iterator[tuple[greenlet, Any]]:
         """Yield tasks and answers to what they want; gradients once nobody wants anything else."""
         looks: dict[tuple[Hashable, int], dict[greenlet, Look]] = {}
         wants: dict[Hashable, dict[greenlet, Want]] = {}
+        torch.set_num_threads(1)  # for what is made here
         for coroutine, (kind, wanted) in self.waiting.items():
             if isinstance(wanted, Look):
                 looks.setdefault((kind, id(wanted.data.inputs)), {})[coroutine] = wanted

@@ -206,7 +206,7 @@ def test_an_interrupt_between_a_row_and_its_file(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("builtins.open", interrupted)
+        patched.setattr("src.results.record._json", interrupted)
         record.row({"step": 2, "val_loss": 0.5})
     record.settle()
     assert len(record.rows) == len(read_rows(tmp_path)) == 1
