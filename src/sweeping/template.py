@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -31,6 +32,9 @@ class Template:
         self.same = {name: value for name, value in every.items()
                      if name not in sections and "${" not in repr(value)}  # fmt: skip
         self.texts = {name: to_yaml({name: value}) for name, value in self.same.items()}
+        self.job = copy.deepcopy(self.cfg)
+        self.given: dict[str, str] = {}  # of a section, the letters of its values
+        self.made: dict[str, _Section] = {}  # those that follow from their own values
 
     def fill(self, values: Mapping[str, Any]) -> tuple[Config, str, str]:
         """The config with these values, one for each of the keys.
@@ -41,13 +45,42 @@ class Template:
         Raises:
             InputError: a value is refused.
         """
-        for name, value in values.items():
-            OmegaConf.update(self.cfg, name, value, force_add=True)
-        names = [name for name in self.names if name not in self.same]
-        composed = {name: self._plain(name) for name in names}
-        whole = {name: self._plain(name, resolve=True) for name in names}
-        config = check({**copy.deepcopy(self.same), **whole})  # whose lists a class may change
-        return config, self._yaml(composed), self._yaml(whole)
+        self._give(values)
+        made = [self._section(name) for name in self.names if name not in self.same]
+        whole = self.same | {each.name: each.whole for each in made}
+        config = check(copy.deepcopy(whole))  # whose lists a class may change
+        composed = self.texts | {each.name: each.composed for each in made}
+        resolved = self.texts | {each.name: each.resolved for each in made}
+        return config, self._joined(composed), self._joined(resolved)
+
+    def _give(self, values: Mapping[str, Any]) -> None:
+        """Set the values of the sections in which one differs from the last."""
+        sections: dict[str, dict[str, Any]] = {}
+        for key, value in values.items():
+            sections.setdefault(key.partition(".")[0], {})[key] = value
+        for name, of_it in sections.items():
+            if self.given.get(name) == repr(of_it):
+                continue
+            self.given.pop(name, None)
+            self.made.pop(name, None)
+            # Anew: a value may lie within another, and what is set is merged with what is there.
+            self.cfg[name] = copy.deepcopy(self.job._get_node(name))
+            for key, value in of_it.items():
+                OmegaConf.update(self.cfg, key, value, force_add=True)
+            self.given[name] = repr(of_it)
+
+    def _joined(self, texts: Mapping[str, str]) -> str:
+        return "".join(texts[name] for name in self.names)
+
+    def _section(self, name: str) -> "_Section":
+        if name in self.made:
+            return self.made[name]
+        composed, whole = self._plain(name), self._plain(name, resolve=True)
+        text = to_yaml({name: composed})
+        if "${" in text:  # it follows from others' values, too
+            return _Section(name, whole, text, to_yaml({name: whole}))
+        self.made[name] = _Section(name, whole, text, text)
+        return self.made[name]
 
     def _plain(self, name: str, *, resolve: bool = False) -> Any:
         """A section as a plain value."""
@@ -56,8 +89,15 @@ class Template:
             return plain(node, resolve=resolve)
         return self.cfg[name] if resolve else node._value()
 
-    def _yaml(self, other: Mapping[str, Any]) -> str:
-        return "".join(self.texts.get(name) or to_yaml({name: other[name]}) for name in self.names)
+
+@dataclass(frozen=True)
+class _Section:
+    """A section of a config: its value, and as YAML before and after interpolation."""
+
+    name: str
+    whole: Any
+    composed: str
+    resolved: str
 
 
 def to_yaml(value: Any) -> str:

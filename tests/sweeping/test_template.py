@@ -35,12 +35,64 @@ def test_each_trial_has_what_the_slow_way_gives() -> None:
         assert yaml.safe_load(after)["trial"] == point[3]
 
 
-def test_what_a_class_does_to_its_settings_reaches_no_other_trial() -> None:
-    template = Template(composed("sweeps=adam", "model=mlp"), ["optimizer.lr"])
-    first, _, text = template.fill({"optimizer.lr": 0.1})
+@pytest.mark.parametrize(
+    "values", [{"optimizer.lr": 0.1}, {"model.hidden_sizes": [100]}], ids=["another", "its own"]
+)
+def test_what_a_class_does_to_its_settings_reaches_no_other_trial(values: dict[str, Any]) -> None:
+    template = Template(composed("sweeps=adam", "model=mlp"), values)
+    first, _, text = template.fill(values)
     first.model["hidden_sizes"].append(3)
-    second, _, again = template.fill({"optimizer.lr": 0.1})
+    second, _, again = template.fill(values)
     assert second.model["hidden_sizes"] == [100] and again == text
+
+
+def test_numbers_of_another_kind_are_other_values() -> None:
+    template = Template(composed(), ["search.x"])
+    texts = [template.fill({"search.x": value})[1] for value in (1, 1.0, 1)]
+    shown = [yaml.safe_load(text)["search"]["x"] for text in texts]
+    assert [repr(each) for each in shown] == ["1", "1.0", "1"]
+
+
+VALUES: list[dict[str, Any]] = [  # keys that lie within others, or that are mappings
+    {"optimizer.betas": [0.8, 0.9], "optimizer.betas.0": 0.5},
+    {"optimizer.betas": [0.7, 0.9], "optimizer.betas.0": 0.5},
+    {"optimizer.betas": [0.7, 0.9], "optimizer.betas.0": 0.6},
+]
+
+
+def test_a_key_within_another() -> None:
+    template = Template(composed(), VALUES[0])
+    for values in [*VALUES, *reversed(VALUES)]:
+        slow = composed()
+        for key, value in values.items():
+            OmegaConf.update(slow, key, value, force_add=True)
+        assert template.fill(values)[1] == OmegaConf.to_yaml(slow)
+
+
+def test_nothing_of_an_earlier_value_is_left() -> None:
+    template = Template(composed(), ["model.more"])
+    for value in ({"a": 1}, {"b": 2}):
+        text = template.fill({"model.more": value})[1]
+        assert yaml.safe_load(text)["model"]["more"] == value
+
+
+def test_what_follows_a_value_that_was_refused() -> None:
+    template = Template(composed(), ["optimizer.lr", "trainer.epochs", "seed"])
+    for epochs, seed in ((3, 1), (0, 2), (3, 1), (4, 2)):
+        values = {"optimizer.lr": 0.1, "trainer.epochs": epochs, "seed": seed}
+        if epochs == 0:
+            with pytest.raises(InputError):
+                template.fill(values)
+            continue
+        config = template.fill(values)[0]
+        assert (config.trainer.epochs, config.seed, config.optimizer["lr"]) == (epochs, seed, 0.1)
+
+
+def test_a_word_that_interpolates_follows_the_others() -> None:
+    template = Template(composed(), ["search.x", "seed"])
+    for seed in (3, 4):
+        _, before, after = template.fill({"search.x": "${seed}", "seed": seed})
+        assert "x: ${seed}" in before and yaml.safe_load(after)["search"]["x"] == seed
 
 
 def test_a_value_at_the_top_may_be_interpolated_and_a_section_new() -> None:
