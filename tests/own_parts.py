@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
+from src.training.schedules import Constant
+
 Pair = namedtuple("Pair", "first second")
 
 
@@ -504,3 +506,29 @@ class Frozen(Eager):
     def __init__(self, in_features: int, num_classes: int, **settings: Any) -> None:
         super().__init__(in_features, num_classes)
         self.requires_grad_(False)
+
+
+class Jittery(Constant):
+    """A schedule that draws."""
+
+    def decay(self, step: int, steps: int) -> float:
+        return 1 + 0.1 * torch.rand(()).item()
+
+
+class OnlyInTraining(SGD):
+    """Takes steps between `train()` and `eval()`, as schedulefree's do."""
+
+    def __init__(self, params: Any, lr: float = 0.1, weight_decay: float = 0.0) -> None:
+        super().__init__(params, lr, weight_decay=weight_decay)
+        self.trains = False
+
+    def train(self) -> None:
+        self.trains = True
+
+    def eval(self) -> None:
+        self.trains = False
+
+    def step(self, closure: Any = None) -> None:
+        if not self.trains:
+            raise RuntimeError("not in training")
+        super().step()

@@ -5,6 +5,8 @@ the same command goes on after a kill, and comes to the same looks.
 """
 
 from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -16,7 +18,9 @@ from src.comparing.pieces import Piece, Result
 from src.comparing.protocol import Plan
 from src.comparing.record import Run, Search
 from src.comparing.sequential import Course, Need
+from src.config import parse
 from src.errors import InputError
+from src.training.rehearsal import seconds_of_a_step
 
 T = TypeVar("T")
 # Yields the pieces that are wanted, in the order in which they should be made, and is told one that
@@ -96,7 +100,7 @@ class Rounds:
 
     def _search(self, methods: Iterable[str], numbers: range) -> Steps[list[Search]]:
         todo = [Piece(self.problem, method, number) for number, method in product(numbers, methods)]
-        return cast(list[Search], (yield from made(todo)))
+        return cast(list[Search], (yield from made(todo, self._slowest)))
 
     def _more_searches(self, need: Need) -> Steps[None]:
         for method in need.methods:
@@ -117,9 +121,30 @@ class Rounds:
             about = f"run {count}/{len(todo)} of the look at {need.seeds} seeds"
             print(f"{about}: {piece.what}: {shown}{self.where()}", flush=True)
 
-        runs = yield from made([Piece(self.problem, job=job) for job in todo], tell)
+        runs = yield from made([Piece(self.problem, job=job) for job in todo], self._slowest, tell)
         for job, run in zip(todo, cast(list[Run], runs), strict=True):
             self.runs[job.folder_name] = run
+
+    def _slowest(self, pieces: list[Piece]) -> list[Piece]:
+        """First those of methods whose steps take longest, lest one worker end long after another.
+
+        What is made doesn't depend on it.
+        """
+        if self.plan.protocol.n_jobs == 1 or len(pieces) < 2:
+            return pieces
+        seconds = self._seconds
+        return sorted(
+            pieces, key=lambda piece: -seconds[piece.job.method if piece.job else piece.method]
+        )
+
+    @cached_property
+    def _seconds(self) -> dict[str, float]:
+        """Of a step, by the method; 0 where that can't be told."""
+        seconds = dict.fromkeys(self.plan.methods, 0.0)
+        for name in seconds:
+            with suppress(Exception):  # whatever it is, a run meets it in its own place
+                seconds[name] = seconds_of_a_step(parse(self.plan.job(name)))
+        return seconds
 
     def _over_the_limit(self) -> bool:
         """By the seconds that the records tell, so that a kill makes no difference."""
@@ -159,16 +184,20 @@ class Rounds:
 
 
 def made(
-    pieces: list[Piece], tell: Callable[[Piece, Result, int], None] = lambda *_: None
+    pieces: list[Piece],
+    order: Callable[[list[Piece]], list[Piece]] = lambda pieces: pieces,
+    tell: Callable[[Piece, Result, int], None] = lambda *_: None,
 ) -> Steps[list[Result]]:
     """The results of pieces, in their order, in whatever order they are made.
 
     Args:
         pieces: that are wanted.
+        order: in which they should be made.
         tell: called with each piece that was made, its result, and how many there are then.
     """
     results: dict[str, Result] = {}
-    while left := [piece for piece in pieces if piece.name not in results]:
+    ordered = order(pieces)
+    while left := [piece for piece in ordered if piece.name not in results]:
         piece, result = yield left
         results[piece.name] = result
         tell(piece, result, len(results))

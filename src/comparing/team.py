@@ -18,8 +18,10 @@ from src.launching.workers import Workers, is_orphan, log_of, undisturbed
 from src.results.place import JOB
 from src.sweeping.progress import on_hosts
 from src.sweeping.workers import MAX_RESTARTS, POLL_SECONDS, last_words
+from src.training.stacking import LEAST
 
 TELL_SECONDS = 5.0  # from one word about hosts to the next
+FEW = 10  # runs, as many as the seeds of a first look; fewer gain less by training at once
 SHORT = POLL_SECONDS / 16  # the first pause of several, of which each is twice the one before
 
 T = TypeVar("T")
@@ -58,17 +60,21 @@ class Work:
     def _beside(self, piece: Piece, pieces: list[Piece]) -> list[str]:
         """Claim runs that can train at once with this one, but no more than its worker's share.
 
-        First those of its method, whose optimizers step at once, too.
+        They are of its method, whose optimizers step at once, too; in parts of one size, so that
+        workers end together, and of few sizes, since what a stack does is found out for each.
         """
         if (job := piece.job) is None:
             return []
         problem = self.problems[piece.problem]
         alike = [each for each in pieces if each.job and each.problem == piece.problem]
-        share = -(-len(alike) // problem.plan.protocol.n_jobs)
-        count = min(problem.at_once, share) - 1
-        alike.sort(key=lambda each: each.job is None or each.job.method != job.method)
-        names = [self.claim_of(each) for each in alike if each != piece]
-        return self.claims.take(names, count) if count and names else []
+        own = [each for each in alike if each.job and each.job.method == job.method]
+        jobs = problem.plan.protocol.n_jobs
+        most = min(problem.at_once, -(-len(alike) // jobs))
+        count = even(len(own), min(most, max(FEW, -(-len(own) // jobs))))
+        if count < LEAST:  # too few for a stack, unless others of the problem are with them
+            own, count = own + [each for each in alike if each not in own], most
+        names = [self.claim_of(each) for each in own if each != piece]
+        return self.claims.take(names, count - 1) if count > 1 and names else []
 
     def _make(self, pieces: list[Piece]) -> None:
         """Make pieces, and report each."""
@@ -88,6 +94,11 @@ class Work:
         if piece.name not in self.names:
             self.names[piece.name] = self.problems[piece.problem].claim_of(piece)
         return self.names[piece.name]
+
+
+def even(count: int, most: int) -> int:
+    """The size of the parts, of `most` at most, into which a number of runs is divided evenly."""
+    return -(-count // -(-count // most))
 
 
 def work(problems: Problems, board: Board, claims: Claims) -> None:

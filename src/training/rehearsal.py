@@ -4,6 +4,7 @@ Below `check`, the functions raise what the model or the optimizer raises, and V
 """
 
 import sys
+import time
 from dataclasses import replace
 from functools import partial
 from math import prod
@@ -27,9 +28,11 @@ from src.training.leaves import ADVICE, difference, moved
 from src.training.loop import Position, stepper, train, training_loss, wants_closure
 from src.training.schedules import Constant
 from src.training.state import Pair, set_global_generators
+from src.training.weights import training
 
 BATCH = 2  # batch norm refuses one
 SAMPLES = 2 * BATCH
+STEPS = 4  # that are timed; the first ones load what they need
 
 
 def check(config: Config) -> Splits:
@@ -53,6 +56,26 @@ def check(config: Config) -> Splits:
     pair, loss = _rehearse(config, device, data.shapes, first, data.train.targets)
     _check_last_batch(config, data, pair.model, loss)
     return data
+
+
+def seconds_of_a_step(config: Config) -> float:
+    """The least time that one of a few steps takes, on a few samples: what methods differ in.
+
+    Raises:
+        Exception: whatever a part raises; more steps are taken than by `check`.
+    """
+    device, data, loss = find_device(config.trainer.device), load_data(config), build_loss(config)
+    first = Split(data.train.inputs[:SAMPLES], data.train.targets[:SAMPLES]).to(device)
+    model, optimizer = build_pair(config, device, data.shapes, loss, sys.maxsize)
+    loss.prepare(data.train.targets.to(device), data.shapes)
+    clip_norm, seconds = config.trainer.clip_norm, []
+    step = stepper(optimizer, partial(training_loss, model, loss), clip_norm)
+    training(optimizer)
+    for _ in range(STEPS):
+        started = time.perf_counter()
+        step(first.inputs, first.targets).item()  # waits for the device
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
 
 
 def check_metric(config: Config, loss: Loss) -> None:

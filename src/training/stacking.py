@@ -11,7 +11,7 @@ from src.config import Config
 from src.training.build import Parts
 from src.training.device import follow, size
 
-AT_ONCE = 16  # runs, with trainer.stack=auto
+AT_ONCE = 20  # runs, with trainer.stack=auto
 LEAST = 4  # runs; fewer are quicker one after the other
 # Multiply-adds of a linear model's forward pass; beyond, K at once were not seen to be quicker.
 LARGEST = {"cpu": 2**19, "cuda": 2**19}

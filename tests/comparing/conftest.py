@@ -93,7 +93,7 @@ def made_plan(metric: str = "test_loss", **changes: Any) -> Any:
         methods=methods, protocol=Protocol(**{**protocol, **changes}), name="n",
         configs={methods[0]: SimpleNamespace(hydra=hydra)}, hash=lambda: "h",
         settings=lambda: settings, direction=direction_of(metric), directions=dict(DIRECTIONS),
-        problem="digits with mlp",
+        problem="digits with mlp", job=lambda method: method,
     )  # fmt: skip
 
 

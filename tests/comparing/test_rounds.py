@@ -111,6 +111,49 @@ def test_each_run_is_told(tmp_path: Path, world: World, capsys: pytest.CaptureFi
     assert first.endswith(", running: 1 on n2")
 
 
+def test_the_pieces_of_slow_methods_come_first(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there are workers to end together; the record is the same."""
+    seconds, asked = {"a": 1.0, "b": 3.0, "c": 2.0}, list[list[str]]()
+    monkeypatch.setattr(Rounds, "_seconds", seconds)
+
+    def choose(pieces: list[Piece]) -> Piece:
+        asked.append([piece.job.method if piece.job else piece.method for piece in pieces])
+        return pieces[0]
+
+    found, _ = carry_out(tmp_path / "two", world, choose, n_jobs=2)
+    assert asked[0] == ["b", "c", "a"]
+    assert asked[3] == [name for name in "bca" for _ in range(20)]
+    asked.clear()
+    alone, _ = carry_out(tmp_path / "one", world, choose)
+    assert asked[0] == ["a", "b", "c"] and asked[3][:6] == [*"abcabc"]
+    same = "searches", "runs", "pairs", "looks"
+    assert all(getattr(found, name) == getattr(alone, name) for name in same)
+
+
+def test_a_method_whose_step_cannot_be_timed(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes last, and nothing else happens."""
+
+    def seconds(method: str) -> float:
+        if method == "b":
+            raise RuntimeError("not in training")
+        return {"a": 1.0, "c": 2.0}[method]
+
+    monkeypatch.setattr("src.comparing.rounds.seconds_of_a_step", seconds)
+    monkeypatch.setattr("src.comparing.rounds.parse", lambda method: method)
+    asked = list[str]()
+
+    def choose(pieces: list[Piece]) -> Piece:
+        asked.append(pieces[0].method)
+        return pieces[0]
+
+    carry_out(tmp_path, world, choose, n_jobs=2)
+    assert asked[:3] == ["c", "a", "b"]
+
+
 def test_looks_until_no_pair_is_open_or_the_last(tmp_path: Path, world: World) -> None:
     """c is told apart at ten seeds and trained no further; the defaults stay at ten as well."""
     found, records = carry_out(tmp_path, world)

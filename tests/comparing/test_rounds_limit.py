@@ -71,7 +71,7 @@ def test_searches_take_turns(tmp_path: Path) -> None:
 
 def test_each_piece_is_told_with_how_many_there_are() -> None:
     told, pieces = list[Any](), [Piece("p", "a", n) for n in range(3)]
-    steps = made(pieces, lambda *given: told.append(given))
+    steps = made(pieces, tell=lambda *given: told.append(given))
     assert next(steps) == pieces
     assert steps.send((pieces[1], "second")) == [pieces[0], pieces[2]]  # type: ignore[arg-type]
     steps.send((pieces[0], "first"))  # type: ignore[arg-type]

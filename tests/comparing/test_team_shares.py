@@ -14,7 +14,7 @@ from src.comparing.claims import Claims
 from src.comparing.conduct import Job
 from src.comparing.pieces import Board, Piece
 from src.comparing.record import Search
-from src.comparing.team import Team, Work, end_if_orphan, work
+from src.comparing.team import Team, Work, end_if_orphan, even, work
 from src.errors import InputError
 from src.launching.workers import Ended
 from src.sweeping.storage import absolute
@@ -107,6 +107,40 @@ def test_runs_of_the_same_method_come_first(board: Board, claims: Claims) -> Non
     assert made[0] == "b-tuned-0-seed-0" and sorted(made) == [
         "a-tuned-0-seed-0", "b-tuned-0-seed-0", "b-tuned-0-seed-1", "b-tuned-0-seed-2",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("count", "n_jobs", "size"),
+    [
+        (10, 2, 10),
+        (20, 1, 20),
+        (20, 2, 10),
+        (30, 2, 15),
+        (40, 2, 20),
+        (50, 2, 17),
+        (80, 2, 20),
+        (20, 8, 5),
+    ],
+)
+def test_the_runs_of_a_method_are_taken_in_even_parts(
+    board: Board, claims: Claims, count: int, n_jobs: int, size: int
+) -> None:
+    """So workers end together, and none is left with a few that train one by one."""
+    problem: Any = Runs(20, n_jobs)
+    seeds = [(seed, method) for seed in range(count) for method in "ab"]
+    pieces = [Piece("p", job=Job(method, "tuned", 0, seed, {})) for seed, method in seeds]
+    Work({"p": problem}, board, claims).next(pieces)
+    [made] = problem.made
+    assert made[0] == pieces[0].what and len(made) == size
+    assert {name[0] for name in made} == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "size"),
+    [(20, 16, 10), (16, 16, 16), (17, 16, 9), (48, 16, 16), (33, 16, 11), (1, 16, 1), (5, 1, 1)],
+)
+def test_even_parts(count: int, most: int, size: int) -> None:
+    assert even(count, most) == size
 
 
 def test_only_runs_of_the_same_problem_train_beside_a_run(board: Board, claims: Claims) -> None:

@@ -202,6 +202,24 @@ def test_the_last_batch_is_looked_at(normed: tuple[str, str]) -> None:
     assert "leaves a batch of 1 of the 1150" in refused(*normed, "data.batch_size=383")
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("optimizer=sgd", "optimizer._target_=tests.own_parts.OnlyInTraining"),
+        ("optimizer=sam",),
+        ("optimizer=schedule_free_adamw",),
+        ("optimizer=torch/lbfgs",),
+        ("optimizer=sgd", "optimizer.lr=1e30", "trainer.clip_norm=1e-35"),
+        ("problem=spirals", "optimizer=muon"),
+    ],
+)
+def test_how_long_a_step_takes(own: None, settings: tuple[str, ...]) -> None:
+    """Of whatever is checked before."""
+    config = parse(composed(*settings))
+    rehearsal.check(config)
+    assert 0 < rehearsal.seconds_of_a_step(config) < 10
+
+
 def test_made_up_data() -> None:
     """Labels are of every class in turn, and none is outside the classes; tokens likewise."""
     made = samples(Shapes((1, 5), classes=3))

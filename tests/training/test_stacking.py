@@ -55,7 +55,7 @@ def test_why_a_run_trains_alone(given: dict[str, Any], why: str | None) -> None:
     assert told is None if why is None else told is not None and why in told
 
 
-@pytest.mark.parametrize(("stack", "count"), [("auto", 16), (1, 1), (5, 5)])
+@pytest.mark.parametrize(("stack", "count"), [("auto", 20), (1, 1), (5, 5)])
 def test_how_many_train_at_once(stack: int | str, count: int) -> None:
     config, _ = asked(stack)
     assert runs_at_once(config) == count
