@@ -101,13 +101,23 @@ def resolve(group: str, settings: dict[str, Any]) -> Callable[..., Any]:
 
 
 def _named(path: str) -> Any:
-    """What a path names; of a module that wasn't imported yet, `resolve_name` looks for files."""
+    """What a path names. `resolve_name` looks for files each time: where a module was imported
+    that has the name, there is no need to."""
     module, _, name = path.rpartition(".")
-    found = getattr(sys.modules.get(module), name, None)
-    return resolve_name(path) if found is None else found
+    if module in sys.modules and path not in sys.modules and hasattr(sys.modules[module], name):
+        return getattr(sys.modules[module], name)
+    return resolve_name(path)
 
 
-signature = lru_cache(maxsize=128)(inspect.signature)  # of classes, which keep theirs
+def signature(target: Callable[..., Any]) -> inspect.Signature:
+    """Of a class or a function; to find it out takes as long as to build a small network."""
+    try:
+        return _signature(target)
+    except TypeError:  # it can't be a key
+        return inspect.signature(target)
+
+
+_signature = lru_cache(maxsize=128)(inspect.signature)
 
 
 def arguments(settings: Mapping[str, Any]) -> dict[str, Any]:

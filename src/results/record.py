@@ -186,7 +186,7 @@ def _json(value: Any, indent: int | None = None) -> str:
     encoder = ENCODERS[indent]
     try:
         return encoder.encode(value)
-    except ValueError:  # few values hold a number that JSON lacks
+    except (TypeError, ValueError):  # few values hold a number that JSON lacks
         return encoder.encode(_finite(value))
 
 

@@ -1,6 +1,6 @@
 """Evaluations of several runs' models at once, each to the bit as alone."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -11,8 +11,8 @@ from src.training.evaluation import evaluate, means, totals
 from src.training.stack import Program, Stack, same
 from src.training.tape import NotStackedError, record_values
 
-# By the id of a set's inputs; the set is kept, so that no other has its id.
-Known = dict[int, tuple[Split, list[str], Program]]
+# By the ids of a set's tensors; the set is kept, so that no other has its ids.
+Known = dict[Hashable, tuple[Split, list[str], Program]]
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,11 @@ class Look:
     model: nn.Module
     loss: Loss
     data: Split
+
+    @property
+    def key(self) -> Hashable:
+        """Of the set."""
+        return id(self.data.inputs), id(self.data.targets)
 
     def alone(self) -> dict[str, float]:
         return evaluate(self.model, self.loss, self.data)
@@ -44,7 +49,7 @@ class Looks:
         Raises:
             NotStackedError: it can't be had at once, or not to the bit; nothing changed.
         """
-        key = id(looks[0].data.inputs)
+        key = looks[0].key
         if key not in self.programs:
             self.programs[key] = self._prepare(looks)
         _, names, program = self.programs[key]
@@ -54,7 +59,7 @@ class Looks:
     def _prepare(self, looks: Sequence[Look]) -> tuple[Split, list[str], Program]:
         """A set and the sums over its parts by name, compared with what each model gives alone."""
         alone = [look.alone() for look in looks]
-        key = id(looks[0].data.inputs)
+        key = looks[0].key
         for names, program in self._programs(key, looks[0]):
             own = self.stack.copies()
             program.run(own)
@@ -64,7 +69,7 @@ class Looks:
                 return self.known[key]
         raise NotStackedError("evaluated together they don't give what they give alone")
 
-    def _programs(self, key: int, first: Look) -> Iterator[tuple[list[str], Program]]:
+    def _programs(self, key: Hashable, first: Look) -> Iterator[tuple[list[str], Program]]:
         """Programs that may give the bits: one that did for others, and one made now."""
         if key in self.known:
             yield self.known[key][1:]

@@ -21,6 +21,7 @@ from src.results import Record, alone, identity, patch, provenance, refuse_used
 from src.results.folder import load_json
 from src.results.place import place
 from src.results.status import Ended, Status
+from src.training import schedules
 from src.training.build import assemble
 from src.training.checkpoints import Checkpoints
 from src.training.device import device_name, set_threads, set_up_torch
@@ -156,7 +157,10 @@ class Session:
             return None
         loss = partial(training_loss, parts.model, parts.loss)
         if trainer.clip_norm is None and not wants_closure(parts.optimizer):
-            return self.together.stepper(self.kind, parts.model, loss, parts.optimizer)
+            # Only a schedule is asked between two steps; one of somebody's own may draw.
+            quiet = type(parts.schedule).__module__ == schedules.__name__
+            steps = self.together.stepper
+            return steps(self.kind, parts.model, loss, parts.optimizer, quiet=quiet)
         gradients = partial(self.together.backward, self.kind, parts.model)
         return stepper(parts.optimizer, loss, trainer.clip_norm, backward=gradients)
 

@@ -78,6 +78,7 @@ class Want:
         optimizer: to take a step along them.
         kind: what optimizers have in common that step with it; None where it isn't known yet, and
             False where it steps alone.
+        quiet: whether the run draws nothing from torch's generators from its step to its next want.
     """
 
     model: nn.Module
@@ -85,6 +86,7 @@ class Want:
     batch: Batch
     optimizer: Any = None
     kind: Any = None
+    quiet: bool = False
 
     @property
     def shapes(self) -> Hashable:

@@ -83,15 +83,23 @@ class Together(Generic[T]):
         return next((why for (of, _), why in self.alone.items() if of == kind), None)
 
     def stepper(
-        self, kind: Hashable, model: nn.Module, loss: Loss, optimizer: Optimizer
+        self,
+        kind: Hashable,
+        model: nn.Module,
+        loss: Loss,
+        optimizer: Optimizer,
+        *,
+        quiet: bool = False,
     ) -> Callable[[Batch], Any]:
         """A function that takes a step on a batch and returns the loss before it; for a task.
 
         Args:
             kind: as of `backward`.
             optimizer: of the model's parameters, whose step needs their gradients alone.
+            quiet: whether the task draws nothing from torch's generators between a step that was
+                taken here and what it wants next.
         """
-        want = Want(model, loss, (), optimizer)
+        want = Want(model, loss, (), optimizer, quiet=quiet)
 
         def step(batch: Batch) -> Any:
             want.batch = batch
@@ -151,9 +159,9 @@ class Together(Generic[T]):
         Returns:
             What it returns, where it ends; else it waits for what it wants.
         """
-        self.waiting.pop(coroutine, None)
-        # From a step that was taken here to the next batch a run draws nothing.
-        draws = not (value and isinstance(value[0], tuple) and value[0][1])
+        _, wanted = self.waiting.pop(coroutine, (None, None))
+        quiet = isinstance(wanted, Want) and wanted.quiet
+        draws = not (quiet and isinstance(value[0], tuple) and value[0][1])
         if draws and (states := self.generators.get(coroutine)):
             set_global_generators(states, _device())
             torch.set_num_threads(1)  # runs that meet have one; one beside them may have had more
@@ -168,12 +176,12 @@ class Together(Generic[T]):
 
     def _meet(self) -> Iterator[tuple[greenlet, Any]]:
         """Yield tasks and answers to what they want; gradients once nobody wants anything else."""
-        looks: dict[tuple[Hashable, int], dict[greenlet, Look]] = {}
+        looks: dict[tuple[Hashable, Hashable], dict[greenlet, Look]] = {}
         wants: dict[Hashable, dict[greenlet, Want]] = {}
         torch.set_num_threads(1)  # for what is made here
         for coroutine, (kind, wanted) in self.waiting.items():
             if isinstance(wanted, Look):
-                looks.setdefault((kind, id(wanted.data.inputs)), {})[coroutine] = wanted
+                looks.setdefault((kind, wanted.key), {})[coroutine] = wanted
             else:
                 wants.setdefault(kind, {})[coroutine] = wanted
         for key, of_tasks in looks.items():
@@ -181,7 +189,7 @@ class Together(Generic[T]):
         for kind, wanted_by in () if looks else wants.items():
             yield from zip(wanted_by, self._answers(kind, [*wanted_by.values()]), strict=True)
 
-    def _means(self, key: tuple[Hashable, int], looks: list[Look]) -> list[Any]:
+    def _means(self, key: tuple[Hashable, Hashable], looks: list[Look]) -> list[Any]:
         """What models give for one set; None for each that is left to be evaluated alone."""
         several, models = self.looks.get(key[0]), [look.model for look in looks]
         if several is None or key in self.unseen or not several.stack.holds(models):

@@ -1,6 +1,7 @@
 """Models evaluated at once, beside each alone: the same numbers."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -14,7 +15,8 @@ from src.training import evaluation
 from src.training.looks import Look, Looks
 from src.training.stack import Stack
 from src.training.tape import NotStackedError
-from tests.training.test_stack import Convolution, several
+from src.training.together import Together
+from tests.training.test_stack import Convolution, cross_entropy, several
 
 CLASSES, NUMBERS = CrossEntropy(), MSE()
 CLASSES.bind(Shapes((64,), classes=10))
@@ -49,6 +51,34 @@ def test_the_same_numbers(
                 for param in look.model.parameters():
                     param += 0.1 * torch.randn(param.shape)
     assert len(made.programs) == 1
+
+
+def test_sets_that_share_their_inputs() -> None:
+    """Each is evaluated with its own targets."""
+    clean = looks(*CASES[0], 4)
+    data = Split(clean[0].data.inputs, clean[0].data.targets.flip(0))
+    noisy = [Look(look.model, look.loss, data) for look in clean]
+    made = Looks(Stack([look.model for look in clean]))
+    for some in (clean, noisy, clean):
+        assert made.means(some) == [look.alone() for look in some]
+
+
+def test_sets_that_share_their_inputs_in_one_hub() -> None:
+    clean = looks(*CASES[0], 8)
+    data = Split(clean[0].data.inputs, clean[0].data.targets.flip(0))
+    wanted = [Look(each.model, each.loss, data) if at % 2 else each
+              for at, each in enumerate(clean)]  # fmt: skip
+    right = [look.alone() for look in wanted]
+    hub: Together[tuple[int, dict[str, float]]] = Together(8)
+
+    def task(at: int, look: Look) -> tuple[int, dict[str, float]]:
+        batch = look.data.inputs[:8], look.data.targets[:8]
+        hub.backward("kind", look.model, partial(cross_entropy, look.model), batch)
+        return at, hub.evaluate("kind", look.model, look.loss, look.data)
+
+    found = dict(hub.run([partial(task, at, look) for at, look in enumerate(wanted)]))
+    assert [found[at] for at in range(8)] == right
+    assert hub.looks["kind"].programs
 
 
 class Noisy(MLP):

@@ -60,10 +60,10 @@ def alone(cls: Any, count: int, steps: int) -> list[tuple[list[float], list[Tens
 
 
 def stepping(
-    hub: Together[Any], model: nn.Module, optimizer: Any, drawn: list[Batch]
+    hub: Together[Any], model: nn.Module, optimizer: Any, drawn: list[Batch], quiet: bool = False
 ) -> list[float]:
     """A task: steps on batches; it returns the losses."""
-    step = hub.stepper("kind", model, loss_of(model), optimizer)
+    step = hub.stepper("kind", model, loss_of(model), optimizer, quiet=quiet)
     losses = []
     for batch in drawn:
         value = step(batch)
@@ -340,6 +340,49 @@ def test_each_finds_torchs_generator_and_one_thread_as_it_left_them() -> None:
         torch.manual_seed(seed)
         assert drawn == [torch.rand(()).item() for _ in range(3)]
     assert not hub.generators, "nothing is kept of those that have ended"
+
+
+def test_what_is_made_for_several_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also after a run beside them that has more, and that began and ended last."""
+    used, real, threads = list[int](), Stack.made, torch.get_num_threads()
+
+    def made(stack: Stack, wants: Any) -> Any:
+        used.append(torch.get_num_threads())
+        return real(stack, wants)
+
+    monkeypatch.setattr(Stack, "made", made)
+    hub: Together[Any] = Together(5)
+    tasks = [
+        partial(hub.backward, "kind", model, loss_of(model), batches(0, 1)[0])
+        for model in models(4)
+    ]
+    try:
+        [*hub.run([*tasks, partial(torch.set_num_threads, 3)])]
+    finally:
+        torch.set_num_threads(threads)
+    assert used == [1]
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_what_a_run_draws_after_its_steps_is_its_own(quiet: bool) -> None:
+    """A quiet one gets torch's generator back when it has wanted something else."""
+    hub: Together[Any] = Together(4)
+    data = split(1)
+
+    def task(model: nn.Module, seed: int) -> list[float]:
+        torch.manual_seed(seed)
+        drawn = [torch.rand(()).item()]
+        for _ in range(2):
+            stepping(hub, model, SGD(model.parameters()), batches(seed, 5), quiet)
+            if quiet:
+                hub.evaluate("kind", model, LOSS, data)
+            drawn.append(torch.rand(()).item())
+        return drawn
+
+    found = [*hub.run([partial(task, model, at) for at, model in enumerate(models(4))])]
+    for seed, drawn in enumerate(found):
+        torch.manual_seed(seed)
+        assert drawn == [torch.rand(()).item() for _ in range(3)]
 
 
 @pytest.mark.parametrize("size", [1, 2, 5])

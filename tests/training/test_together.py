@@ -12,6 +12,7 @@ from torch import nn
 from src.config import parse
 from src.models import MLP
 from src.results.status import Status
+from src.targets import ALLOWED_TARGETS
 from src.training import stack
 from src.training import together as module
 from src.training.looks import Known
@@ -167,6 +168,14 @@ def test_a_model_that_draws_trains_alone(session: Session, monkeypatch: pytest.M
     monkeypatch.setattr(Dropping, "__module__", "src.models.mlp")
     hub = both(session.folder, [(f"seed={k}",) for k in range(4)])
     assert {*hub.alone.values()} == {"the model draws random numbers"}
+
+
+def test_a_schedule_that_draws(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked between steps, and finds torch's generator as its own run left it."""
+    monkeypatch.setattr("src.targets.ALLOWED_TARGETS", [*ALLOWED_TARGETS, "tests.own_parts.*"])
+    own = "scheduler._target_=tests.own_parts.Jittery"
+    hub = both(session.folder, [(own, f"seed={k}") for k in range(4)])
+    assert hub.stacks and not hub.alone
 
 
 def test_more_come_to_few_that_draw(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
