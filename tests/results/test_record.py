@@ -213,6 +213,30 @@ def test_an_interrupt_between_a_row_and_its_file(
     assert record.rows[0]["step"] == 1 and not math.isfinite(record.rows[0]["val_loss"])
 
 
+def test_rows_may_come_after_the_file_was_let_go(tmp_path: Path) -> None:
+    record = Record(tmp_path)
+    record.close()
+    for step in (1, 2):
+        record.row({"step": step})
+        assert read_rows(tmp_path)[-1] == {"step": step}, "nothing waits to be written"
+        record.close()
+        assert record.lines is None
+    record.row({"step": 3})
+    record.settle()
+    assert [row["step"] for row in record.rows] == [1, 2, 3] and record.lines is None
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is full")
+def test_a_row_that_cannot_be_written(tmp_path: Path) -> None:
+    """It names its file, and to let go of that raises nothing."""
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+    record = Record(tmp_path)
+    with pytest.raises(OSError, match="No space left") as error:
+        record.row({"step": 1})
+    assert error.value.filename == str(tmp_path / "metrics.jsonl")
+    record.close()
+
+
 def test_a_patch_is_only_written_where_something_differs(tmp_path: Path) -> None:
     Record(tmp_path).patch(b"")
     assert list(tmp_path.iterdir()) == []
