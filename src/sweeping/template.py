@@ -27,14 +27,10 @@ class Template:
         self.cfg, sections = copy.deepcopy(job), {key.partition(".")[0] for key in keys}
         for name in sections - {*self.cfg}:
             OmegaConf.update(self.cfg, name, {}, force_add=True)
-        every = plain(self.cfg, resolve=False)
-        self.names: list[str] = [*every]
-        self.same = {name: value for name, value in every.items()
-                     if name not in sections and "${" not in repr(value)}  # fmt: skip
-        self.texts = {name: to_yaml({name: value}) for name, value in self.same.items()}
+        self.names: list[str] = [*plain(self.cfg, resolve=False)]
         self.job = copy.deepcopy(self.cfg)
         self.given: dict[str, str] = {}  # of a section, the letters of its values
-        self.made: dict[str, _Section] = {}  # those that follow from their own values
+        self.made: dict[str, _Section] = {}  # those that follow from what they hold
 
     def fill(self, values: Mapping[str, Any]) -> tuple[Config, str, str]:
         """The config with these values, one for each of the keys.
@@ -46,12 +42,11 @@ class Template:
             InputError: a value is refused.
         """
         self._give(values)
-        made = [self._section(name) for name in self.names if name not in self.same]
-        whole = self.same | {each.name: each.whole for each in made}
+        made = [self._section(name) for name in self.names]
+        whole = {each.name: each.whole for each in made}
         config = check(copy.deepcopy(whole))  # whose lists a class may change
-        composed = self.texts | {each.name: each.composed for each in made}
-        resolved = self.texts | {each.name: each.resolved for each in made}
-        return config, self._joined(composed), self._joined(resolved)
+        composed, resolved = zip(*[(each.composed, each.resolved) for each in made], strict=True)
+        return config, "".join(composed), "".join(resolved)
 
     def _give(self, values: Mapping[str, Any]) -> None:
         """Set the values of the sections in which one differs from the last."""
@@ -68,9 +63,6 @@ class Template:
             for key, value in of_it.items():
                 OmegaConf.update(self.cfg, key, value, force_add=True)
             self.given[name] = repr(of_it)
-
-    def _joined(self, texts: Mapping[str, str]) -> str:
-        return "".join(texts[name] for name in self.names)
 
     def _section(self, name: str) -> "_Section":
         if name in self.made:

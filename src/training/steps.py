@@ -19,7 +19,6 @@ from src.optimizers.method import Method
 from src.training.stack import Stack
 from src.training.tape import Want
 
-KINDS: dict[Hashable, Hashable] = {}  # one object for all that are equal
 LEAST = 2  # optimizers of a kind; one steps alone
 
 
@@ -41,13 +40,12 @@ class Steps:
         Args:
             grads: for each parameter, those of all rows of the stack.
         """
-        # By the id of a kind, whose hash takes long: the place of each among the wants, by its row.
-        kinds: dict[int, tuple[Hashable, dict[int, int]]] = {}
+        kinds: dict[Hashable, dict[int, int]] = {}  # the place of each among the wants, by its row
         for at, want in enumerate(wants):
             if (of := self._kind(want)) is not None:
-                kinds.setdefault(id(of), (of, {}))[1][self.stack.rows[id(want.model)]] = at
+                kinds.setdefault(of, {})[self.stack.rows[id(want.model)]] = at
         taken = [False] * len(wants)
-        for of, rows in kinds.values():
+        for of, rows in kinds.items():
             some = [wants[at] for at in rows.values()]
             if len(some) < LEAST or not self._joined(of, some, [*rows], grads):
                 continue
@@ -66,8 +64,7 @@ class Steps:
         if want.kind is None:
             group = want.optimizer.param_groups[0]
             if [*map(id, group["params"])] == [*map(id, want.model.parameters())]:
-                of = kind(want.optimizer)
-                want.kind = of and KINDS.setdefault(of, of)
+                want.kind = kind(want.optimizer)
             if want.kind is None and want.optimizer.state:
                 want.kind = False
         return want.kind or None

@@ -37,15 +37,15 @@ def _programs(kind: Hashable, size: int) -> dict[Hashable, Program]:
     return {}
 
 
-def _device() -> torch.device:
-    """That whose generators tasks may draw from."""
-    return CUDA if torch.cuda.is_initialized() else CPU
-
-
 @lru_cache(maxsize=2)  # they keep their sets; no more of these than `data.splits` keeps
 def _evaluations(kind: Hashable, size: int) -> Known:
     """The same for evaluations."""
     return {}
+
+
+def _device() -> torch.device:
+    """That whose generators tasks may draw from."""
+    return CUDA if torch.cuda.is_initialized() else CPU
 
 
 class Together(Generic[T]):
